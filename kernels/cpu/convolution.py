@@ -1,0 +1,124 @@
+"""Convolution without an im2col buffer: the columns are read straight from the image, through a table of offsets.
+
+Lay a padded image out as one long row. Row (c, i, j) of its im2col matrix is that same long row, shifted by a constant,
+so the matrix need not exist: the micro-kernel finds its operand at image + offset[c, i, j].
+
+    padded image, width 6, kernel 2×2:     q →  0 1 2 3 4 5 6 7 8 9 …        offset of tap (i, j) = 6·i + j
+                                     tap (0,0)  a b c d e f g h i j …
+                                     tap (0,1)  b c d e f g h i j k …        outputs q = 6·oh + ow; the last column
+                                     tap (1,0)  g h i j k l m n o p …        of each row (ow = 5) is junk, and is
+                                     tap (1,1)  h i j k l m n o p q …        left behind when the result is copied out
+
+A stride s splits the image into s×s phases first (every s-th pixel), within which all of this holds again. The input
+gradient is the same correlation with the roles exchanged: gx has s×s phases, each a correlation of gy with the taps
+that reach it. One job does both. It holds pixels in the vector lanes and broadcasts weights or, where rows are so short
+that the junk would cost more, holds output channels in the lanes and broadcasts pixels. The weight gradient reads the
+same table: it is the dot products of gy with the shifted images.
+
+Work is cut by shape alone (images × groups × blocks of rows), into jobs whose data stay in the second-level cache; sums
+over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
+"""
+
+import numpy as np
+from numba import carray
+
+from .. import reference
+from ..contract import Array, Geometry, Pair
+from . import plans
+from .correlation import correlate
+from .gather import copy_steps, inside
+from .jobs import fill, run
+from .jobs import with_kernels as _with_kernels  # noqa: F401
+from .microkernel import shifted
+from .weight_sums import sum_weights
+
+# -- im2col and col2im ------------------------------------------------------------------------------------------------
+
+def _image_to_columns(job, thread, plan, tables, x, cols, _c, _d, _e, _f):
+    plan = carray(plan, 1)[0]
+    image = shifted(x, job * plan.image_height * plan.image_width)
+    for tap in range(plan.kernel_rows * plan.kernel_columns):
+        right = tap % plan.kernel_columns * plan.dilation_columns - plan.left
+        low, high = inside(right, plan.stride_columns, plan.image_width, plan.out_width)
+        for i in range(plan.out_height):
+            row = (job * plan.kernel_rows * plan.kernel_columns + tap) * plan.out_height + i
+            target = shifted(cols, row * plan.out_width)
+            h = i * plan.stride_rows + tap // plan.kernel_columns * plan.dilation_rows - plan.top
+            if h < 0 or h >= plan.image_height:
+                fill(target, plan.out_width, 0)
+                continue
+            fill(target, low, 0)
+            fill(shifted(target, high), plan.out_width - high, 0)
+            pixels = shifted(image, h * plan.image_width + right + low * plan.stride_columns)
+            copy_steps(shifted(target, low), 1, pixels, plan.stride_columns, high - low)
+
+
+def _columns_to_image(job, thread, plan, tables, cols, x, _c, _d, _e, _f):
+    plan = carray(plan, 1)[0]
+    size = plan.image_height * plan.image_width
+    fill(shifted(x, job * size), size, 0)
+    for tap in range(plan.kernel_rows * plan.kernel_columns):
+        right = tap % plan.kernel_columns * plan.dilation_columns - plan.left
+        low, high = inside(right, plan.stride_columns, plan.image_width, plan.out_width)
+        for i in range(plan.out_height):
+            h = i * plan.stride_rows + tap // plan.kernel_columns * plan.dilation_rows - plan.top
+            if 0 <= h < plan.image_height:
+                row = (job * plan.kernel_rows * plan.kernel_columns + tap) * plan.out_height + i
+                source = carray(shifted(cols, row * plan.out_width + low), high - low)
+                start = job * size + h * plan.image_width + right + low * plan.stride_columns
+                target = carray(shifted(x, start), (high - low) * plan.stride_columns)
+                for k in range(high - low):
+                    target[k * plan.stride_columns] += source[k]
+
+
+# -- the contract -----------------------------------------------------------------------------------------------------
+
+def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
+    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
+    if not _compiled_for(x, w):
+        return reference.conv2d(x, w, b, geometry)
+    y = np.empty((x.shape[0], w.shape[0], *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
+    return correlate(x, w, b, y, geometry, backward=False)
+
+
+def conv2d_input_grad(gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
+    """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
+    if not _compiled_for(gy, w):
+        return reference.conv2d_input_grad(gy, w, x_shape, geometry)
+    return correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
+
+
+def conv2d_weight_grad(x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
+    """gw with ⟨gy, conv2d(x, w)⟩ = ⟨gw, w⟩.  x (N,C,H,W), gy (N,O,OH,OW) → gw of w_shape."""
+    if not _compiled_for(x, gy):
+        return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
+    if not gy.size:
+        return np.zeros(w_shape, x.dtype)
+    return sum_weights(x, gy, np.empty(w_shape, x.dtype), geometry)
+
+
+def im2col(x: Array, kernel: Pair, geometry: Geometry) -> Array:
+    """Every window as a column.  x (N,C,H,W) → cols (N, C·KH·KW, OH·OW); geometry.groups is not used."""
+    if not _compiled_for(x):
+        return reference.im2col(x, kernel, geometry)
+    n, c, h, w = x.shape
+    oh, ow = geometry.output_size((h, w), kernel)
+    cols = np.empty((n, c * kernel[0] * kernel[1], oh * ow), x.dtype)
+    if cols.size:
+        run(_image_to_columns, n * c, plans.columns(x.shape, tuple(kernel), geometry), np.ascontiguousarray(x), cols)
+    return cols
+
+
+def col2im(cols: Array, x_shape: tuple[int, ...], kernel: Pair, geometry: Geometry) -> Array:
+    """The adjoint of im2col: columns added back where they came from.  cols (N, C·KH·KW, OH·OW) → (N,C,H,W)."""
+    if not _compiled_for(cols):
+        return reference.col2im(cols, x_shape, kernel, geometry)
+    x = np.empty(x_shape, cols.dtype)
+    if x.size:
+        plan = plans.columns(tuple(x_shape), tuple(kernel), geometry)
+        run(_columns_to_image, x_shape[0] * x_shape[1], plan, np.ascontiguousarray(cols), x)
+    return x
+
+
+def _compiled_for(*arrays: Array) -> bool:
+    return arrays[0].dtype in (np.float32, np.float64) and all(a.dtype == arrays[0].dtype for a in arrays)

@@ -1,0 +1,215 @@
+"""The forward pass and the input gradient: one correlation, swept in one of three ways.
+
+    long rows    lanes hold pixels. All pixels of an image, or of several, are one long row of vectors, junk included,
+                 in a buffer from which the result is copied out. Without junk, the long row is the result itself.
+    row by row   lanes hold pixels. Some rows of the result make a tile; a last vector that is not full is masked. The
+                 result needs no copying, but a row of 10 pixels takes the time of 16.
+    channels     lanes hold outputs, and the pixels of a row are broadcast. No lane is wasted where the outputs come in
+                 whole vectors, but the result has its channels last and must be transposed.
+
+``plans.correlation`` chooses, by price.
+"""
+
+import numpy as np
+from numba import carray, njit
+
+from ..contract import Array, Geometry
+from . import plans
+from .gather import copy_steps, gather
+from .jobs import call, fill, run, scratch, with_kernels
+from .microkernel import ROWS, lanes, shifted
+from .plans import CHANNELS, ROW_BY_ROW, STEPS
+
+
+def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
+    """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
+    if not y.size:
+        return y
+    plan = plans.correlation(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
+    numbers = with_kernels(plan, x.dtype)
+    packed = np.empty(numbers["groups"] * numbers["packed"] * numbers["taps"], x.dtype)
+    run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed)
+    bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
+    run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), packed, bias, y,
+        *scratch(x.dtype, numbers["scratch"], numbers["result"]))
+    return y
+
+
+@njit
+def _block(plan, index):
+    """The outputs first ≤ o < last whose weights stand together in block ``index`` of the packed weights."""
+    width = plan.vectors * plan.lanes
+    return ((index * width, min((index + 1) * width, plan.packed)) if plan.way == CHANNELS else
+            (index * plan.outputs // plan.blocks, (index + 1) * plan.outputs // plan.blocks))
+
+
+def _pack(job, thread, plan, tables, w, packed, _c, _d, _e, _f):
+    """Weights of one block in the order a tile reads them: tap by tap, the outputs next to each other."""
+    plan = carray(plan, 1)[0]
+    source = carray(shifted(tables, 7 * plan.phases + plan.taps), plan.taps)
+    group, index = job // plan.blocks, job % plan.blocks
+    first, last = _block(plan, index)
+    count = last - first
+    stored = min(last, plan.outputs) - first
+    weights = shifted(w, group * plan.group_step + first * plan.output_step)
+    target = shifted(packed, (group * plan.packed + first) * plan.taps)
+    if stored < count:
+        fill(target, count * plan.taps, 0)
+    for k in range(0, plan.taps, plan.run):
+        call(plan.transpose, (shifted(target, k * count), count, shifted(weights, source[k]), plan.output_step, stored,
+                              plan.run))
+
+
+def _correlate(job, thread, plan, tables, x, packed, bias, y, image, result):
+    """One job: gather some images, or some rows of one; then, for each phase of the result, multiply."""
+    plan = carray(plan, 1)[0]
+    image, result = shifted(image, thread * plan.scratch), shifted(result, thread * plan.result)
+    part, block, group = job % plan.parts, job // plan.parts % plan.row_blocks, job // (plan.parts * plan.row_blocks)
+    n0, group, t0 = group // plan.groups * plan.together, group % plan.groups, block * plan.rows
+    images = min(plan.together, plan.images - n0)
+    first, last = part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts
+    if plan.in_place:
+        image = shifted(x, ((n0 * plan.groups + group) * plan.channels * plan.image_height + t0) * plan.image_width)
+    else:
+        gather(x, plan, n0, images, group, t0, image)
+    weights, starts = shifted(packed, group * plan.packed * plan.taps), shifted(bias, group * plan.outputs)
+    channel = shifted(y, (n0 * plan.groups + group) * plan.outputs * plan.out_height * plan.out_width)
+
+    phases, offsets = carray(tables, (plan.phases, 7)), shifted(tables, 7 * plan.phases)
+    reads = shifted(offsets, 2 * plan.taps)
+    for p in range(plan.phases):
+        phase = phases[p]
+        rows = min(plan.rows, phase[4] - t0)
+        target = shifted(channel, (phase[2] + t0 * plan.row_step) * plan.out_width + phase[3])
+        if plan.way == CHANNELS:
+            _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result,
+                      target)
+        elif plan.way == ROW_BY_ROW:
+            _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, target)
+        else:
+            _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, target)
+        reads = shifted(reads, phase[6])
+
+
+@njit
+def _kernel_rows(plan, phase, reads, first, last):
+    """The taps k ≤ tap < end of the kernel rows that see anything but padding from the rows first … last of a phase."""
+    first_tap, last_tap, count = phase[0], phase[1], phase[6]
+    sees = carray(reads, count)  # the image row that a kernel row reads for t = 0
+    low, high = first * plan.split_rows, last * plan.split_rows
+    top, bottom = 0, count
+    while top < bottom and (sees[top] + high < 0 or sees[top] + low >= plan.image_height):
+        top += 1
+    while top < bottom and (sees[bottom - 1] + high < 0 or sees[bottom - 1] + low >= plan.image_height):
+        bottom -= 1
+    taps = (last_tap - first_tap) // max(1, count)
+    return first_tap + top * taps, first_tap + bottom * taps
+
+
+@njit
+def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result, y):
+    """result[pixel, o] = bias[o] + Σ_k image[offset(k) + pixel] · weights[k, o], then transposed into y."""
+    columns, packed, wide = phase[5], plan.packed, plan.vectors * plan.lanes
+    begin, end = first * wide, min(last * wide, plan.outputs)
+    bias = carray(starts, plan.outputs)
+    for pixel in range(images * rows * columns):
+        values = carray(shifted(result, pixel * packed), packed)
+        for o in range(begin, min(last * wide, packed)):
+            values[o] = bias[o] if o < end else 0
+
+    spans = -(-columns // ROWS)
+    for tap in range(phase[0], phase[1], STEPS):
+        for index in range(first, last):
+            o, width = index * wide, min(wide, packed - index * wide)
+            for n in range(images):
+                for t in range(rows):
+                    low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + t)
+                    k, stop = max(low, tap), min(high, tap + STEPS)
+                    pixel = (n * rows + t) * columns
+                    for span in range(spans if k < stop else 0):
+                        s = span * columns // spans
+                        call(plan.tile, ((span + 1) * columns // spans - s, width // plan.lanes, plan.lanes, stop - k,
+                                         shifted(offsets, k),
+                                         shifted(image, n * plan.image_step + t * plan.width + s), 0, 1,
+                                         shifted(weights, o * plan.taps + k * width), width, 0, plan.lanes,
+                                         shifted(result, (pixel + s) * packed + o), packed, plan.lanes))
+
+    size, line = plan.out_height * plan.out_width, plan.row_step * plan.out_width
+    for n in range(images):
+        source = n * rows * columns * packed + begin
+        target = shifted(y, (n * plan.groups * plan.outputs + begin) * size)
+        if line == columns:
+            call(plan.transpose, (target, size, shifted(result, source), packed, rows * columns, end - begin))
+        else:
+            for o in range(end - begin):
+                for t in range(rows):
+                    copy_steps(shifted(target, o * size + t * line), plan.column_step,
+                               shifted(result, source + t * columns * packed + o), packed, columns)
+
+
+@njit
+def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, y):
+    """y[o, t, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + t·width + q]; a tile takes a band of rows."""
+    columns, size, line = phase[5], plan.out_height * plan.out_width, plan.row_step * plan.out_width
+    bias, channels = carray(starts, plan.outputs), plan.groups * plan.outputs
+    for n in range(images):
+        for o in range(_block(plan, first)[0], _block(plan, last - 1)[1]):
+            for t in range(rows):
+                fill(shifted(y, (n * channels + o) * size + t * line), columns, bias[o])
+
+    bands = -(-rows // plan.vectors)
+    for tap in range(phase[0], phase[1], STEPS):
+        for n in range(images):
+            for band in range(bands if rows > 0 else 0):
+                t, below = band * rows // bands, (band + 1) * rows // bands
+                low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + below - 1)
+                k, stop = max(low, tap), min(high, tap + STEPS)
+                for q in range(0, columns if k < stop else 0, plan.lanes):
+                    for index in range(first, last):
+                        o, end = _block(plan, index)
+                        lanes = min(plan.lanes, columns - q)
+                        call(plan.tile, (end - o, below - t, lanes, stop - k, shifted(offsets, k),
+                                         shifted(weights, o * plan.taps + k * (end - o)), end - o, 0,
+                                         shifted(image, n * plan.image_step + t * plan.width + q), 0, 1, plan.width,
+                                         shifted(y, (n * channels + o) * size + t * line + q), size, line))
+
+
+@njit
+def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, y):
+    """result[o, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + q], then copied into y, or y itself if dense."""
+    columns, size, line = phase[5], plan.out_height * plan.out_width, plan.row_step * plan.out_width
+    begin, end = _block(plan, first)[0], _block(plan, last - 1)[1]
+    bias, channels = carray(starts, plan.outputs), plan.groups * plan.outputs
+    sweeps, length = images if rows > 0 else 0, (rows - 1) * plan.width + columns
+    if plan.merged:
+        sweeps, length = min(1, sweeps), (images - 1) * plan.image_step + length
+    if plan.dense:
+        target, step, apart = y, size, channels * size
+    else:
+        target, step, apart = result, images * plan.apart + plan.lanes, plan.apart
+        length = -(-length // plan.lanes) * plan.lanes
+    for n in range(sweeps):
+        for o in range(begin, end):
+            fill(shifted(target, o * step + n * apart), length, bias[o])
+
+    whole, tail = length // plan.lanes, length % plan.lanes
+    spans = -(-whole // plan.vectors)
+    for k in range(phase[0], phase[1], STEPS):
+        for n in range(sweeps):
+            for span in range(spans + (tail > 0)):
+                v, count, lanes = whole, 1, tail
+                if span < spans:
+                    v, lanes = span * whole // spans, plan.lanes
+                    count = (span + 1) * whole // spans - v
+                for index in range(first, last):
+                    o, end = _block(plan, index)
+                    call(plan.tile, (end - o, count, lanes, min(STEPS, phase[1] - k), shifted(offsets, k),
+                                     shifted(weights, o * plan.taps + k * (end - o)), end - o, 0,
+                                     shifted(image, n * plan.image_step + v * plan.lanes), 0, 1, plan.lanes,
+                                     shifted(target, o * step + n * apart + v * plan.lanes), step, plan.lanes))
+
+    for n in range(0 if plan.dense else images):
+        for o in range(begin, _block(plan, last - 1)[1]):
+            for t in range(rows):
+                copy_steps(shifted(y, (n * channels + o) * size + t * line), plan.column_step,
+                           shifted(result, o * step + n * plan.apart + t * plan.width), 1, columns)

@@ -1,0 +1,73 @@
+"""Bringing images into scratch buffers, in the order the micro-kernels want, with the padding as zeros."""
+
+from numba import carray, njit
+
+from .jobs import call, fill
+from .microkernel import copy_row, shifted
+
+
+@njit
+def gather(x, plan, first, images, group, row, target):
+    """Copy a zero-padded stretch of images into target (C, phases, images, rows, columns), every split-th pixel."""
+    down, right, columns = plan.split_rows, plan.split_columns, plan.width
+    for c in range(plan.channels):
+        for phase in range(down * right):
+            # Inside the image are the rows top ≤ r < bottom and the columns low ≤ q < high.
+            up, shift = plan.before_rows - phase // right - row * down, plan.before_columns - phase % right
+            top, bottom = inside(-up, down, plan.image_height, plan.height)
+            low, high = inside(-shift, right, plan.image_width, columns)
+            for n in range(plan.together):
+                if n >= images:
+                    top, bottom = plan.height, plan.height
+                place = shifted(target, ((c * down * right + phase) * plan.together + n) * plan.height * columns)
+                channel = ((first + n) * plan.groups + group) * plan.channels + c
+                source = shifted(x, (channel * plan.image_height - up) * plan.image_width - shift)
+                fill(place, top * columns, 0)
+                fill(shifted(place, bottom * columns), (plan.height - bottom) * columns, 0)
+                for r in range(top, bottom):
+                    line, pixels = shifted(place, r * columns), shifted(source, r * down * plan.image_width)
+                    if right == 1:
+                        copy_row(line, pixels, columns, low, high)
+                    else:
+                        fill(line, columns, 0)
+                        copy_steps(shifted(line, low), 1, shifted(pixels, low * right), right, high - low)
+
+
+@njit
+def inside(position, stride, size, count):
+    """The low ≤ i < high whose pixel position + stride·i lies inside the image."""
+    low = min(count, max(0, -(position // stride)))
+    return low, min(count, max(low, (size - 1 - position) // stride + 1))
+
+
+@njit
+def copy_steps(target, target_step, source, source_step, count):
+    if target_step == 1 and source_step == 1:
+        copy_row(target, source, count, 0, count)
+    else:
+        to, line = carray(target, count * target_step), carray(source, count * source_step)
+        for k in range(count):
+            to[k * target_step] = line[k * source_step]
+
+
+@njit
+def gather_channels_last(x, plan, first, images, group, row, target):
+    """Copy a zero-padded stretch of images into target (images, rows, columns, C), pixels ``pitch`` apart."""
+    columns, channels, size, pitch = plan.width, plan.channels, plan.image_height * plan.image_width, plan.pitch
+    start = row * plan.stride_rows - plan.before_rows
+    top, bottom = inside(start, 1, plan.image_height, plan.height)
+    low, high = inside(-plan.before_columns, 1, plan.image_width, columns)
+    for n in range(images):
+        place = shifted(target, n * plan.height * columns * pitch)
+        source = shifted(x, ((first + n) * plan.groups + group) * channels * size - plan.before_columns)
+        fill(place, top * columns * pitch, 0)
+        fill(shifted(place, bottom * columns * pitch), (plan.height - bottom) * columns * pitch, 0)
+        for r in range(top, bottom):
+            line, pixels = shifted(place, r * columns * pitch), shifted(source, (start + r) * plan.image_width)
+            if channels == 1:
+                copy_row(line, pixels, columns, low, high)
+            else:
+                fill(line, low * pitch, 0)
+                fill(shifted(line, high * pitch), (columns - high) * pitch, 0)
+                call(plan.transpose, (shifted(line, low * pitch), pitch, shifted(pixels, low), size, channels,
+                                      high - low))

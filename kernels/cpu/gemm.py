@@ -1,0 +1,110 @@
+"""The product of two matrices, on the micro-kernel: on the same threads as everything else.
+
+NumPy's product runs in the threads of its BLAS, which keep both cores busy for a while after they are done, waiting for
+more, just when numba's threads want them; a network that changes between the two all the time runs several times slower
+than on either alone. So the product is made here, in blocks of the result that one job each works out:
+
+              b  (K, N)           for 256 steps of K at a time: bring the block's columns of b into one piece, then for
+             ┌───┬───┬───┐        each strip of a (as many rows as the micro-kernel takes) the strip, step by step, and
+             │   │▒▒▒│   │        sweep it over the columns.
+    a (M, K) └───┴───┴───┘
+    ┌──────┐ ┌───┬───┬───┐        A transposed operand is read as it lies: one of the two orders of memory is what
+    │▒▒▒▒▒▒│ │   │▓▓▓│   │  c     the micro-kernel wants, the other is turned over on the way into the piece.
+    └──────┘ └───┴───┴───┘
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numba import carray, njit
+
+from .. import reference
+from ..contract import Array
+
+from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .microkernel import MASKS, ROWS, lanes, shifted, vectors
+
+STEPS = 256  # of K at a time: a strip of a and the columns of b it is swept over stay in the first-level cache
+WIDTH = 128  # columns of a block
+JOBS = 4  # wanted at least, to share among threads
+SMALL = 1 << 18  # multiplications that are not worth the way to other threads; BLAS stays on one thread there, too
+
+
+@njit
+def copy(target, source, count):
+    """count elements from one place to another."""
+    to, line = carray(target, count), carray(source, count)
+    for i in range(count):
+        to[i] = line[i]
+
+
+def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
+    """One block of c: rows i0 ≤ i < i1, columns j0 ≤ j < j1."""
+    plan = carray(plan, 1)[0]
+    strip, piece = shifted(strip, thread * plan.strip), shifted(piece, thread * plan.piece)
+    i0, j0 = job // plan.across * plan.height, job % plan.across * plan.width
+    i1, j1 = min(i0 + plan.height, plan.rows), min(j0 + plan.width, plan.columns)
+    for i in range(i0, i1):
+        line = shifted(c, i * plan.columns + j0)
+        if plan.bias:
+            copy(line, shifted(bias, j0), j1 - j0)
+        else:
+            fill(line, j1 - j0, 0)
+    whole, rest = (j1 - j0) // plan.lanes, (j1 - j0) % plan.lanes  # vectors of a row, and what is left
+    for k in range(0, plan.depth, STEPS):
+        steps = min(STEPS, plan.depth - k)
+        if plan.b_turned:
+            call(plan.transpose, (piece, plan.step, shifted(b, j0 * plan.depth + k), plan.depth, j1 - j0, steps))
+        else:
+            for s in range(steps):
+                copy(shifted(piece, s * plan.step), shifted(b, (k + s) * plan.columns + j0), j1 - j0)
+        for i in range(i0, i1, plan.strip_rows):
+            rows = min(plan.strip_rows, i1 - i)
+            left, left_step = shifted(a, k * plan.rows + i), plan.rows
+            if not plan.a_turned:
+                left, left_step = strip, rows
+                call(plan.transpose, (strip, rows, shifted(a, i * plan.depth + k), plan.depth, rows, steps))
+            line = shifted(c, i * plan.columns + j0)
+            for v in range(0, whole, plan.vectors):
+                call(plan.tile, (rows, min(plan.vectors, whole - v), plan.lanes, steps, tables, left, left_step, 0,
+                                 shifted(piece, v * plan.lanes), plan.step, 0, plan.lanes,
+                                 shifted(line, v * plan.lanes), plan.columns, plan.lanes))
+            if rest:
+                call(plan.tile, (rows, 1, rest, steps, tables, left, left_step, 0,
+                                 shifted(piece, whole * plan.lanes), plan.step, 0, 0,
+                                 shifted(line, whole * plan.lanes), plan.columns, 0))
+
+
+@lru_cache(256)
+def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, bias: bool, lanes_: int) -> Plan:
+    across = -(-n // WIDTH)
+    width = -(-n // across // lanes_) * lanes_  # all blocks about equal
+    down = max(1, min(-(-JOBS // across), -(-m // ROWS)))
+    height = -(-m // down)
+    strip_rows = -(-height // -(-height // ROWS))
+    return Plan([np.zeros(STEPS, np.int64)], rows=m, depth=k, columns=n, across=-(-n // width), width=width,
+                height=height, strip_rows=strip_rows, vectors=vectors(strip_rows), lanes=lanes_, a_turned=a_turned,
+                b_turned=b_turned, bias=bias, step=width, strip=STEPS * strip_rows, piece=STEPS * width,
+                jobs=-(-n // width) * -(-m // height), tile=0, transpose=0)
+
+
+def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """See contract.matmul."""
+    if not MASKS or a.shape[0] * b.size <= SMALL or a.dtype not in (np.float32, np.float64):
+        return reference.matmul(a, b, bias)
+    (a, a_turned), (b, b_turned) = _flat(a), _flat(b)
+    c = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    plan = _plan(*a.shape, b.shape[1], a_turned, b_turned, bias is not None, lanes(a.itemsize))
+    numbers = with_kernels(plan, a.dtype)
+    run(_multiply, numbers["jobs"], plan, a.T if a_turned else a, b.T if b_turned else b, c,
+        c if bias is None else np.ascontiguousarray(bias), *scratch(a.dtype, numbers["strip"], numbers["piece"]))
+    return c
+
+
+def _flat(x: Array) -> tuple[Array, bool]:
+    """The matrix in contiguous memory, and whether it lies there transposed."""
+    if x.flags.c_contiguous:
+        return x, False
+    if x.flags.f_contiguous:
+        return x, True
+    return np.ascontiguousarray(x), False

@@ -1,0 +1,132 @@
+"""Jobs: compiled functions called by their address, from one parallel loop that all of them share.
+
+Numba compiles a function once more into every function that calls it, and into a parallel loop three times; for
+kernels as long as a convolution that multiplies the time to compile by ten. A job therefore is a C function, compiled
+once by itself,
+
+    job(index, thread, plan, tables, six operands)        plan: a record of integers; tables: a vector of int64
+
+and the loop below knows only its address. Jobs write to places of their own, so their order does not matter; the only
+memory they share is the scratch buffer of their thread, which holds nothing from one job to the next.
+"""
+
+import threading
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..contract import Array
+from . import microkernel
+
+# All that is compiled into jobs from other files than their own, which numba's cache does not look at.
+_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes()
+                               for name in ("jobs", "microkernel", "gather", "plans")))
+
+
+@intrinsic
+def call(typingctx, address, arguments):
+    """Call the C function at an address with a tuple of integers and pointers."""
+    kinds = types.BaseTuple.from_types(
+        [types.intp if isinstance(kind, types.Integer) else kind for kind in arguments])
+
+    def generate(context, builder, signature, values):
+        values = [values[0], *cgutils.unpack_tuple(builder, values[1])]
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
+        builder.call(builder.inttoptr(values[0], function.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, kinds), generate
+
+
+@intrinsic
+def pointer(typingctx, array, index):
+    """&array[index] of a contiguous vector."""
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.gep(data, [arguments[1]], source_etype=context.get_data_type(array.dtype))
+
+    return types.CPointer(array.dtype)(array, types.intp), generate
+
+
+@njit
+def fill(target, count, value):
+    """count times value."""
+    line = carray(target, count)
+    for k in range(count):
+        line[k] = value
+
+
+@cache
+def compiled(function: Callable, signature):
+    """The C function of this signature; its machine code is kept on disk."""
+    # Numba's cache sees neither the vector width nor the other files: put them into the name.
+    if "bit" not in function.__qualname__:
+        function.__qualname__ += f"_{microkernel.BITS}bit_{_SOURCES:08x}"
+    return cfunc(signature, cache=True)(function)
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _side_by_side(jobs, job, plan, tables, a, b, c, d, e, f):
+    for index in prange(jobs):
+        call(job, (np.int64(index), numba.get_thread_id(), plan, tables, pointer(a, 0), pointer(b, 0), pointer(c, 0),
+                   pointer(d, 0), pointer(e, 0), pointer(f, 0)))
+
+
+def with_kernels(plan: "Plan", dtype: np.dtype) -> dict[str, int]:
+    """Put the addresses of the micro-kernels for this type into a plan that names them; its numbers."""
+    element = numba.from_dtype(dtype)
+    for name in ("tile", "dots", "transpose"):
+        if name in plan.numbers and not plan.record[name]:
+            function, signature = getattr(microkernel, name), getattr(microkernel, f"{name}_signature")(element)
+            plan.record[name] = compiled(function, signature).address
+    return plan.numbers
+
+
+class Plan:
+    """What jobs need to know besides their operands: integers by name, and vectors of int64 laid end to end."""
+
+    def __init__(self, tables: list[Array], **numbers: int):
+        self.record = np.array([tuple(numbers.values())], [(name, np.int64) for name in numbers])
+        self.tables = np.concatenate([np.zeros(0, np.int64), *map(np.ravel, tables)]).astype(np.int64)
+        self.numbers, self.kind = numbers, types.CPointer(numba.from_dtype(self.record.dtype))
+        self.addresses = self.record.ctypes.data, self.tables.ctypes.data
+        self.jobs: dict[tuple[Callable, np.dtype], int] = {}  # addresses of the jobs that were run by this plan
+
+
+def run(job: Callable, jobs: int, plan: Plan, *operands: Array) -> None:
+    """Call job(index, thread, …) for every index < jobs on numba's threads; up to six contiguous operands."""
+    flat = [operand.reshape(-1) for operand in operands]
+    flat += [flat[0]] * (6 - len(flat))
+    dtype = flat[0].dtype
+    address = plan.jobs.get((job, dtype))
+    if address is None:
+        elements = types.CPointer(numba.from_dtype(dtype))
+        signature = types.void(types.intp, types.intp, plan.kind, types.CPointer(types.int64), *[elements] * 6)
+        address = plan.jobs[job, dtype] = compiled(job, signature).address
+    _side_by_side(jobs, address, *plan.addresses, *flat)
+
+
+_kept = threading.local()
+
+
+def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
+    """A (threads, size) buffer per size, uninitialised and kept for the next call: fresh memory is slow memory."""
+    threads = numba.get_num_threads()
+    lengths = [-(-size * dtype.itemsize // 64) * 64 for size in sizes]  # bytes, whole cache lines
+    total = threads * sum(lengths) + 64
+    if getattr(_kept, "buffer", None) is None or _kept.buffer.size < total:
+        _kept.buffer = np.empty(total, np.uint8)
+    start = -_kept.buffer.ctypes.data % 64
+    buffers = []
+    for length in lengths:
+        buffers.append(_kept.buffer[start:start + threads * length].view(dtype).reshape(threads, -1))
+        start += threads * length
+    return buffers

@@ -1,0 +1,205 @@
+"""Batch normalisation and sums per channel.
+
+A job is a few neighbouring channels over the whole batch, so that every sum is made by one thread in one order, and
+the second pass of the gradient finds the channel still in the cache. Long sums run in float64.
+"""
+
+import numpy as np
+from numba import prange
+
+from ..contract import Array
+from .support import CHUNK, SERIAL, for_floats, inlined, regrouped_sum, threaded
+
+PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
+RUN = 64  # elements side by side (channels of a job times L) that keep cache lines and vectors busy
+
+
+@regrouped_sum
+def _piece_sum(x):
+    total = x.dtype.type(0)
+    for i in range(x.size):
+        total += x[i]
+    return total
+
+
+@inlined
+def _row_sum(x):
+    total = np.float64(_piece_sum(x[:PIECE]))
+    for start in range(PIECE, x.size, PIECE):
+        total += _piece_sum(x[start:start + PIECE])
+    return total
+
+
+@regrouped_sum
+def _row_moments(x, pivot):
+    first = second = 0.0
+    for i in range(x.size):
+        d = x[i] - pivot
+        first += d
+        second += d * d
+    return first, second
+
+
+@regrouped_sum
+def _piece_products(gy, x, mean):
+    total = product = x.dtype.type(0)
+    for i in range(gy.size):
+        total += gy[i]
+        product += gy[i] * (x[i] - mean)
+    return np.float64(total), np.float64(product)
+
+
+@inlined
+def _row_products(gy, x, mean):
+    total, product = _piece_products(gy[:PIECE], x[:PIECE], mean)
+    for start in range(PIECE, gy.size, PIECE):
+        a, b = _piece_products(gy[start:start + PIECE], x[start:start + PIECE], mean)
+        total, product = total + a, product + b
+    return total, product
+
+
+@inlined
+def _sums(x, total, start, stop):
+    for n in range(x.shape[0]):
+        if x.shape[2] == 1:  # across the channels, which are what lies together
+            for c in range(start, stop):
+                total[c] += x[n, c, 0]
+        else:
+            for c in range(start, stop):
+                total[c] += _row_sum(x[n, c])
+
+
+@inlined
+def _moments(x, pivot, first, second, start, stop):
+    for n in range(x.shape[0]):
+        for c in range(start, stop):
+            a, b = _row_moments(x[n, c], pivot[c])
+            first[c] += a
+            second[c] += b
+
+
+@inlined
+def _normalise(x, mean, scale, shift, y, start, stop):
+    for row in range(start, stop):
+        c = row % mean.size
+        for i in range(x.shape[1]):
+            y[row, i] = (x[row, i] - mean[c]) * scale[c] + shift[c]
+
+
+@inlined
+def _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, start, stop):
+    real = x.dtype.type
+    for n in range(x.shape[0]):
+        for c in range(start, stop):
+            total, product = _row_products(gy[n, c], x[n, c], mean[c])
+            gb[c] += total
+            gw[c] += product * inv_std[c]
+    m = x.shape[0] * x.shape[2]
+    for n in range(x.shape[0]):
+        for c in range(start, stop):
+            mu, k, level, slope = mean[c], scale[c], real(0), real(0)
+            if training:
+                level, slope = real(gb[c] / m), real(inv_std[c] * gw[c] / m)
+            for i in range(x.shape[2]):
+                gx[n, c, i] = k * (gy[n, c, i] - level - (x[n, c, i] - mu) * slope)
+
+
+@inlined
+def _channels_per_job(x):
+    return max(1, RUN // max(1, x.shape[2]))
+
+
+@threaded
+def _sums_all(x, total):
+    channels = x.shape[1]
+    if x.size < SERIAL:
+        _sums(x, total, 0, channels)
+    else:
+        block = _channels_per_job(x)
+        for job in prange((channels + block - 1) // block):
+            _sums(x, total, job * block, min(channels, (job + 1) * block))
+
+
+@threaded
+def _moments_all(x, pivot, first, second):
+    channels = x.shape[1]
+    if x.size < SERIAL:
+        _moments(x, pivot, first, second, 0, channels)
+    else:
+        block = _channels_per_job(x)
+        for job in prange((channels + block - 1) // block):
+            _moments(x, pivot, first, second, job * block, min(channels, (job + 1) * block))
+
+
+@threaded
+def _normalise_all(x, mean, scale, shift, y):
+    rows = x.shape[0]
+    if x.size < SERIAL:
+        _normalise(x, mean, scale, shift, y, 0, rows)
+    else:
+        block = 1 + CHUNK // (x.shape[1] + 1)
+        for job in prange((rows + block - 1) // block):
+            _normalise(x, mean, scale, shift, y, job * block, min(rows, (job + 1) * block))
+
+
+@threaded
+def _grad_all(gy, x, mean, inv_std, scale, training, gx, gw, gb):
+    channels = x.shape[1]
+    if x.size < SERIAL:
+        _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, 0, channels)
+    else:
+        block = _channels_per_job(x)
+        for job in prange((channels + block - 1) // block):
+            _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, job * block, min(channels, (job + 1) * block))
+
+
+def _long_rows(x: Array) -> Array:
+    """x contiguous, flat features (N, C, 1) turned to (1, C, N): the same sums, in rows worth the name."""
+    return np.ascontiguousarray(x.transpose(2, 1, 0) if x.shape[2] == 1 else x)
+
+
+def _in_shape(rows: Array, shape: tuple[int, ...]) -> Array:
+    return rows if rows.shape == shape else np.ascontiguousarray(rows.transpose(2, 1, 0))
+
+
+@for_floats
+def channel_sum(x: Array) -> Array:
+    total = np.zeros(x.shape[1])
+    _sums_all(np.ascontiguousarray(x), total)
+    return total.astype(x.dtype)
+
+
+@for_floats
+def batch_norm_stats(x: Array) -> tuple[Array, Array]:
+    m = max(x.shape[0] * x.shape[2], 1)
+    # Deviations are taken from an element of the channel, which is about as far from the mean as any other, so the
+    # square of the sum taken off the sum of squares is of its own size, however large the mean.
+    pivot = x[0, :, 0].astype(np.float64) if x.size else np.zeros(x.shape[1])
+    first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    _moments_all(_long_rows(x), pivot, first, second)
+    first /= m
+    return (pivot + first).astype(x.dtype), np.maximum(second / m - first * first, 0).astype(x.dtype)
+
+
+@for_floats
+def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
+    rows = _long_rows(x)
+    y = np.empty_like(rows)
+    n, c, length = rows.shape
+    scale = inv_std if w is None else inv_std * w
+    shift = np.zeros_like(mean) if b is None else np.ascontiguousarray(b)
+    _normalise_all(rows.reshape(n * c, length), np.ascontiguousarray(mean), np.ascontiguousarray(scale), shift,
+                   y.reshape(n * c, length))
+    return _in_shape(y, x.shape)
+
+
+@for_floats
+def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
+                    training: bool) -> tuple[Array, Array, Array]:
+    rows = _long_rows(x)
+    gx = np.empty_like(rows)
+    gw, gb = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    scale = inv_std if w is None else inv_std * w
+    _grad_all(_long_rows(gy), rows, np.ascontiguousarray(mean), np.ascontiguousarray(inv_std),
+              np.ascontiguousarray(scale), bool(training), gx, gw, gb)
+    return _in_shape(gx, x.shape), gw.astype(x.dtype), gb.astype(x.dtype)

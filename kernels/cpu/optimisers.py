@@ -1,0 +1,82 @@
+"""Optimiser steps: everything an update does, in one pass over the parameter and its state."""
+
+from math import sqrt
+
+import numpy as np
+from numba import prange
+
+from ..contract import Array
+from .support import CHUNK, SERIAL, for_floats, inlined, threaded
+
+
+@inlined
+def _sgd(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first):
+    real = p.dtype.type
+    lr, momentum, fresh, weight_decay = real(lr), real(momentum), real(1 - dampening), real(weight_decay)
+    for i in range(p.size):
+        d = (-g[i] if maximize else g[i]) + weight_decay * p[i]
+        if velocity is not None:
+            v = d if first else momentum * velocity[i] + fresh * d
+            velocity[i] = v
+            d = d + momentum * v if nesterov else v
+        p[i] -= lr * d
+
+
+@threaded
+def _sgd_all(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first):
+    if p.size < SERIAL:
+        _sgd(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+    else:
+        for job in prange((p.size + CHUNK - 1) // CHUNK):
+            start, stop = job * CHUNK, (job + 1) * CHUNK
+            v = None if velocity is None else velocity[start:stop]
+            _sgd(p[start:stop], g[start:stop], v, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+
+
+@inlined
+def _adam(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize):
+    real = p.dtype.type
+    fresh1, fresh2, beta1, beta2 = real(1 - beta1), real(1 - beta2), real(beta1), real(beta2)
+    rate, root, eps, weight_decay, shrink = real(rate), real(root), real(eps), real(weight_decay), real(shrink)
+    for i in range(p.size):
+        kept = p[i] * shrink
+        d = (-g[i] if maximize else g[i]) + weight_decay * p[i]
+        m[i] = beta1 * m[i] + fresh1 * d
+        second = beta2 * v[i] + fresh2 * d * d
+        v[i] = second
+        if v_max is not None:
+            second = v_max[i] if v_max[i] >= second else second
+            v_max[i] = second
+        p[i] = kept - rate * m[i] / (np.sqrt(second) * root + eps)
+
+
+@threaded
+def _adam_all(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize):
+    if p.size < SERIAL:
+        _adam(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize)
+    else:
+        for job in prange((p.size + CHUNK - 1) // CHUNK):
+            a, b = job * CHUNK, (job + 1) * CHUNK
+            largest = None if v_max is None else v_max[a:b]
+            _adam(p[a:b], g[a:b], m[a:b], v[a:b], largest, rate, beta1, beta2, root, eps, weight_decay, shrink,
+                  maximize)
+
+
+def _flat(state: Array | None) -> Array | None:
+    return None if state is None else state.reshape(-1)
+
+
+@for_floats
+def sgd_step(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, dampening: float,
+             weight_decay: float, nesterov: bool, maximize: bool, first: bool) -> None:
+    _sgd_all(p.reshape(-1), g.ravel(), _flat(velocity), float(lr), float(momentum), float(dampening),
+             float(weight_decay), bool(nesterov), bool(maximize), bool(first))
+
+
+@for_floats
+def adam_step(p: Array, g: Array, m: Array, v: Array, v_max: Array | None, step: int, lr: float, beta1: float,
+              beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
+    decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+    _adam_all(p.reshape(-1), g.ravel(), m.reshape(-1), v.reshape(-1), _flat(v_max), lr / (1 - beta1 ** step),
+              float(beta1), float(beta2), 1 / sqrt(1 - beta2 ** step), float(eps), float(decay), float(shrink),
+              bool(maximize))

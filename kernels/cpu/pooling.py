@@ -1,0 +1,222 @@
+"""Pooling, plane by plane, and each plane in two steps: down the rows, then along the columns.
+
+The first step brings the rows of a window row down to one row, whole lines at a time, which are vector instructions;
+what is left per output is one short run of columns instead of a rectangle. Planes are independent, each is one job.
+
+Averages over 2×2 windows that tile the image, the commonest of all, need no windows: output row r comes from rows 2r
+and 2r + 1 of all planes laid end to end.
+"""
+
+import numpy as np
+from numba import prange
+
+from ..contract import Array, Windows
+from .support import SERIAL, for_floats, inlined, threaded
+
+
+@inlined
+def _max_plane(x, row_start, row_stop, col_start, col_stop, row_step, col_step, y, index):
+    width = x.shape[1]
+    best = np.empty(width, x.dtype)  # the largest element of each column of the window row, and the row it is in
+    row = np.empty(width, np.int32)
+    for i in range(row_start.size):
+        for w in range(width):
+            best[w] = x[row_start[i], w]
+            row[w] = row_start[i]
+        for h in range(row_start[i] + row_step, row_stop[i], row_step):
+            for w in range(width):
+                v = x[h, w]
+                larger = (v > best[w]) | (v != v)
+                best[w] = v if larger else best[w]
+                row[w] = h if larger else row[w]
+        for j in range(col_start.size):
+            w = col_start[j]
+            top, at = best[w], row[w] * width + w
+            while (w := w + col_step) < col_stop[j]:  # bitwise operators: a branch here would be guessed wrong
+                v, here = best[w], row[w] * width + w
+                larger = (v > top) | ((v == top) & (here < at)) | ((v != v) & ((top == top) | (here > at)))
+                top, at = v if larger else top, here if larger else at
+            y[i, j], index[i, j] = top, at
+
+
+@inlined
+def _sum_plane(x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
+    column = np.empty(x.shape[1], x.dtype)  # sums of the columns of the window row
+    for i in range(row_start.size):
+        column[:] = 0
+        for h in range(row_start[i], row_stop[i], row_step):
+            for w in range(x.shape[1]):
+                column[w] += x[h, w]
+        for j in range(col_start.size):
+            total, w = x.dtype.type(0), col_start[j]
+            while w < col_stop[j]:
+                total += column[w]
+                w += col_step
+            y[i, j] = total / divisor[i, j]
+
+
+@inlined
+def _spread_plane(gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
+    column = np.empty(gx.shape[1], gx.dtype)  # what each column of the window row receives
+    gx[:] = 0
+    for i in range(row_start.size):
+        column[:] = 0
+        for j in range(col_start.size):
+            share, w = gy[i, j] / divisor[i, j], col_start[j]
+            while w < col_stop[j]:
+                column[w] += share
+                w += col_step
+        for h in range(row_start[i], row_stop[i], row_step):
+            for w in range(gx.shape[1]):
+                gx[h, w] += column[w]
+
+
+@inlined
+def _scatter_plane(gy, index, gx):
+    gx[:] = 0
+    for i in range(gy.size):
+        gx[index[i]] += gy[i]
+
+
+@inlined
+def _gather_plane(x, index, y):
+    for i in range(y.size):
+        y[i] = x[index[i]]
+
+
+@threaded
+def _max_all(x, row_start, row_stop, col_start, col_stop, row_step, col_step, y, index):
+    if x.size < SERIAL:
+        for p in range(x.shape[0]):
+            _max_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, y[p], index[p])
+    else:
+        for p in prange(x.shape[0]):
+            _max_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, y[p], index[p])
+
+
+@threaded
+def _sum_all(x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
+    if x.size < SERIAL:
+        for p in range(x.shape[0]):
+            _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
+    else:
+        for p in prange(x.shape[0]):
+            _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
+
+
+@threaded
+def _spread_all(gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
+    if gx.size < SERIAL:
+        for p in range(gx.shape[0]):
+            _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
+    else:
+        for p in prange(gx.shape[0]):
+            _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
+
+
+ROWS = 256  # of the output, in one job
+
+
+@threaded
+def _sum_quads(x, divisor, y):
+    for job in prange((y.shape[0] + ROWS - 1) // ROWS):
+        for r in range(job * ROWS, min(y.shape[0], (job + 1) * ROWS)):
+            upper, lower, line = x[2 * r], x[2 * r + 1], y[r]
+            for j in range(line.size):
+                line[j] = ((upper[2 * j] + lower[2 * j]) + (upper[2 * j + 1] + lower[2 * j + 1])) / divisor
+
+
+@threaded
+def _spread_quads(gy, divisor, gx):
+    for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
+        for r in range(job * ROWS, min(gy.shape[0], (job + 1) * ROWS)):
+            upper, lower, line = gx[2 * r], gx[2 * r + 1], gy[r]
+            for j in range(line.size):
+                upper[2 * j] = upper[2 * j + 1] = lower[2 * j] = lower[2 * j + 1] = line[j] / divisor
+
+
+@threaded
+def _scatter_all(gy, index, gx):
+    if gx.size < SERIAL:
+        for p in range(gx.shape[0]):
+            _scatter_plane(gy[p], index[p], gx[p])
+    else:
+        for p in prange(gx.shape[0]):
+            _scatter_plane(gy[p], index[p], gx[p])
+
+
+@threaded
+def _gather_all(x, index, y):
+    if y.size < SERIAL:
+        for p in range(y.shape[0]):
+            _gather_plane(x[p], index[p], y[p])
+    else:
+        for p in prange(y.shape[0]):
+            _gather_plane(x[p], index[p], y[p])
+
+
+def _planes(x: Array) -> Array:
+    n, c, h, w = x.shape
+    return np.ascontiguousarray(x).reshape(n * c, h, w)
+
+
+def _flat_planes(x: Array) -> Array:
+    n, c, h, w = x.shape
+    return np.ascontiguousarray(x).reshape(n * c, h * w)
+
+
+def _bounds(windows: Windows) -> tuple:
+    vectors = (np.ascontiguousarray(v, np.int64) for v in windows[:4])
+    return *vectors, *windows.step
+
+
+def _are_quads(windows: Windows, size: tuple[int, ...], divisor: Array) -> bool:
+    """Whether the windows are 2×2, tile an image of this size, and are divided by one number."""
+    return (windows.step == (1, 1) and size[0] % 2 == size[1] % 2 == 0 < divisor.size
+            and bool((divisor == divisor[0, 0]).all())
+            and all(np.array_equal(start, range(0, n, 2)) and np.array_equal(stop, start + 2) for start, stop, n in
+                    ((windows.row_start, windows.row_stop, size[0]), (windows.col_start, windows.col_stop, size[1]))))
+
+
+@for_floats
+def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
+    y = np.empty((*x.shape[:2], len(windows.row_start), len(windows.col_start)), x.dtype)
+    index = np.empty(y.shape, np.int64)
+    _max_all(_planes(x), *_bounds(windows), _planes(y), _planes(index))
+    return y, index
+
+
+@for_floats
+def pool_scatter(gy: Array, index: Array, x_shape: tuple[int, ...]) -> Array:
+    gx = np.empty(x_shape, gy.dtype)
+    _scatter_all(_flat_planes(gy), _flat_planes(index), _flat_planes(gx))
+    return gx
+
+
+@for_floats
+def pool_gather(x: Array, index: Array) -> Array:
+    y = np.empty(index.shape, x.dtype)
+    _gather_all(_flat_planes(x), _flat_planes(index), _flat_planes(y))
+    return y
+
+
+@for_floats
+def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
+    y = np.empty((*x.shape[:2], *divisor.shape), x.dtype)
+    if _are_quads(windows, x.shape[2:], divisor):
+        _sum_quads(np.ascontiguousarray(x).reshape(-1, x.shape[3]), x.dtype.type(divisor[0, 0]),
+                   y.reshape(-1, y.shape[3]))
+        return y
+    _sum_all(_planes(x), *_bounds(windows), np.ascontiguousarray(divisor, x.dtype), _planes(y))
+    return y
+
+
+@for_floats
+def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[int, ...]) -> Array:
+    gx = np.empty(x_shape, gy.dtype)
+    if _are_quads(windows, x_shape[2:], divisor):
+        _spread_quads(np.ascontiguousarray(gy).reshape(-1, gy.shape[3]), gy.dtype.type(divisor[0, 0]),
+                      gx.reshape(-1, gx.shape[3]))
+        return gx
+    _spread_all(_planes(gy), *_bounds(windows), np.ascontiguousarray(divisor, gy.dtype), _planes(gx))
+    return gx

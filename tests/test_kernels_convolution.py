@@ -1,0 +1,287 @@
+"""Convolution kernels: the reference against PyTorch, everything else against the reference."""
+
+import inspect
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn.kernels import contract
+from minicnn.kernels.reference import convolution as reference
+from minicnn.kernels.contract import Geometry
+from minicnn.kernels.cpu import convolution as cpu
+from minicnn.kernels.formulations import FORMULATIONS
+
+OPERATIONS = "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col", "col2im"
+TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}  # of the largest element
+
+
+def close(result, expected, tolerance):
+    assert result.shape == expected.shape
+    assert np.isfinite(result).all()
+    if expected.size:
+        assert np.abs(result - expected).max() <= tolerance * max(0.1, np.abs(expected).max())
+
+
+@st.composite
+def geometries(draw, kernel, largest=4):
+    pair = st.tuples(st.integers(1, 3), st.integers(1, largest))
+    pads = st.tuples(st.integers(0, 4), st.integers(0, 4))
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    return Geometry(draw(pair), (draw(pads), draw(pads)), draw(pair), groups)
+
+
+@st.composite
+def cases(draw, largest=24, channels=8, images=(0, 1, 1, 2, 3, 19)):
+    """x, w, b, gy and the geometry of a convolution; the last row or column of x may be under no window at all."""
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 4)))
+    geometry = draw(geometries(kernel))
+    per_group = draw(st.sampled_from([(1, 1), None, None, None]))  # depthwise, or anything
+    c, o = per_group or (draw(st.integers(1, channels)), draw(st.integers(1, 3 * channels)))
+    size = []
+    for axis in (0, 1):
+        least = geometry.dilation[axis] * (kernel[axis] - 1) + 1 - sum(geometry.padding[axis])
+        size.append(max(1, least) + draw(st.integers(0, largest)))
+    groups, n = geometry.groups, draw(st.sampled_from(images))
+    return arrays(n, c * groups, size, o * groups, kernel, geometry, draw(st.integers(0, 99)))
+
+
+def arrays(n, c, size, o, kernel, geometry, seed=0):
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.standard_normal(shape) for shape in ((n, c, *size), (o, c // geometry.groups, *kernel), (o,)))
+    return x, w, b, rng.standard_normal((n, o, *geometry.output_size(size, kernel))), geometry
+
+
+def by_pytorch(x, w, b, gy, geometry):
+    (top, bottom), (left, right) = geometry.padding
+    x, w, b = (torch.from_numpy(a).requires_grad_() for a in (x, w, b))
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom))
+    y = torch.nn.functional.conv2d(padded, w, b, geometry.stride, 0, geometry.dilation, geometry.groups)
+    return [y.detach().numpy(), *(g.numpy() for g in torch.autograd.grad(y, (x, w), torch.from_numpy(gy)))]
+
+
+def by(kernels, x, w, b, gy, geometry):
+    return [kernels.conv2d(x, w, b, geometry), kernels.conv2d_input_grad(gy, w, x.shape, geometry),
+            kernels.conv2d_weight_grad(x, gy, w.shape, geometry)]
+
+
+@given(cases())
+def test_reference_against_pytorch(case):
+    for result, expected in zip(by(reference, *case), by_pytorch(*case), strict=True):
+        close(result, expected, 1e-10)
+
+
+def test_pytorch_gradients_by_name():
+    """torch.nn.grad names the same three operations."""
+    x, w, b, gy, geometry = arrays(2, 4, (9, 7), 6, (3, 2), Geometry((2, 1), ((1, 1), (2, 2)), (1, 2), 2))
+    options = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
+    x_, w_, gy_ = map(torch.from_numpy, (x, w, gy))
+    close(reference.conv2d_input_grad(gy, w, x.shape, geometry),
+          torch.nn.grad.conv2d_input(x.shape, w_, gy_, **options).numpy(), 1e-10)
+    close(reference.conv2d_weight_grad(x, gy, w.shape, geometry),
+          torch.nn.grad.conv2d_weight(x_, w.shape, gy_, **options).numpy(), 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@settings(max_examples=120)
+@given(case=cases())
+def test_cpu_against_reference(dtype, case):
+    *operands, geometry = case
+    narrow = [a.astype(dtype) for a in operands]
+    expected = by(reference, *(a.astype(np.float64) for a in narrow), geometry)
+    for result, wanted in zip(by(cpu, *narrow, geometry), expected, strict=True):
+        assert result.dtype == dtype
+        close(result, wanted, TOLERANCE[dtype])
+
+
+LARGE = {  # each leads to another way of cutting the work
+    "few channels, many images": (33, 1, (28, 28), 6, (5, 5), Geometry(padding=((2, 2), (2, 2)))),
+    "outputs in the lanes": (5, 32, (14, 14), 40, (5, 5), Geometry(padding=((2, 2), (2, 2)))),
+    "images swept as one row": (40, 40, (6, 6), 24, (1, 1), Geometry()),
+    "many taps": (2, 70, (9, 11), 10, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
+    "blocks of rows": (2, 40, (70, 90), 16, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
+    "blocks of rows, strided": (1, 24, (150, 130), 20, (7, 7), Geometry((2, 3), ((3, 3), (3, 3)))),
+    "depthwise": (3, 24, (20, 21), 24, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=24)),
+    "large weights": (2, 300, (4, 4), 200, (3, 3), Geometry(padding=((1, 1), (1, 1)), dilation=(1, 1))),
+    "stride over the kernel": (3, 5, (30, 31), 7, (2, 1), Geometry((5, 4))),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_cpu_cuts_work_without_a_seam(name):
+    *operands, geometry = arrays(*LARGE[name])
+    for result, wanted in zip(by(cpu, *operands, geometry), by(reference, *operands, geometry), strict=True):
+        close(result, wanted, 1e-10)
+
+
+@given(case=cases(largest=3, channels=2, images=(0, 1, 2)))
+@settings(max_examples=25)
+def test_formulations_against_reference(case):
+    x, w, b, gy, geometry = case
+    expected = by(reference, *case)
+    for name, formulation in FORMULATIONS.items():
+        if formulation.supports(w.shape[2:], geometry) is None:
+            for result, wanted in zip(by(formulation, *case), expected, strict=True):
+                close(result, wanted, 1e-10)
+        else:
+            assert name == "winograd"
+
+
+@given(groups=st.integers(1, 3), n=st.integers(0, 2), size=st.tuples(st.integers(3, 9), st.integers(3, 9)),
+       pads=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2))
+@settings(max_examples=25)
+def test_winograd_against_reference(groups, n, size, pads):
+    *operands, geometry = arrays(n, 2 * groups, size, 3 * groups, (3, 3), Geometry(padding=pads, groups=groups))
+    for result, wanted in zip(by(FORMULATIONS["winograd"], *operands, geometry), by(reference, *operands, geometry),
+                              strict=True):
+        close(result, wanted, 1e-10)
+
+
+def test_winograd_says_what_it_cannot_do():
+    supports = FORMULATIONS["winograd"].supports
+    assert supports((3, 3), Geometry()) is None
+    assert "5×3" in supports((5, 3), Geometry())
+    assert "stride is (2, 1)" in supports((3, 3), Geometry((2, 1)))
+    assert "dilation (1, 2)" in supports((3, 3), Geometry(dilation=(1, 2)))
+
+
+@pytest.mark.parametrize("kernels", [reference, cpu])
+@given(case=cases(largest=9, channels=3))
+def test_im2col_and_col2im(kernels, case):
+    x, w, _, _, geometry = case
+    (top, bottom), (left, right) = geometry.padding
+    kernel, options = w.shape[2:], {"dilation": geometry.dilation, "stride": geometry.stride}
+    padded = torch.nn.functional.pad(torch.from_numpy(x), (left, right, top, bottom))
+    cols = kernels.im2col(x, kernel, geometry)
+    n, depth, places = len(x), x.shape[1] * kernel[0] * kernel[1], np.prod(geometry.output_size(x.shape[2:], kernel))
+    assert cols.shape == (n, depth, places)
+    if not n:
+        return  # torch.nn.functional.unfold takes no empty batch
+    assert np.array_equal(cols, torch.nn.functional.unfold(padded, kernel, **options).numpy())
+    gradient = np.random.default_rng(1).standard_normal(cols.shape)
+    back = kernels.col2im(gradient, x.shape, kernel, geometry)
+    folded = torch.nn.functional.fold(torch.from_numpy(gradient), padded.shape[2:], kernel, **options).numpy()
+    close(back, folded[:, :, top:top + x.shape[2], left:left + x.shape[3]], 1e-12)
+    assert np.vdot(cols, gradient) == pytest.approx(np.vdot(x, back), rel=1e-10, abs=1e-9)  # adjoint
+
+
+@pytest.mark.parametrize("kernels", [reference, cpu, *FORMULATIONS.values()])
+def test_operands_with_any_strides(kernels):
+    x, w, b, gy, geometry = arrays(2, 3, (6, 5), 4, (3, 3), Geometry(padding=((1, 0), (1, 1))))
+    strided = [np.asfortranarray(a)[::-1] for a in (x[::-1], w[::-1], b[::-1], gy[::-1])]
+    constant = np.broadcast_to(np.float64(2), gy.shape)  # the gradient of a sum
+    kept = [a.copy() for a in strided]
+    for operands, plain in ((strided, (x, w, b, gy)), ((*strided[:3], constant), (x, w, b, constant.copy()))):
+        for result, wanted in zip(by(kernels, *operands, geometry), by(reference, *plain, geometry), strict=True):
+            close(result, wanted, 1e-10)
+    for before, after in zip(kept, strided, strict=True):
+        assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("kernels", [reference, cpu])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_types_sum_in_float32(kernels, dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    *operands, geometry = arrays(2, 2, (80, 80), 3, (3, 3), Geometry())
+    narrow = [abs(a).astype(dtype) for a in operands]  # thousands of terms of one sign
+    for result, wanted in zip(by(kernels, *narrow, geometry),
+                              by(reference, *(a.astype(np.float64) for a in narrow), geometry), strict=True):
+        assert result.dtype == narrow[0].dtype
+        close(result.astype(np.float64), wanted, 8e-3 if dtype == "bfloat16" else 1e-3)
+
+
+@pytest.mark.parametrize("size, tile", [((40, 30), "images"), ((300, 200), "rows"), ((2, 9000), "columns")])
+def test_reference_respects_its_workspace(monkeypatch, size, tile):
+    """With a workspace far below one im2col buffer, memory stays near it, and the answer the same."""
+    *operands, geometry = arrays(4, 3, size, 2, (5, 5), Geometry(padding=((2, 2), (2, 2))))
+    x, w, b, gy = operands
+    expected = by(reference, *operands, geometry)
+    workspace = {"images": 800_000, "rows": 400_000, "columns": 100_000}[tile]
+    whole = reference.im2col(x, (5, 5), geometry).nbytes
+    monkeypatch.setattr(reference, "WORKSPACE", workspace)
+    assert whole > 2 * workspace
+    for result, wanted in zip(by(reference, *operands, geometry), expected, strict=True):
+        close(result, wanted, 1e-10)
+    built = []
+    monkeypatch.setattr(reference, "im2col", lambda *a, im2col=reference.im2col: built.append(im2col(*a)) or built[-1])
+    reference.conv2d(x, w, b, geometry)
+    reference.conv2d_weight_grad(x, gy, w.shape, geometry)
+    assert len(built) > 2
+    assert max(cols.nbytes for cols in built) <= workspace
+    monkeypatch.undo()
+    monkeypatch.setattr(reference, "WORKSPACE", workspace)
+    tracemalloc.start()
+    try:
+        reference.conv2d_input_grad(gy, w, x.shape, geometry)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < x.nbytes + 4 * workspace
+
+
+@pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows"])
+def test_threads_do_not_change_a_byte(name):
+    *operands, geometry = arrays(*LARGE[name])
+    operands = [a.astype(np.float32) for a in operands]
+    before, results = numba.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            if threads <= numba.config.NUMBA_NUM_THREADS:
+                numba.set_num_threads(threads)
+                results.append([a.tobytes() for a in by(cpu, *operands, geometry)])
+    finally:
+        numba.set_num_threads(before)
+    assert all(result == results[0] for result in results)
+
+
+SCRIPT = f"""
+import sys, zlib
+sys.path[:0] = {sys.path!r}
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_kernels_convolution import LARGE, TOLERANCE, arrays, by, close, cpu, np, reference
+from minicnn.kernels.cpu import microkernel
+print(microkernel.BITS, microkernel.ROWS)
+for dtype in (np.float32, np.float64):
+    for name in LARGE:
+        *operands, geometry = arrays(*LARGE[name])
+        results = by(cpu, *(a.astype(dtype) for a in operands), geometry)
+        print(zlib.crc32(b"".join(a.tobytes() for a in results)))
+        for result, wanted in zip(results, by(reference, *operands, geometry), strict=True):
+            close(result, wanted, TOLERANCE[dtype])
+"""
+
+
+def in_a_process_of_its_own(**variables):
+    return subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True,
+                          env=os.environ | {"OMP_WAIT_POLICY": "passive"} | variables).stdout.split()
+
+
+@pytest.mark.parametrize("bits", ["256", "128"])
+def test_narrow_vectors(bits):
+    assert in_a_process_of_its_own(MINICNN_VECTOR_BITS=bits)[0] == bits
+
+
+def test_four_threads_give_the_bytes_of_one():
+    assert in_a_process_of_its_own(NUMBA_NUM_THREADS="4") == in_a_process_of_its_own(NUMBA_NUM_THREADS="1")
+
+
+@pytest.mark.parametrize("bits", ["64", "avx"])
+def test_unknown_vector_width(bits):
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        in_a_process_of_its_own(MINICNN_VECTOR_BITS=bits)
+    assert "MINICNN_VECTOR_BITS" in error.value.stderr
+
+
+@pytest.mark.parametrize("kernels", [reference, cpu])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_signatures_are_those_of_the_contract(kernels, name):
+    assert inspect.signature(getattr(kernels, name)) == inspect.signature(getattr(contract, name))

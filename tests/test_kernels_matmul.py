@@ -1,0 +1,72 @@
+"""The matrix product against float64, with tails in every direction and operands in both orders of memory."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn.kernels import cpu, reference
+from minicnn.kernels.cpu import gemm
+
+size = st.integers(1, 70) | st.sampled_from([128, 129, 257, 300])
+
+
+def operands(m: int, k: int, n: int, turned_a: bool, turned_b: bool, dtype: str) -> list[np.ndarray]:
+    rng = np.random.default_rng([m, k, n])
+    a = rng.standard_normal((k, m) if turned_a else (m, k)).astype(dtype)
+    b = rng.standard_normal((n, k) if turned_b else (k, n)).astype(dtype)
+    return [a.T if turned_a else a, b.T if turned_b else b, rng.standard_normal(n).astype(dtype)]
+
+
+@pytest.fixture
+def no_small_ones(monkeypatch):
+    """Send small products through the blocks too, which otherwise go to NumPy."""
+    monkeypatch.setattr(gemm, "SMALL", -1)
+
+
+@given(size, size, size, st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["float32", "float64"]))
+def test_agrees_with_float64(m, k, n, turned_a, turned_b, with_bias, dtype):
+    a, b, bias = operands(m, k, n, turned_a, turned_b, dtype)
+    bias = bias if with_bias else None
+    expected = a.astype(float) @ b.astype(float) + (0 if bias is None else bias)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gemm, "SMALL", -1)
+        y = cpu.matmul(a, b, bias)
+    assert y.dtype == a.dtype and y.shape == (m, n) and y.flags.c_contiguous
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance * max(1, abs(expected).max()))
+
+
+def test_strided_operands_are_read_rightly(no_small_ones):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((40, 60))[::2, ::3], rng.standard_normal((20, 90))[:, ::2]
+    np.testing.assert_allclose(cpu.matmul(a, b), reference.matmul(a, b), atol=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [((0, 3), (3, 4)), ((3, 0), (0, 4)), ((3, 4), (4, 0))])
+def test_empty_products(shapes):
+    a, b = (np.ones(s, np.float32) for s in shapes)
+    bias = np.arange(b.shape[1], dtype=np.float32)
+    np.testing.assert_array_equal(cpu.matmul(a, b, bias), np.broadcast_to(bias, (len(a), b.shape[1])))
+
+
+def test_other_types_go_to_the_reference():
+    a, b = np.arange(6).reshape(2, 3), np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(cpu.matmul(a, b), a @ b)
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads():
+    code = """if True:
+        import sys, zlib, numpy as np, numba
+        from minicnn.kernels import cpu
+        rng = np.random.default_rng(0)
+        a, b = rng.standard_normal((301, 513), dtype=np.float32), rng.standard_normal((513, 257), dtype=np.float32)
+        numba.set_num_threads(int(sys.argv[1]))
+        print(zlib.crc32(cpu.matmul(a, b).tobytes()))"""
+    hashes = {subprocess.run([sys.executable, "-c", code, str(threads)], capture_output=True, text=True, check=True,
+                             env={**os.environ, "NUMBA_NUM_THREADS": "4"}).stdout for threads in (1, 2, 4)}
+    assert len(hashes) == 1

@@ -1,0 +1,573 @@
+"""Pooling, normalisation, activations, softmax, dropout, optimisers: reference against PyTorch, cpu against both."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.strategies import booleans, integers, sampled_from
+
+from minicnn.kernels import contract, cpu, reference
+from minicnn.kernels.reference import layers
+from minicnn.kernels.contract import Windows
+
+BACKENDS = pytest.mark.parametrize("kernels", [reference, cpu], ids=["reference", "cpu"])
+SEEDS = integers(0, 2 ** 32 - 1)
+SIZES = sampled_from([1, 2, 3, 7, 33])
+BATCHES = sampled_from([0, 1, 2, 5])
+NAN, INF = float("nan"), float("inf")
+TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 2e-5, np.dtype(np.float16): 1e-2}
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def close(actual, expected, tolerance: float | None = None) -> None:
+    """Equal type and shape, NaN and inf in the same places, else within tolerance of the largest element."""
+    if isinstance(expected, tuple):
+        for a, e in zip(actual, expected, strict=True):
+            close(a, e, tolerance)
+        return
+    expected = expected.detach().numpy() if isinstance(expected, torch.Tensor) else expected
+    assert actual.shape == expected.shape and actual.dtype == expected.dtype
+    tolerance = TOLERANCE.get(actual.dtype, 0) if tolerance is None else tolerance
+    scale = np.abs(expected[np.isfinite(expected)]).max(initial=1)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * float(scale))
+
+
+def cast(value, dtype):
+    return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
+
+
+def same(name: str, *arguments) -> None:
+    """cpu equals reference, in float64, in float32, and where it hands the work to it, in float16."""
+    for dtype in (np.float64, np.float32, np.float16):
+        own = [cast(a, dtype) for a in arguments]
+        with np.errstate(invalid="ignore", over="ignore"):
+            close(getattr(cpu, name)(*own), getattr(reference, name)(*own))
+
+
+def gradients(y: torch.Tensor, gy: np.ndarray, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(y, inputs, torch.from_numpy(gy))
+
+
+def variable(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x.copy()).requires_grad_()
+
+
+OWN = [name for name, function in vars(contract).items() if getattr(function, "__module__", "") == contract.__name__
+       and inspect.isfunction(function) and "conv2d" not in name and name not in ("im2col", "col2im", "matmul")]
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", OWN)
+def test_signatures(kernels: ModuleType, name: str):
+    assert inspect.signature(getattr(kernels, name)) == inspect.signature(getattr(contract, name))
+
+
+# -- pooling --------------------------------------------------------------------------------------------------------
+
+def sliding(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starts, stops, and extents with padding, of the windows along one axis, as PyTorch places them."""
+    reach = d * (k - 1) + 1
+    count = (n + 2 * p - reach + (s - 1 if ceil else 0)) // s + 1
+    count -= ceil and (count - 1) * s >= n + p  # a last window may not begin in the padding
+    start = np.arange(count) * s - p
+    extent = np.minimum(start + reach, n + p) - start
+    return start + np.maximum(-(start // d), 0) * d, np.minimum(start + reach, n), extent
+
+
+def adaptive(n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    i = np.arange(count)
+    return i * n // count, -((i + 1) * -n // count)
+
+
+@st.composite
+def pools(draw, dilated: bool):
+    """(x shape, Windows, PyTorch's arguments, extents) of a sliding window that fits."""
+    sides = []
+    for _ in range(2):
+        k, d = draw(integers(1, 4)), draw(integers(1, 3)) if dilated else 1
+        p = draw(integers(0, k // 2))
+        sides.append((draw(integers(max(1, d * (k - 1) + 1 - 2 * p), 14)), k, draw(integers(1, 4)), p, d))
+    ceil = draw(booleans())
+    axes = [sliding(*side, ceil) for side in sides]
+    assume(all((start < stop).all() for start, stop, _ in axes))  # dilated windows may miss the image altogether
+    (h, kh, sh, ph, dh), (w, kw, sw, pw, dw) = sides
+    windows = Windows(axes[0][0], axes[0][1], axes[1][0], axes[1][1], (dh, dw))
+    arguments = {"kernel_size": (kh, kw), "stride": (sh, sw), "padding": (ph, pw), "ceil_mode": ceil}
+    arguments |= {"dilation": (dh, dw)} if dilated else {}
+    return (draw(BATCHES), draw(integers(1, 3)), h, w), windows, arguments, (axes[0][2], axes[1][2])
+
+
+def drawn_values(kind: str, seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if kind == "distinct":
+        return rng.permutation(np.prod(shape)).reshape(shape).astype(np.float64)
+    values = rng.integers(-1, 2, shape).astype(np.float64)  # ties everywhere
+    if kind == "special":
+        values = np.where(rng.random(shape) < 0.3, rng.choice([NAN, INF, -INF], shape), values)
+    return values
+
+
+@BACKENDS
+@given(pools(dilated=True), sampled_from(["distinct", "ties", "special"]), SEEDS)
+def test_max_pool2d(kernels, pool, kind, seed):
+    shape, windows, arguments, _ = pool
+    x = drawn_values(kind, seed, shape)
+    for dtype in (np.float64, np.float32, np.float16, np.int64) if kind != "special" else (np.float64, np.float32):
+        t = torch.from_numpy(x.astype(dtype))
+        y, index = F.max_pool2d(t, **arguments, return_indices=True) if shape[0] else (None, None)
+        actual = kernels.max_pool2d(x.astype(dtype), windows)
+        if shape[0]:
+            close(actual, (y, index), 0)
+        else:
+            assert actual[0].shape == actual[1].shape == (*shape[:2], len(windows.row_start), len(windows.col_start))
+
+
+@BACKENDS
+@given(pools(dilated=True), SEEDS)
+def test_max_pool2d_backward(kernels, pool, seed):
+    shape, windows, arguments, _ = pool
+    x = drawn_values("distinct", seed, shape)
+    y, index = kernels.max_pool2d(x, windows)
+    gy = normal(seed, *y.shape)
+    gx = kernels.pool_scatter(gy, index, shape)
+    t = variable(x)
+    if shape[0]:
+        close(gx, gradients(F.max_pool2d(t, **arguments), gy, t)[0])
+    v = normal(seed + 1, *shape)
+    np.testing.assert_array_equal(kernels.pool_gather(x, index), y)
+    assert np.vdot(gx, v) == pytest.approx(np.vdot(gy, kernels.pool_gather(v, index)))
+    same("pool_scatter", gy, index, shape)
+    same("pool_gather", v, index)
+
+
+@BACKENDS
+@given(pools(dilated=False), sampled_from(["with padding", "without", 3]), SEEDS)
+def test_avg_pool2d(kernels, pool, count, seed):
+    shape, windows, arguments, (rows, cols) = pool
+    if count == "without":
+        rows, cols = windows.row_stop - windows.row_start, windows.col_stop - windows.col_start
+    divisor = np.outer(rows, cols).astype(float) if isinstance(count, str) else np.full((len(rows), len(cols)), 3.0)
+    x, t = normal(seed, *shape), variable(normal(seed, *shape))
+    y = F.avg_pool2d(t, **arguments, count_include_pad=count == "with padding",
+                     divisor_override=count if isinstance(count, int) else None)
+    close(kernels.avg_pool2d(x, windows, divisor), y)
+    gy = normal(seed + 1, *y.shape)
+    close(kernels.avg_pool2d_grad(gy, windows, divisor, shape), gradients(y, gy, t)[0])
+    same("avg_pool2d", x, windows, divisor)
+    same("avg_pool2d_grad", gy, windows, divisor, shape)
+
+
+@BACKENDS
+@given(integers(1, 12), integers(1, 12), integers(1, 15), integers(1, 15), SEEDS)
+def test_adaptive_pools(kernels, h, w, oh, ow, seed):
+    windows = Windows(*adaptive(h, oh), *adaptive(w, ow))
+    divisor = np.outer(windows.row_stop - windows.row_start, windows.col_stop - windows.col_start).astype(float)
+    x = normal(seed, 2, 3, h, w)
+    t = variable(x)
+    y = F.adaptive_avg_pool2d(t, (oh, ow))
+    close(kernels.avg_pool2d(x, windows, divisor), y)
+    gy = normal(seed + 1, *y.shape)
+    close(kernels.avg_pool2d_grad(gy, windows, divisor, x.shape), gradients(y, gy, t)[0])
+    close(kernels.max_pool2d(x, windows), F.adaptive_max_pool2d(t, (oh, ow), return_indices=True), 0)
+
+
+@BACKENDS
+def test_windows_with_gaps_and_without_elements(kernels):
+    x = normal(0, 2, 2, 9, 8)
+    windows = Windows(np.array([0, 4, 9]), np.array([5, 4, 9]), np.array([1, 3]), np.array([8, 8]), (2, 3))
+    y = kernels.avg_pool2d(x, windows, np.full((3, 2), 2.0))
+    close(y[:, :, 0], np.stack([x[:, :, 0:5:2, c:8:3].sum((2, 3)) / 2 for c in (1, 3)], 2))
+    assert not y[:, :, 1:].any()
+    gy = normal(1, *y.shape)
+    gx = kernels.avg_pool2d_grad(gy, windows, np.full((3, 2), 2.0), x.shape)
+    assert np.vdot(gx, x) == pytest.approx(np.vdot(gy, y))
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d"])
+def test_large_pools_agree(name):
+    x = normal(0, 3, 24, 29, 31)
+    windows = Windows(*sliding(29, 3, 2, 1, 1, False)[:2], *sliding(31, 3, 2, 1, 1, False)[:2])
+    divisor = np.full((15, 16), 9.0)
+    if name == "avg_pool2d":
+        same(name, x, windows, divisor)
+        same("avg_pool2d_grad", normal(1, 3, 24, 15, 16), windows, divisor, x.shape)
+    else:
+        same(name, x, windows)
+        _, index = reference.max_pool2d(x, windows)
+        same("pool_scatter", normal(1, *index.shape), index, x.shape)
+        same("pool_gather", x, index)
+
+
+# -- normalisation --------------------------------------------------------------------------------------------------
+
+CHANNELS = st.tuples(BATCHES, integers(1, 70), sampled_from([1, 2, 9, 50]))
+
+
+@BACKENDS
+@given(CHANNELS, booleans(), booleans(), booleans(), SEEDS)
+def test_batch_norm(kernels, shape, training, affine, shifted, seed):
+    n, c, length = shape
+    x = 3 * normal(seed, *shape) + 2
+    w = normal(seed + 1, c) if affine else None
+    b = normal(seed + 2, c) if shifted else None
+    running_mean, running_var = normal(seed + 3, c), normal(seed + 4, c) ** 2
+    mean, var = kernels.batch_norm_stats(x) if training else (running_mean, running_var)
+    inv_std = 1 / np.sqrt(var + 1e-3)
+    y = kernels.batch_norm(x, mean, inv_std, w, b)
+    gy = normal(seed + 5, *shape)
+    gx, gw, gb = kernels.batch_norm_grad(gy, x, mean, inv_std, w, training)
+    same("batch_norm_stats", x)
+    same("batch_norm", x, mean, inv_std, w, b)
+    same("batch_norm_grad", gy, x, mean, inv_std, w, training)
+    if n * length < 2:
+        return
+    t, tw, tb = variable(x), variable(np.ones(c) if w is None else w), variable(np.zeros(c) if b is None else b)
+    running = torch.from_numpy(running_mean), torch.from_numpy(running_var)
+    expected = F.batch_norm(t, *running, tw, tb, training, 0.1, 1e-3)
+    close(y, expected)
+    close((gx, gw, gb), gradients(expected, gy, t, tw, tb))
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(64, 5, 100), (8, 300, 1), (128, 16, 1024)])
+def test_variance_is_stable_around_a_large_mean(kernels, dtype, shape):
+    x = (1e4 + normal(0, *shape)).astype(dtype)
+    x[0, 0, 0] = 0  # nor may an outlier where the channel begins spoil it
+    mean, var = kernels.batch_norm_stats(x)
+    exact = x.astype(np.longdouble)
+    np.testing.assert_allclose(mean, exact.mean((0, 2)).astype(dtype), rtol=1e-6 if dtype == np.float32 else 1e-14)
+    np.testing.assert_allclose(var, exact.var((0, 2)).astype(dtype), rtol=1e-6 if dtype == np.float32 else 1e-9)
+
+
+@BACKENDS
+@given(CHANNELS, SEEDS)
+def test_channel_sum(kernels, shape, seed):
+    x = normal(seed, *shape)
+    close(kernels.channel_sum(x), torch.from_numpy(x).sum((0, 2)))
+    same("channel_sum", x)
+
+
+@BACKENDS
+def test_sums_do_not_drift(kernels):
+    x = np.full((100, 2, 10000), 0.1, np.float32)
+    np.testing.assert_allclose(kernels.channel_sum(x), [1e6 * float(x[0, 0, 0])] * 2, rtol=1e-7)
+
+
+# -- activations ----------------------------------------------------------------------------------------------------
+
+ACTIVATIONS = {
+    "relu": (torch.relu, (), "y"), "sigmoid": (torch.sigmoid, (), "y"), "tanh": (torch.tanh, (), "y"),
+    "leaky_relu": (lambda x: F.leaky_relu(x, 0.3), (0.3,), "x"), "elu": (lambda x: F.elu(x, 0.7), (0.7,), "x"),
+}
+SPECIAL = [NAN, INF, -INF, 0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 800.0, -800.0]
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@given(sampled_from([(), (0, 3), (5,), (3, 7, 2), (70, 500)]), SEEDS)
+def test_activations(kernels, name, shape, seed):
+    function, parameters, saves = ACTIVATIONS[name]
+    x, gy = np.asarray(3 * normal(seed, *shape)), np.asarray(normal(seed + 1, *shape))
+    x.reshape(-1)[:len(SPECIAL)] = SPECIAL[:x.size]
+    t = variable(x)
+    expected = function(t)
+    with np.errstate(invalid="ignore"):
+        y = np.asarray(getattr(kernels, name)(x, *parameters))
+        gx = np.asarray(getattr(kernels, name + "_grad")(gy, y if saves == "y" else x, *parameters))
+    close(y, expected)
+    expected_gx = gradients(expected, gy, t)[0].numpy()
+    if name == "elu":  # there PyTorch's gradient at NaN is gy or NaN, depending on the place in the array
+        expected_gx = np.where(np.isnan(x), NAN, expected_gx)
+    close(gx, expected_gx)
+    if kernels is cpu:
+        same(name, x, *parameters)
+        same(name + "_grad", gy, y if saves == "y" else x, *parameters)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exponentials_are_good_to_the_last_places(dtype):
+    """Relative to their own size: near 0, where eˣ − 1 cancels, and down to the subnormal numbers."""
+    lowest = -103 if dtype == np.float32 else -744
+    tiny = 10.0 ** np.linspace(-35, 0, 20001)
+    x = np.concatenate([np.linspace(lowest, -lowest, 400001), np.linspace(-3, 3, 200001), tiny, -tiny]).astype(dtype)
+    exact, negative = x.astype(np.longdouble), x[x <= 0]
+    with np.errstate(over="ignore", under="ignore"):
+        pairs = [(cpu.sigmoid(x), 1 / (1 + np.exp(-exact))), (cpu.tanh(x), np.tanh(exact)),
+                 (cpu.elu(negative, 1.0), np.expm1(exact[x <= 0])),
+                 (cpu.elu_grad(np.ones_like(negative), negative, 1.0), np.exp(exact[x <= 0]))]
+        for actual, expected in pairs:
+            unit = np.spacing(np.abs(expected.astype(dtype)))
+            assert (np.abs(actual - expected) / unit).max() < 3
+
+
+# -- softmax --------------------------------------------------------------------------------------------------------
+
+@BACKENDS
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@given(BATCHES, SIZES, SIZES, sampled_from([1, 100]), SEEDS)
+def test_softmax(kernels, name, m, k, length, scale, seed):
+    x, gy = scale * normal(seed, m, k, length), normal(seed + 1, m, k, length)
+    t = variable(x)
+    expected = getattr(torch, name)(t, 1)
+    y = getattr(kernels, name)(x)
+    close(y, expected)
+    close(getattr(kernels, name + "_grad")(gy, y), gradients(expected, gy, t)[0])
+    if kernels is cpu and scale == 1:
+        same(name, x)
+        same(name + "_grad", gy, y)
+
+
+@BACKENDS
+@given(BATCHES, SIZES, sampled_from([1, 100]), SEEDS)
+def test_cross_entropy(kernels, n, k, scale, seed):
+    x, gy, target = scale * normal(seed, n, k), normal(seed + 1, n), np.random.default_rng(seed).integers(0, k, n)
+    target[::3] = [-100, k, -1][seed % 3]
+    t = variable(x)
+    known = torch.from_numpy(np.where((target >= 0) & (target < k), target, -100))
+    expected = F.cross_entropy(t, known, reduction="none")
+    loss, p = kernels.cross_entropy(x, target)
+    close((loss, p), (expected, torch.softmax(t, 1)))
+    close(kernels.cross_entropy_grad(gy, p, target), gradients(expected, gy, t)[0])
+    if kernels is cpu and scale == 1:
+        same("cross_entropy", x, target)
+        same("cross_entropy_grad", gy, p, target)
+
+
+def test_large_softmaxes_agree():
+    x, gy, target = normal(0, 700, 101), normal(1, 700), np.random.default_rng(0).integers(-1, 101, 700)
+    for name in ("softmax", "log_softmax"):
+        for cut in (x[:, :, None], x.reshape(2, 101, 350)):
+            same(name, cut)
+            same(name + "_grad", normal(2, *cut.shape), getattr(reference, name)(cut))
+    same("cross_entropy", x, target)
+    same("cross_entropy_grad", gy, reference.cross_entropy(x, target)[1], target)
+
+
+@BACKENDS
+def test_softmax_of_special_values(kernels):
+    x = np.array([[NAN, 1, 2], [INF, 1, 2], [-INF, 1, 2], [-INF, -INF, -INF], [1e30, -1e30, 0]])
+    with np.errstate(invalid="ignore"):
+        for name in ("softmax", "log_softmax"):
+            close(getattr(kernels, name)(x[:, :, None])[:, :, 0], getattr(torch, name)(torch.from_numpy(x), 1))
+        target = np.array([1, 1, 0, 2, 1])
+        close(kernels.cross_entropy(x, target)[0],
+              F.cross_entropy(torch.from_numpy(x), torch.from_numpy(target), reduction="none"))
+
+
+# -- random numbers -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("counter, key, expected", [  # the known answers published with Random123
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1")])
+def test_philox_known_answers(counter, key, expected):
+    words = [np.array([int(c, 16)], np.uint64) for c in counter.split()]
+    answer = layers._philox(words, [int(k, 16) for k in key.split()])
+    assert " ".join(f"{int(word[0]):08x}" for word in answer) == expected
+
+
+@BACKENDS
+def test_random_uniform_places_the_words_of_the_key(kernels):
+    seed, stream = 0x299F31D0A4093822, 0x0370734413198A2E
+    words = [np.array([w], np.uint64) for w in (1, 0, 0x13198A2E, 0x03707344)]
+    block = layers._philox(words, [0xA4093822, 0x299F31D0])
+    u = kernels.random_uniform(8, (seed, stream))
+    np.testing.assert_array_equal(u[4:], [(int(word[0]) >> 8) * 2.0 ** -24 for word in block])
+
+
+@given(sampled_from([0, 1, 3, 4, 5, 1000, 40001]), st.tuples(integers(0, 2 ** 64 - 1), integers(0, 2 ** 64 - 1)))
+def test_random_uniform_is_the_same_everywhere(n, key):
+    u = cpu.random_uniform(n, key)
+    np.testing.assert_array_equal(u, reference.random_uniform(n, key))
+    assert u.dtype == np.float32 and u.shape == (n,)
+    np.testing.assert_array_equal(u[:n // 2], cpu.random_uniform(n // 2, key))
+
+
+@BACKENDS
+def test_random_uniform_is_uniform(kernels):
+    u = kernels.random_uniform(1 << 20, (7, 3)).astype(np.float64)
+    assert 0 <= u.min() and u.max() < 1
+    counts = np.bincount((u * 256).astype(int), minlength=256)
+    assert abs(((counts - 4096) ** 2 / 4096).sum() - 255) < 5 * np.sqrt(2 * 255)  # χ² of 255 degrees of freedom
+    assert abs(np.corrcoef(u[:-1], u[1:])[0, 1]) < 5e-3
+    assert abs(np.corrcoef(u, kernels.random_uniform(1 << 20, (7, 4)))[0, 1]) < 5e-3
+
+
+@given(sampled_from([(0, 3), (), (5, 3), (200, 201)]), sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), SEEDS)
+def test_dropout(shape, p, seed):
+    key = seed, seed % 7
+    x = np.asarray(1 + np.abs(normal(seed, *shape)))
+    for kernels in (reference, cpu):
+        for dtype in (np.float64, np.float32, np.float16):
+            kept = reference.random_uniform(x.size, key).reshape(shape) >= np.float32(p)
+            y = np.asarray(kernels.dropout(x.astype(dtype), p, key))
+            close(y, np.where(kept, x / (1 - p) if p < 1 else 0, 0).astype(dtype))
+            assert y[~kept].any() == False  # noqa: E712 (and exactly 0)
+    assert x.size < 1000 or abs(kept.mean() - (1 - p)) < 5 * np.sqrt(p * (1 - p) / x.size) + 1e-12
+
+
+@BACKENDS
+def test_dropout_removes_nan_and_keeps_it(kernels):
+    y = kernels.dropout(np.full(1000, NAN), 0.5, (1, 2))
+    assert set(np.unique(np.isnan(y))) == {False, True} and not y[~np.isnan(y)].any()
+
+
+# -- optimiser steps ------------------------------------------------------------------------------------------------
+
+def run_steps(step, arrays: list[np.ndarray], gradients: list[np.ndarray]) -> None:
+    for i, g in enumerate(gradients):
+        kept = g.copy()
+        step(i, g, *arrays)
+        np.testing.assert_array_equal(g, kept)  # gradients are never written to
+
+
+OPTIMISED = sampled_from([(5,), (3, 4), (0,), (200, 201)])
+
+
+@BACKENDS
+@given(OPTIMISED, sampled_from([0.0, 0.9]), sampled_from([0.0, 0.3]), sampled_from([0.0, 0.1]), booleans(), booleans(),
+       SEEDS)
+def test_sgd_step(kernels, shape, momentum, dampening, weight_decay, nesterov, maximize, seed):
+    nesterov, dampening = nesterov and momentum > 0, 0.0 if nesterov else dampening
+    p = normal(seed, *shape)
+    grads = [normal(seed + i, *shape) for i in range(1, 5)]
+    t = variable(p)
+    optimiser = torch.optim.SGD([t], 0.05, momentum, dampening, weight_decay, nesterov, maximize=maximize)
+    for g in grads:
+        t.grad = torch.from_numpy(g)
+        optimiser.step()
+    for dtype in (np.float64, np.float32):
+        arrays = [p.astype(dtype), np.full(shape, NAN, dtype) if momentum else None]  # the first step reads no velocity
+        options = momentum, dampening, weight_decay, nesterov, maximize
+        run_steps(lambda i, g, p, v, options=options: kernels.sgd_step(p, g, v, 0.05, *options, i == 0),
+                  arrays, [g.astype(dtype) for g in grads])
+        close(arrays[0], t.detach().numpy().astype(dtype))
+        if momentum:
+            close(arrays[1], optimiser.state[t]["momentum_buffer"].numpy().astype(dtype))
+
+
+@BACKENDS
+@given(OPTIMISED, booleans(), sampled_from([0.0, 0.1]), booleans(), booleans(), SEEDS)
+def test_adam_step(kernels, shape, amsgrad, weight_decay, decoupled, maximize, seed):
+    p = normal(seed, *shape)
+    grads = [normal(seed + i, *shape) / i for i in range(1, 6)]
+    t = variable(p)
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    optimiser = kind([t], 0.05, (0.8, 0.95), 1e-6, weight_decay, amsgrad, maximize=maximize)
+    for g in grads:
+        t.grad = torch.from_numpy(g)
+        optimiser.step()
+    for dtype in (np.float64, np.float32):
+        m, v, largest = (np.zeros(shape, dtype) for _ in range(3))
+        arrays, options = [p.astype(dtype), m, v, largest if amsgrad else None], (weight_decay, decoupled, maximize)
+        run_steps(lambda i, g, p, *state, options=options: kernels.adam_step(p, g, *state, i + 1, 0.05, 0.8, 0.95, 1e-6,
+                                                                             *options),
+                  arrays, [g.astype(dtype) for g in grads])
+        state = optimiser.state[t]
+        expected = [t.detach(), state["exp_avg"], state["exp_avg_sq"], *([state["max_exp_avg_sq"]] if amsgrad else [])]
+        close(tuple(a for a in arrays if a is not None), tuple(e.numpy().astype(dtype) for e in expected))
+
+
+# -- memory and threads ---------------------------------------------------------------------------------------------
+
+WINDOWS = Windows(*sliding(7, 2, 2, 0, 1, False)[:2], *sliding(7, 2, 2, 0, 1, False)[:2])
+CALLS = {  # every kernel that returns arrays, on arrays whose strides may be anything
+    "max_pool2d": lambda k, x, gy: k.max_pool2d(x, WINDOWS),
+    "pool_scatter": lambda k, x, gy: k.pool_scatter(gy[:, :, :3, :3], k.max_pool2d(x, WINDOWS)[1], x.shape),
+    "pool_gather": lambda k, x, gy: k.pool_gather(gy, k.max_pool2d(x, WINDOWS)[1]),
+    "avg_pool2d": lambda k, x, gy: k.avg_pool2d(x, WINDOWS, np.full((3, 3), 4.0)),
+    "avg_pool2d_grad": lambda k, x, gy: k.avg_pool2d_grad(gy[:, :, :3, :3], WINDOWS, np.full((3, 3), 4.0), x.shape),
+    "channel_sum": lambda k, x, gy: k.channel_sum(x[0]),
+    "batch_norm_stats": lambda k, x, gy: k.batch_norm_stats(x[0]),
+    "batch_norm": lambda k, x, gy: k.batch_norm(x[0], gy[0, :, 0, 0], gy[1, :, 0, 0], x[0, :, 0, 0], x[0, :, 1, 0]),
+    "batch_norm_grad": lambda k, x, gy: k.batch_norm_grad(gy[0], x[0], x[0, :, 0, 0], x[0, :, 1, 0], gy[0, :, 0, 0],
+                                                          True),
+    "softmax": lambda k, x, gy: k.softmax(x[0]),
+    "softmax_grad": lambda k, x, gy: k.softmax_grad(gy[0], x[0]),
+    "log_softmax": lambda k, x, gy: k.log_softmax(x[0]),
+    "log_softmax_grad": lambda k, x, gy: k.log_softmax_grad(gy[0], x[0]),
+    "cross_entropy": lambda k, x, gy: k.cross_entropy(x[0, 0], np.arange(14)[::2]),
+    "cross_entropy_grad": lambda k, x, gy: k.cross_entropy_grad(gy[0, 0, 0], x[0, 0], np.arange(14)[::2]),
+    "dropout": lambda k, x, gy: k.dropout(x, 0.5, (1, 2)),
+    **{name: lambda k, x, gy, name=name, a=a: getattr(k, name)(x, *a) for name, (_, a, _) in ACTIVATIONS.items()},
+    **{name + "_grad": lambda k, x, gy, name=name, a=a: getattr(k, name + "_grad")(gy, x, *a)
+       for name, (_, a, _) in ACTIVATIONS.items()},
+}
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", CALLS)
+def test_any_strides_and_nothing_written(kernels, name):
+    base = np.abs(normal(0, 7, 14, 7, 7)) + 0.1
+    views = {"transposed": base[:, ::2].transpose(1, 0, 3, 2), "reversed": base[::-1, :7, ::-1, ::-1],
+             "expanded": np.broadcast_to(base[:1, :1, :1], (7, 7, 7, 7))}
+    for x in views.values():
+        kept = base.copy()
+        actual = CALLS[name](kernels, x, x[::-1])
+        close(actual, CALLS[name](kernels, x.copy(), x[::-1].copy()), 1e-14)
+        np.testing.assert_array_equal(base, kept)
+        for a in actual if isinstance(actual, tuple) else (actual,):
+            assert a.flags.writeable and not np.shares_memory(a, base)
+            assert a.flags.c_contiguous or kernels is reference
+
+
+def test_every_kernel_is_tried_on_strided_arrays():
+    assert set(OWN) == {*CALLS, "sgd_step", "adam_step", "random_uniform"}
+
+
+def digests() -> str:
+    """A fingerprint of every compiled kernel on arrays large enough for threads."""
+    import hashlib
+    found = []
+    for dtype in (np.float32, np.float64):
+        big = np.random.default_rng(0).standard_normal((16, 120, 7, 7)).astype(dtype)
+        rows, wide = big.reshape(16, 120, 49), big.reshape(1960, 48)
+        v, w = np.abs(wide[0, :1].repeat(120)), np.linspace(1, 2, 120, dtype=dtype)
+        arrays = [call(cpu, big, big[::-1]) for name, call in CALLS.items() if not name.startswith(("batch", "cross"))]
+        arrays += [cpu.channel_sum(rows), *cpu.batch_norm_stats(rows), cpu.batch_norm(rows, v, w, w, v),
+                   *cpu.batch_norm_grad(rows, rows, v, w, w, True), cpu.random_uniform(100_001, (1, 2)),
+                   cpu.softmax(rows), cpu.softmax(wide[:, :, None]), cpu.log_softmax_grad(*[wide[:, :, None]] * 2),
+                   cpu.log_softmax_grad(rows, rows), *cpu.cross_entropy(wide, np.arange(1960) % 50),
+                   cpu.cross_entropy_grad(wide[:, 0], wide, np.arange(1960) % 50)]
+        p, m = big.copy(), np.abs(big)
+        cpu.sgd_step(p, big, m, 0.1, 0.9, 0.0, 0.1, True, False, False)
+        cpu.adam_step(p, big, m, np.abs(m), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True, False)
+        for result in [*arrays, p, m]:
+            for a in result if isinstance(result, tuple) else (result,):
+                found.append(hashlib.sha256(a.tobytes()).hexdigest()[:12])
+    return " ".join(found)
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path):
+    code = ("import numba, test_kernels_rest as t\n"
+            "for n in (1, 2, 4): numba.set_num_threads(n); print(t.digests())")
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+                         env=os.environ | {"NUMBA_NUM_THREADS": "4", "PYTHONPATH": path}).stdout.split("\n")
+    assert len(out[0].split()) > 60 and out[0] == out[1] == out[2]
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 10), (28, 28), (5, 4), (4, 7)])
+@pytest.mark.parametrize("divisor", [4.0, 3.0, None])
+def test_average_over_two_by_two_windows_has_a_short_cut_with_the_same_result(size, divisor):
+    rng = np.random.default_rng(0)
+    starts = [np.arange(n // 2) * 2 for n in size]
+    windows = contract.Windows(starts[0], starts[0] + 2, starts[1], starts[1] + 2)
+    x, gy = rng.standard_normal((3, 2, *size)), rng.standard_normal((3, 2, size[0] // 2, size[1] // 2))
+    by = np.full(gy.shape[2:], divisor) if divisor else rng.uniform(1, 2, gy.shape[2:])
+    np.testing.assert_allclose(cpu.avg_pool2d(x, windows, by), reference.avg_pool2d(x, windows, by), atol=1e-14)
+    np.testing.assert_allclose(cpu.avg_pool2d_grad(gy, windows, by, x.shape),
+                               reference.avg_pool2d_grad(gy, windows, by, x.shape), atol=1e-14)
