@@ -1,0 +1,220 @@
+"""Devices, array modules, kernel choice, random generators, threads: the only place that knows NumPy from CuPy.
+
+What runs where follows from the type of the array, never from a global "current device".
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .kernels.contract import Geometry, Windows
+
+__all__ = ["Device", "Generator", "Geometry", "Windows", "array_module", "conv_algorithm", "convolution_for",
+           "cuda_is_available", "default_generator", "device_of", "get_num_threads", "kernels_for", "manual_seed",
+           "move", "set_num_threads", "to_numpy", "use_kernels", "why_no_cuda"]
+
+
+# -- devices --------------------------------------------------------------------------------------------------------
+
+class Device(NamedTuple):
+    """Where an array lives: "cpu", or "cuda" with the number of the card."""
+
+    type: str
+    index: int | None = None  # type: ignore[assignment]  # PyTorch's name; it hides tuple.index
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    @classmethod
+    def parse(cls, spec: "str | Device") -> "Device":
+        """Device of "cpu", "cuda", "cuda:1" or "auto" (a GPU if there is one)."""
+        if isinstance(spec, Device):
+            return spec
+        kind, _, index = str(spec).partition(":")
+        if spec == "auto":
+            return cls("cuda", 0) if cuda_is_available() else cls("cpu")
+        if kind == "cpu" and not index:
+            return cls("cpu")
+        if kind == "cuda" and (not index or index.isdigit()):
+            return cls("cuda", int(index or 0))
+        raise ValueError(f"device {spec!r} is unknown; use 'cpu', 'cuda', 'cuda:N' or 'auto'")
+
+
+CPU = Device("cpu")
+
+
+def why_no_cuda() -> str | None:
+    """Why CUDA cannot be used on this machine, or None if it can. Imports CuPy."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        return "CuPy is not installed; pip install 'minicnn[cuda13]' from the checkout (or cuda12)"
+    return None if cupy.cuda.is_available() else "CuPy finds no GPU"
+
+
+def cuda_is_available() -> bool:
+    """Whether a tensor can be moved to a GPU."""
+    return why_no_cuda() is None
+
+
+def array_module(a: Any) -> ModuleType:
+    """numpy or cupy, by the type of the array."""
+    return np if isinstance(a, (np.ndarray, np.generic)) else sys.modules["cupy"]
+
+
+def device_of(a: Any) -> Device:
+    """The device that holds an array."""
+    return CPU if isinstance(a, np.ndarray) else Device("cuda", a.device.id)
+
+
+def to_numpy(a: Any) -> np.ndarray:
+    """The array in main memory, without a copy where it is there already."""
+    return a if isinstance(a, np.ndarray) else a.get()
+
+
+def move(a: Any, device: "str | Device") -> Any:
+    """The array on the device, without a copy where it is there already."""
+    device = Device.parse(device)
+    if device.type == "cpu":
+        return to_numpy(a)
+    reason = why_no_cuda()
+    if reason:
+        raise RuntimeError(f"device '{device}' cannot be used: {reason}; or use device 'cpu'")
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(device.index):
+        return cupy.asarray(a)
+
+
+# -- kernels --------------------------------------------------------------------------------------------------------
+
+_forced_kernels: ModuleType | None = None
+_conv_algorithm = "auto"
+_cpu: ModuleType | None = None
+
+
+def kernels_for(a: Any) -> ModuleType:
+    """The kernel back end for an array: kernels.cpu for NumPy's, kernels.reference for CuPy's, or the forced one."""
+    global _cpu
+    if _forced_kernels is not None:
+        return _forced_kernels
+    if isinstance(a, np.ndarray):
+        if _cpu is None:  # numba is imported with the first kernel that is needed, not with minicnn
+            _cpu = importlib.import_module(f"{__package__}.kernels.cpu")
+        return _cpu
+    return importlib.import_module(f"{__package__}.kernels.reference")
+
+
+@contextmanager
+def use_kernels(name: str) -> Iterator[None]:
+    """Inside the block every operation runs on the kernels named "reference" (plain NumPy) or "cpu" (numba)."""
+    global _forced_kernels
+    if name not in ("reference", "cpu"):
+        raise ValueError(f"use_kernels: kernels {name!r} are unknown; use 'reference' or 'cpu'")
+    before = _forced_kernels
+    _forced_kernels = importlib.import_module(f"{__package__}.kernels.{name}")
+    try:
+        yield
+    finally:
+        _forced_kernels = before
+
+
+@contextmanager
+def conv_algorithm(name: str) -> Iterator[Any]:
+    """Inside the block every convolution is computed by the named formulation.
+
+    "auto" (the kernels of the array's back end), "direct" (the numba kernels), "im2col", "loops", "transposed", "fft",
+    "winograd", or "audit": all that apply, on the same arrays; the block's value is then a report with the largest
+    difference, time and memory of each, which prints as a table.
+    """
+    global _conv_algorithm
+    audits = importlib.import_module(f"{__package__}.kernels.audit")
+    chosen = audits.Audit() if name == "audit" else name
+    if isinstance(chosen, str) and chosen != "auto" and chosen not in audits.ALGORITHMS:
+        raise ValueError(f"conv_algorithm: {name!r} is unknown; use auto, audit, {', '.join(audits.ALGORITHMS)}")
+    before, _conv_algorithm = _conv_algorithm, chosen
+    try:
+        yield chosen
+    finally:
+        _conv_algorithm = before
+
+
+def convolution_for(a: Any, kernel: tuple[int, int], geometry: Geometry) -> Any:
+    """What offers conv2d, conv2d_input_grad and conv2d_weight_grad for this array, under the algorithm chosen."""
+    if _conv_algorithm == "auto":
+        return kernels_for(a)
+    if not isinstance(_conv_algorithm, str):
+        return _conv_algorithm
+    chosen = importlib.import_module(f"{__package__}.kernels.audit").ALGORITHMS[_conv_algorithm]
+    reason = chosen.supports(kernel, geometry)
+    if reason:
+        raise ValueError(f"conv_algorithm {_conv_algorithm!r} cannot compute this convolution: {reason}")
+    return chosen
+
+
+# -- threads --------------------------------------------------------------------------------------------------------
+
+def get_num_threads() -> int:
+    """How many threads a kernel may use."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels use n threads (1 … the number the process started with); results do not depend on it."""
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= n <= most:
+        raise ValueError(f"set_num_threads: n = {n} must be 1 to {most} (set NUMBA_NUM_THREADS before the start for "
+                         "more)")
+    numba.set_num_threads(n)
+
+
+# -- random numbers -------------------------------------------------------------------------------------------------
+
+class Generator:
+    """A stream of random numbers with a state that can be saved and restored.
+
+    Initial values and samples come from NumPy's PCG64. Masks of dropout come from a counter-based generator (Philox)
+    keyed by ``next_key()``, so that they are equal on every device and need not be stored.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+
+    def manual_seed(self, seed: int) -> "Generator":
+        """Start the stream of this seed (0 … 2⁶⁴−1) from its beginning."""
+        if not 0 <= int(seed) < 2**64:
+            raise ValueError(f"manual_seed: seed = {seed} must be 0 to 2**64 - 1")
+        self.seed, self.stream = int(seed), 0
+        self.numpy = np.random.default_rng(self.seed)
+        return self
+
+    def next_key(self) -> tuple[int, int]:
+        """A key (seed, stream) that was not given out before."""
+        self.stream += 1
+        return self.seed, self.stream
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on from here; plain numbers and strings, so that JSON holds it."""
+        return {"seed": self.seed, "stream": self.stream, "numpy": self.numpy.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where ``state_dict`` was taken."""
+        self.seed, self.stream = state["seed"], state["stream"]
+        self.numpy.bit_generator.state = state["numpy"]
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the generator used wherever no other is given."""
+    return default_generator.manual_seed(seed)

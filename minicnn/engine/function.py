@@ -1,0 +1,158 @@
+"""Function: an operation, and a node of the graph. This file knows no operation: ops/ defines them."""
+
+import itertools
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from .anomaly import check_forward
+from .modes import mode
+from .tensor import Tensor, _Clock
+
+_numbers = itertools.count()
+
+
+class Function:
+    """An operation: ``forward`` on arrays, ``backward`` on Tensors, written with operations so that it differentiates.
+
+    An instance is one use of the operation and, when recorded, a node of the graph. ``self.save`` in forward names all
+    that backward will need of its inputs and outputs: it is the complete list of arrays that the graph keeps alive.
+    ``self.needs[i]`` tells whether the gradient of input i is wanted; backward returns None for the others.
+    """
+
+    views = False  # whether an output may share memory with an input
+    constant_outputs: tuple[int, ...] = ()  # numbers of outputs that never get a gradient
+    needs: tuple[bool, ...] = ()
+    edges: tuple = ()
+    _to_save: tuple = ()
+    _saved: tuple | None = ()
+    _hooks: dict[int, dict[float, Callable]] | None = None
+    _trace: list[str] | None = None
+    number: int
+    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+
+    def forward(self, *arrays: Any) -> Any:
+        """Arrays in, an array (or a tuple of arrays) out."""
+        raise NotImplementedError(f"{self.name}.forward")
+
+    def backward(self, *gradients: Tensor) -> Any:
+        """Gradients of the outputs in, gradients of the inputs out, as Tensors or None."""
+        raise NotImplementedError(f"{self.name}.backward")
+
+    @property
+    def name(self) -> str:
+        """The name of the operation in messages and pictures."""
+        return type(self).__name__ + "Backward"
+
+    def save(self, *arrays: Any) -> None:
+        """Keep inputs, outputs or other arrays for backward, where they are ``self.saved``."""
+        self._to_save = arrays
+
+    @np.errstate(all="ignore")  # log 0 is −inf and 0/0 is NaN: results, not events
+    def __call__(self, *inputs: Tensor | None) -> Any:
+        recorded = False
+        if mode.recording:
+            for t in inputs:
+                if t is not None and (t._requires_grad or t._seen < t._clock.recorded):
+                    recorded = True
+                    break
+        if recorded:
+            return self._record(inputs)
+        out = self.forward(*[None if t is None else t.data for t in inputs])
+        results = [Tensor(a) for a in (out if type(out) is tuple else (out,))]
+        if self.views:
+            share_all(results, inputs)
+        return tuple(results) if type(out) is tuple else results[0]
+
+    def _record(self, inputs: tuple[Tensor | None, ...]) -> Any:
+        needs: list[bool] = []
+        edges: list[Tensor | tuple[Function, int] | None] = []
+        for t in inputs:
+            if t is not None and t._seen < t._clock.recorded:
+                t.check_history()
+            if t is None or not t._requires_grad:
+                needs.append(False)
+                edges.append(None)
+            else:
+                needs.append(True)
+                edges.append(t if t.grad_fn is None else (t.grad_fn, t.output_index))
+        self.needs, self.edges = tuple(needs), tuple(edges)
+        self.number = next(_numbers)
+        if mode.anomaly:
+            self._trace = traceback.format_stack()[:-2]
+        out = self.forward(*[None if t is None else t.data for t in inputs])
+        outs = out if type(out) is tuple else (out,)
+        results = [Tensor(a) for a in outs]
+        for i, result in enumerate(results):
+            if result.data.dtype.kind in "fV" and i not in self.constant_outputs:
+                result._requires_grad, result.grad_fn, result.output_index = True, self, i
+        if self.views:
+            share_all(results, inputs)
+        self.outputs = tuple([(r.data.shape, r.data.dtype) for r in results])
+        if self._to_save:
+            self._saved = tuple([_keep(a, inputs, outs, results) for a in self._to_save])
+            self._to_save = ()
+        if mode.anomaly:
+            check_forward(self, inputs, results)
+        return tuple(results) if type(out) is tuple else results[0]
+
+    @property
+    def saved(self) -> tuple[Any, ...]:
+        """What forward saved, as Tensors (None stays None); raises if it is gone or was overwritten."""
+        if self._saved is None:
+            raise RuntimeError(
+                f"{self.name}: the graph was freed by an earlier backward; call that backward with retain_graph=True "
+                "if you want to go through the graph again")
+        return tuple([None if kept is None else self._unpack(*kept) for kept in self._saved])
+
+    def _unpack(self, array: Any, source: "Tensor | int | None", clock: _Clock | None, writes: int) -> Tensor:
+        if clock is not None and (clock.writes != writes or isinstance(source, Tensor) and source.data is not array):
+            raise RuntimeError(
+                f"{self.name}: a tensor of shape {array.shape} that is needed for the gradient was modified by an "
+                f"in-place operation (version {clock.writes}, expected {writes}); use the form that is not in place, "
+                "or a clone()")
+        if isinstance(source, Tensor):
+            return source
+        tensor = Tensor(array)
+        if source is not None:
+            tensor._requires_grad, tensor.grad_fn, tensor.output_index = True, self, source
+        return tensor
+
+    def release(self) -> None:
+        """Forget what was saved; only a node that had saved something refuses a second backward."""
+        if self._saved:
+            self._saved = None
+
+    def hooks_of(self, output: int) -> dict[float, Callable]:
+        """The hooks on the gradient of one output."""
+        if self._hooks is None:
+            self._hooks = {}
+        return self._hooks.setdefault(output, {})
+
+
+def share(view: Tensor, base: Tensor) -> None:
+    """Let both tensors see writes to the memory they share, if they do share it."""
+    if backend.array_module(view.data).may_share_memory(view.data, base.data):
+        view._clock, view._seen = base._clock, base._seen
+
+
+def share_all(views: list[Tensor], bases: Iterable[Tensor | None]) -> None:
+    for view, base in itertools.product(views, bases):
+        if base is not None:
+            share(view, base)
+
+
+def _keep(array: Any, inputs: tuple, outs: tuple, results: list[Tensor]) -> tuple | None:
+    """What to remember of a saved array: itself, where it comes from, and the state of its memory."""
+    if array is None:
+        return None
+    for t in inputs:
+        if t is not None and t.data is array:
+            return array, t, t._clock, t._clock.writes
+    for i, (out, t) in enumerate(zip(outs, results, strict=True)):
+        if out is array:  # the tensor itself would be a cycle: it holds this node
+            return t.data, i if t._requires_grad else None, t._clock, t._clock.writes
+    return array, None, None, 0
