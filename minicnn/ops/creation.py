@@ -1,0 +1,245 @@
+"""New tensors: from data, filled with a value, counted up, or drawn at random.
+
+Values are made in NumPy and then moved to the device, so that a seed gives the same numbers on every device.
+"""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..backend import Device, Generator, array_module, default_generator, move
+from ..engine import Tensor
+from .shape import sizes
+
+__all__ = ["arange", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full", "full_like", "linspace",
+           "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "ones", "ones_like", "rand", "rand_like",
+           "randint", "randn", "randn_like", "randperm", "tensor", "zeros", "zeros_like"]
+
+Size = tuple[int, ...] | list[int]
+DeviceLike = Device | str | None
+Number = bool | int | float
+
+
+def _made(array: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
+    return Tensor(array if device is None else move(array, device), requires_grad)
+
+
+# -- from data ------------------------------------------------------------------------------------------------------
+
+def tensor(data: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of data: numbers, nested lists of numbers, an array, or a tensor (detached).
+
+    Python floats become float32, ints int64 and bools bool; arrays and tensors keep their dtype.
+    """
+    array = Tensor(data).data if hasattr(data, "__array__") else _nested(data)
+    dtype = dtypes.as_dtype(array.dtype if dtype is None else dtype)
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    return _made(array_module(array).array(array, dtype=native, order="C"), device, requires_grad)
+
+
+def _nested(data: Any) -> np.ndarray:
+    """The array of a number or nested lists; Python floats become float32, anything with a dtype keeps it."""
+    first = data
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    try:
+        array = np.array(data)
+    except ValueError:
+        raise ValueError("tensor: nested lists have different lengths; all of a level must be equally long") from None
+    return array.astype(dtypes.default) if array.dtype == np.float64 and not hasattr(first, "dtype") else array
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of a NumPy array: a write to one is seen in the other."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(ndarray).__name__}; use minicnn.tensor(...)")
+    dtypes.as_dtype(ndarray.dtype)
+    if not ndarray.dtype.isnative:
+        raise TypeError(f"from_numpy: the byte order of {ndarray.dtype.str} is not this machine's; use tensor(...)")
+    return Tensor(ndarray)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor that shares the memory of an array of another library, on the CPU, handed over by DLPack."""
+    array = np.from_dlpack(ext_tensor)
+    dtypes.as_dtype(array.dtype)
+    return Tensor(array)
+
+
+# -- filled with a value --------------------------------------------------------------------------------------------
+
+def zeros(*size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    return _made(np.zeros(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
+    return _made(np.ones(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor whose elements are not set to anything yet."""
+    return _made(np.empty(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+
+
+def full(size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,
+         requires_grad: bool = False) -> Tensor:
+    """A tensor with every element fill_value; its dtype is that of the number (bool, int64 or float32)."""
+    dtype = dtypes.of_scalar(fill_value) if dtype is None else dtypes.as_dtype(dtype)
+    return _made(np.full(size, fill_value, dtype), device, requires_grad)
+
+
+def _like(input: Tensor, value: Number | None, dtype: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
+    """A tensor of the shape, dtype and device of input, with every element value (None: not set)."""
+    xp, dtype = array_module(input.data), input.dtype if dtype is None else dtypes.as_dtype(dtype)
+    array = xp.empty(input.shape, dtype) if value is None else xp.full(input.shape, value, dtype)
+    return _made(array, device, requires_grad)
+
+
+def zeros_like(input: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape, dtype and device of input."""
+    return _like(input, 0, dtype, device, requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape, dtype and device of input."""
+    return _like(input, 1, dtype, device, requires_grad)
+
+
+def full_like(input: Tensor, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,
+              requires_grad: bool = False) -> Tensor:
+    """fill_value in the shape, dtype and device of input."""
+    return _like(input, fill_value, dtype, device, requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """Elements not set to anything yet, in the shape, dtype and device of input."""
+    return _like(input, None, dtype, device, requires_grad)
+
+
+def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, device: DeviceLike = None,
+               requires_grad: bool = False) -> Tensor:
+    """``tensor(data)`` with the dtype and device of input."""
+    return tensor(data, dtype or input.dtype, device or input.device, requires_grad)
+
+
+def new_zeros(input: Tensor, *size: Any, dtype: Any = None, device: DeviceLike = None,
+              requires_grad: bool = False) -> Tensor:
+    """Zeros of a shape, with the dtype and device of input."""
+    return zeros(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+
+
+def new_ones(input: Tensor, *size: Any, dtype: Any = None, device: DeviceLike = None,
+             requires_grad: bool = False) -> Tensor:
+    """Ones of a shape, with the dtype and device of input."""
+    return ones(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+
+
+def new_empty(input: Tensor, *size: Any, dtype: Any = None, device: DeviceLike = None,
+              requires_grad: bool = False) -> Tensor:
+    """Elements not set to anything yet, of a shape, with the dtype and device of input."""
+    return empty(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+
+
+def new_full(input: Tensor, size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,
+             requires_grad: bool = False) -> Tensor:
+    """fill_value in a shape, with the dtype and device of input."""
+    return full(size, fill_value, dtype=dtype or input.dtype, device=device or input.device,
+                requires_grad=requires_grad)
+
+
+# -- counted up -----------------------------------------------------------------------------------------------------
+
+def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: Any = None, device: DeviceLike = None,
+           requires_grad: bool = False) -> Tensor:
+    """start, start + step, ... up to but without end; ``arange(end)`` starts at 0.
+
+    Of ints it is int64, of floats float32. Raises if step is 0 or leads away from end.
+    """
+    start, end = (0, start) if end is None else (start, end)
+    if step == 0 or (end - start) * step < 0:
+        raise ValueError(f"arange: from {start} to {end} in steps of {step} is impossible; step must not be 0 and "
+                         "must lead to end")
+    if dtype is None:
+        whole = all(dtypes.of_scalar(v) != dtypes.default for v in (start, end, step))
+        dtype = dtypes.int64 if whole else dtypes.default
+    # in double precision and by multiplication, so that no error adds up
+    values = start + step * np.arange(math.ceil((end - start) / step))
+    return _made(values.astype(dtypes.as_dtype(dtype)), device, requires_grad)
+
+
+def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: DeviceLike = None,
+             requires_grad: bool = False) -> Tensor:
+    """steps evenly spaced values from start to end, both included."""
+    if steps < 0:
+        raise ValueError(f"linspace: steps = {steps} must not be negative")
+    return _made(np.linspace(start, end, steps).astype(dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: DeviceLike = None,
+        requires_grad: bool = False) -> Tensor:
+    """The (n, m) matrix with ones on the diagonal and zeros elsewhere; m is n by default."""
+    return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+
+
+# -- random ---------------------------------------------------------------------------------------------------------
+
+def _drawn(name: str, method: str, size: tuple, generator: Generator | None, dtype: Any) -> np.ndarray:
+    """Samples of a method of NumPy's generator; types narrower than float32 are rounded from float32."""
+    dtype = dtypes.as_dtype(dtype or dtypes.default)
+    if not dtypes.is_floating(dtype):
+        raise RuntimeError(f"{name}: dtype {dtype} must be a floating point type; use randint for integers")
+    draw = getattr((generator or default_generator).numpy, method)
+    return draw(size, dtypes.float64 if dtype == dtypes.float64 else dtypes.float32).astype(dtype, copy=False)
+
+
+def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+         requires_grad: bool = False) -> Tensor:
+    """Samples of the uniform distribution on [0, 1)."""
+    return _made(_drawn("rand", "random", sizes(size), generator, dtype), device, requires_grad)
+
+
+def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+          requires_grad: bool = False) -> Tensor:
+    """Samples of the normal distribution with mean 0 and variance 1."""
+    return _made(_drawn("randn", "standard_normal", sizes(size), generator, dtype), device, requires_grad)
+
+
+def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+              requires_grad: bool = False) -> Tensor:
+    """rand in the shape, dtype and device of input."""
+    return rand(input.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+                requires_grad=requires_grad)
+
+
+def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+               requires_grad: bool = False) -> Tensor:
+    """randn in the shape, dtype and device of input."""
+    return randn(input.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+                 requires_grad=requires_grad)
+
+
+def randint(*bounds_and_size: Any, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+            requires_grad: bool = False) -> Tensor:
+    """Whole numbers, low … high − 1 equally likely: ``randint(high, size)`` or ``randint(low, high, size)``."""
+    if len(bounds_and_size) not in (2, 3):
+        raise TypeError(f"randint: expected (high, size) or (low, high, size), got {len(bounds_and_size)} arguments")
+    *bounds, size = bounds_and_size
+    low, high = (operator.index(b) for b in ((0, *bounds) if len(bounds) == 1 else bounds))
+    if low >= high:
+        raise RuntimeError(f"randint: low = {low} must be less than high = {high}")
+    values = (generator or default_generator).numpy.integers(low, high, tuple(size))
+    return _made(values.astype(dtypes.as_dtype(dtype or dtypes.int64), copy=False), device, requires_grad)
+
+
+def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+             requires_grad: bool = False) -> Tensor:
+    """The numbers 0 … n − 1 in random order."""
+    if n < 0:
+        raise RuntimeError(f"randperm: n = {n} must not be negative")
+    values = (generator or default_generator).numpy.permutation(operator.index(n))
+    return _made(values.astype(dtypes.as_dtype(dtype or dtypes.int64), copy=False), device, requires_grad)

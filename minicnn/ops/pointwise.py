@@ -1,0 +1,333 @@
+"""Functions of single elements. Most are one declaration: forward on arrays, then gradient in operations."""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..backend import array_module, kernels_for
+from ..engine import Function, Tensor, is_grad_enabled
+from .basic import Number, TensorOrNumber, expect_tensor, float_result, named, no_gradient, operands
+
+__all__ = ["acos", "acosh", "addcdiv", "addcmul", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin",
+           "asinh", "atan", "atanh", "ceil", "cos", "cosh", "deg2rad", "erf", "erfc", "exp", "exp2", "expm1", "fix",
+           "floor", "frac", "heaviside", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "lerp", "log",
+           "log10", "log1p", "log2", "logaddexp", "nan_to_num", "rad2deg", "reciprocal", "round", "rsqrt", "sgn",
+           "sigmoid", "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy"]
+
+LN2, LN10 = math.log(2), math.log(10)
+
+
+# -- how a function of one element is declared ----------------------------------------------------------------------
+
+class Unary(Function):
+    """y = value(x), element by element;  gx = gradient(gy, x) or gradient(gy, y), whichever is simpler.
+
+    What the gradient names besides gy is what the graph keeps. ``kernel`` names a fused (gy, y) → gx for use where gx
+    itself is not recorded.
+    """
+
+    value: Callable[..., Any]  # (xp, x) → y
+    gradient: Callable[..., Tensor]
+    keeps: tuple[str, ...]
+    kernel: str | None
+
+    def forward(self, x):
+        y = self.value(array_module(x), x)
+        self.save(*[x if name == "x" else y for name in self.keeps])
+        return y
+
+    def backward(self, gy):
+        if self.kernel and not is_grad_enabled():
+            (y,) = self.saved
+            return Tensor(getattr(kernels_for(y.data), self.kernel)(gy.data, y.data))
+        return self.gradient(gy, *self.saved)
+
+
+def unary(name: str, doc: str, value: Callable[..., Any], gradient: Callable[..., Tensor], *, integers: str = "float32",
+          kernel: str | None = None) -> Callable[[Tensor], Tensor]:
+    """The function on tensors, and its node in the graph, named after it.
+
+    ``integers`` says what becomes of integer tensors: they are converted to "float32", their value is taken in their
+    own type ("value"), they are their own result ("same", bools refused) or they are "refused".
+    """
+    node = type(name.capitalize(), (Unary,), {
+        "__doc__": doc, "__module__": __name__, "value": staticmethod(value), "gradient": staticmethod(gradient),
+        "keeps": tuple(inspect.signature(gradient).parameters)[1:], "kernel": kernel})
+
+    def function(input: Tensor) -> Tensor:
+        expect_tensor(name, input)
+        if not dtypes.is_floating(input.dtype):
+            if integers == "float32":
+                input = input.to(dtypes.float32)
+            elif integers == "same" and input.dtype != dtypes.bool_:
+                return input.clone()
+            elif integers != "value":
+                raise TypeError(f"{name}: {input.dtype} tensors are not supported; convert the input with .float()")
+        return node()(input)
+
+    return named(function, name, doc)
+
+
+# -- exponentials, logarithms, powers -------------------------------------------------------------------------------
+
+exp = unary("exp", "eˣ.", lambda xp, x: xp.exp(x), lambda gy, y: gy * y)
+exp2 = unary("exp2", "2ˣ.", lambda xp, x: xp.exp2(x), lambda gy, y: gy * (y * LN2))
+expm1 = unary("expm1", "eˣ − 1, exact near 0.", lambda xp, x: xp.expm1(x), lambda gy, y: gy * (y + 1))
+log = unary("log", "The natural logarithm; −inf at 0, NaN below.", lambda xp, x: xp.log(x), lambda gy, x: gy / x)
+log2 = unary("log2", "The logarithm to base 2.", lambda xp, x: xp.log2(x), lambda gy, x: gy / (x * LN2))
+log10 = unary("log10", "The logarithm to base 10.", lambda xp, x: xp.log10(x), lambda gy, x: gy / (x * LN10))
+log1p = unary("log1p", "log(1 + x), exact near 0.", lambda xp, x: xp.log1p(x), lambda gy, x: gy / (x + 1))
+sqrt = unary("sqrt", "√x; the gradient at 0 is infinite.", lambda xp, x: xp.sqrt(x), lambda gy, y: gy / (2 * y))
+rsqrt = unary("rsqrt", "1/√x.", lambda xp, x: xp.reciprocal(xp.sqrt(x)), lambda gy, y: gy * (-0.5 * y * y * y))
+square = unary("square", "x².", lambda xp, x: x * x, lambda gy, x: gy * (2 * x), integers="value")
+reciprocal = unary("reciprocal", "1/x.", lambda xp, x: xp.reciprocal(x), lambda gy, y: -gy * (y * y))
+
+# -- trigonometric and hyperbolic -----------------------------------------------------------------------------------
+
+sin = unary("sin", "Sine of x radians.", lambda xp, x: xp.sin(x), lambda gy, x: gy * x.cos())
+cos = unary("cos", "Cosine of x radians.", lambda xp, x: xp.cos(x), lambda gy, x: -gy * x.sin())
+tan = unary("tan", "Tangent of x radians.", lambda xp, x: xp.tan(x), lambda gy, y: gy * (y * y + 1))
+asin = unary("asin", "The angle in −π/2 … π/2 whose sine is x.",
+             lambda xp, x: xp.arcsin(x), lambda gy, x: gy * (1 - x * x).rsqrt())
+acos = unary("acos", "The angle in 0 … π whose cosine is x.",
+             lambda xp, x: xp.arccos(x), lambda gy, x: -gy * (1 - x * x).rsqrt())
+atan = unary("atan", "The angle in −π/2 … π/2 whose tangent is x.",
+             lambda xp, x: xp.arctan(x), lambda gy, x: gy / (x * x + 1))
+sinh = unary("sinh", "Hyperbolic sine.", lambda xp, x: xp.sinh(x), lambda gy, x: gy * x.cosh())
+cosh = unary("cosh", "Hyperbolic cosine.", lambda xp, x: xp.cosh(x), lambda gy, x: gy * x.sinh())
+tanh = unary("tanh", "Hyperbolic tangent.",
+             lambda xp, x: kernels_for(x).tanh(x), lambda gy, y: gy * (1 - y * y), kernel="tanh_grad")
+asinh = unary("asinh", "Inverse of sinh.", lambda xp, x: xp.arcsinh(x), lambda gy, x: gy * (x * x + 1).rsqrt())
+acosh = unary("acosh", "Inverse of cosh, x ≥ 1.", lambda xp, x: xp.arccosh(x), lambda gy, x: gy * (x * x - 1).rsqrt())
+atanh = unary("atanh", "Inverse of tanh.", lambda xp, x: xp.arctanh(x), lambda gy, x: gy / (1 - x * x))
+deg2rad = unary("deg2rad", "x degrees in radians.", lambda xp, x: xp.deg2rad(x), lambda gy: gy * (math.pi / 180))
+rad2deg = unary("rad2deg", "x radians in degrees.", lambda xp, x: xp.rad2deg(x), lambda gy: gy * (180 / math.pi))
+arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
+
+sigmoid = unary("sigmoid", "1/(1 + e⁻ˣ), without overflow.",
+                lambda xp, x: kernels_for(x).sigmoid(x), lambda gy, y: gy * (y * (1 - y)), kernel="sigmoid_grad")
+
+# -- the error function ---------------------------------------------------------------------------------------------
+# W. J. Cody, Rational Chebyshev Approximations for the Error Function, Mathematics of Computation 23 (1969), 631–637.
+# Three quotients of polynomials, highest power first, whose errors are below 6·10⁻¹⁹:
+#   erf(a) = a·CENTRE(a²) for a ≤ 0.46875,
+#   erfc(a) = e^(−a²)·MIDDLE(a) for a ≤ 4,
+#   erfc(a) = e^(−a²)·(1/√π − s·TAIL(s))/a with s = 1/a² beyond.
+
+CENTRE = ((1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
+           3.20937758913846947e3),
+          (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3))
+MIDDLE = ((2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
+           2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+           1.23033935479799725e3),
+          (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+           3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3))
+TAIL = ((1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
+         1.60837851487422766e-2, 6.58749161529837803e-4),
+        (1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
+         2.33520497626869185e-3))
+
+BLOCK = 1 << 15  # elements at a time, so that the many intermediate results stay in the cache
+
+
+def _quotient(polynomials: tuple[tuple[float, ...], tuple[float, ...]], z: Any) -> Any:
+    values = []
+    for first, second, *rest in polynomials:
+        value = z * first + second
+        for coefficient in rest:
+            value *= z
+            value += coefficient
+        values.append(value)
+    return values[0] / values[1]
+
+
+def _erf_or_erfc(xp: Any, x: Any, complement: bool) -> Any:
+    a = xp.minimum(abs(x), 30)  # erfc is 0 from 27 on, and infinity would meet itself below
+    near, s = xp.minimum(a, 0.46875), 1 / xp.maximum(a, 4) ** 2
+    erf_near = xp.copysign(near * _quotient(CENTRE, near * near), x)
+    middle, tail = _quotient(MIDDLE, xp.minimum(a, 4)), (1 / math.sqrt(math.pi) - s * _quotient(TAIL, s)) * xp.sqrt(s)
+    short = xp.floor(a * 16) / 16  # its square is exact: the rounding error of a² would count a² times in the result
+    erfc_far = xp.where(a <= 4, middle, tail) * (xp.exp(-short * short) * xp.exp((short - a) * (short + a)))
+    if complement:
+        return xp.where(a <= 0.46875, 1 - erf_near, xp.where(x < 0, 2 - erfc_far, erfc_far))
+    return xp.where(a <= 0.46875, erf_near, xp.copysign(1 - erfc_far, x))
+
+
+def _by_blocks(xp: Any, x: Any, complement: bool) -> Any:
+    y = xp.empty(x.shape, x.dtype)
+    flat, out = x.reshape(-1), y.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start:start + BLOCK]
+        wide = block.astype(np.float32) if x.dtype.itemsize == 2 else block
+        out[start:start + BLOCK] = _erf_or_erfc(xp, wide, complement)
+    return y
+
+
+erf = unary("erf", "2/√π·∫₀ˣ e^(−t²) dt. Cody 1969.", lambda xp, x: _by_blocks(xp, x, False),
+            lambda gy, x: gy * ((-x * x).exp() * (2 / math.sqrt(math.pi))))
+erfc = unary("erfc", "1 − erf(x), exact where it is tiny. Cody 1969.", lambda xp, x: _by_blocks(xp, x, True),
+             lambda gy, x: gy * ((-x * x).exp() * (-2 / math.sqrt(math.pi))))
+
+# -- signs and rounding ---------------------------------------------------------------------------------------------
+
+sign = unary("sign", "−1, 0 or 1; 0 for NaN. The gradient is 0.",
+             lambda xp, x: (x > 0).astype(x.dtype) - (x < 0) if x.dtype != bool else x.copy(),
+             no_gradient, integers="value")
+sgn = sign
+floor = unary("floor", "The largest integer ≤ x; gradient 0.", lambda xp, x: xp.floor(x), no_gradient, integers="same")
+ceil = unary("ceil", "The smallest integer ≥ x; gradient 0.", lambda xp, x: xp.ceil(x), no_gradient, integers="same")
+trunc = unary("trunc", "x without its fraction; gradient 0.", lambda xp, x: xp.trunc(x), no_gradient, integers="same")
+fix = trunc
+frac = unary("frac", "x − trunc(x).", lambda xp, x: x - xp.trunc(x), lambda gy: gy, integers="refused")
+_round = unary("round", "The nearest integer, of two the even one; gradient 0.",
+               lambda xp, x: xp.rint(x), no_gradient, integers="same")
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """Rounded to ``decimals`` places, halves to even; negative decimals round to tens, hundreds. The gradient is 0."""
+    if decimals == 0:
+        return _round(input)
+    if not dtypes.is_floating(input.dtype):
+        raise TypeError(f"round: decimals = {decimals} needs a float tensor, not {input.dtype}; use .float()")
+    scale = 10.0 ** abs(decimals)
+    return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
+
+
+def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    """NaN and infinities replaced by the numbers given; infinities by default by the largest finite ones.
+
+    gx = gy where input is finite, else 0.
+    """
+    if not dtypes.is_floating(input.dtype):
+        return input.clone()
+    number = input.dtype.type
+    largest = float(np.nextafter(number(math.inf), number(0)))
+    y = input.where(~input.isnan(), nan)
+    y = y.where(input != math.inf, largest if posinf is None else posinf)
+    return y.where(input != -math.inf, -largest if neginf is None else neginf)
+
+
+def _test(name: str, doc: str, test: Callable[..., Any]) -> Callable[[Tensor], Tensor]:
+    def function(input: Tensor) -> Tensor:
+        expect_tensor(name, input)
+        return Tensor(test(array_module(input.data), input.data))
+
+    return named(function, name, doc)
+
+
+isnan = _test("isnan", "Whether each element is NaN.", lambda xp, x: xp.isnan(x))
+isinf = _test("isinf", "Whether each element is infinite.", lambda xp, x: xp.isinf(x))
+isposinf = _test("isposinf", "Whether each element is +infinity.", lambda xp, x: x == math.inf)
+isneginf = _test("isneginf", "Whether each element is −infinity.", lambda xp, x: x == -math.inf)
+isfinite = _test("isfinite", "Whether each element is neither infinite nor NaN.", lambda xp, x: xp.isfinite(x))
+signbit = _test("signbit", "Whether each element is negative, −0.0 included.", lambda xp, x: xp.signbit(x))
+
+
+# -- of two and three operands --------------------------------------------------------------------------------------
+
+def _floats_only(name: str, *tensors: Tensor) -> None:
+    for t in tensors:
+        if not dtypes.is_floating(t.dtype):
+            raise TypeError(f"{name}: {t.dtype} tensors are not supported; convert the input with .float()")
+
+
+class LogAddExp(Function):
+    """y = log(eᵃ + eᵇ);  ga = gy·σ(a − b),  gb = gy·σ(b − a)."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return array_module(a).logaddexp(a, b)
+
+    def backward(self, gy):
+        a, b = self.saved
+        return gy * (a - b).sigmoid(), gy * (b - a).sigmoid() if self.needs[1] else None
+
+
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """log(e^input + e^other), without overflow, broadcast."""
+    _floats_only("logaddexp", input, other)
+    return LogAddExp()(*operands("logaddexp", input, other))
+
+
+class XLogY(Function):
+    """y = a·ln b, 0 where a = 0 and b is not NaN;  ga = gy·ln b (0 where a = 0 and b ≤ 0),  gb = gy·a/b."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        xp = array_module(a)
+        return xp.where((a == 0) & (b == b), xp.zeros_like(b), a * xp.log(b))
+
+    def backward(self, gy):
+        a, b = self.saved
+        ga = gy * b.log().where(~((a == 0) & (b <= 0)), 0.0) if self.needs[0] else None
+        return ga, gy * (a / b) if self.needs[1] else None
+
+
+def xlogy(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+    """input·ln(other), 0 where input is 0, broadcast; integers give float32."""
+    return XLogY()(*operands("xlogy", input, other, dtype=float_result(input, other)))
+
+
+class Hypot(Function):
+    """y = √(a² + b²);  ga = gy·a/y,  gb = gy·b/y."""
+
+    def forward(self, a, b):
+        y = array_module(a).hypot(a, b)
+        self.save(a, b, y)
+        return y
+
+    def backward(self, gy):
+        a, b, y = self.saved
+        return gy * (a / y), gy * (b / y) if self.needs[1] else None
+
+
+def hypot(input: Tensor, other: Tensor) -> Tensor:
+    """√(input² + other²), without overflow, broadcast."""
+    _floats_only("hypot", input, other)
+    return Hypot()(*operands("hypot", input, other))
+
+
+class Lerp(Function):
+    """y = a + w·(b − a);  ga = gy·(1 − w),  gb = gy·w,  gw = gy·(b − a)."""
+
+    def forward(self, a, b, w):
+        self.save(*(a, b) if self.needs[2:] == (True,) else (None, None), w)
+        # counted from the nearer end, so that w = 1 gives b
+        return array_module(a).where(abs(w) < 0.5, a + w * (b - a), b - (b - a) * (1 - w))
+
+    def backward(self, gy):
+        a, b, w = self.saved
+        return (gy * (1 - w) if self.needs[0] else None, gy * w if self.needs[1] else None,
+                gy * (b - a) if self.needs[2] else None)
+
+
+def lerp(input: Tensor, end: Tensor, weight: TensorOrNumber) -> Tensor:
+    """input + weight·(end − input), broadcast: input at weight 0, end at weight 1."""
+    _floats_only("lerp", input, end)
+    for name, t in (("end", end), ("weight", weight)):
+        if isinstance(t, Tensor) and t.dtype != input.dtype and (t.ndim or name == "end"):
+            raise TypeError(f"lerp: {name} is {t.dtype}, input is {input.dtype}; convert one with .to()")
+    return Lerp()(*operands("lerp", input, end, weight, dtype=input.dtype))
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """input + value·tensor1·tensor2, broadcast."""
+    return input.add(tensor1 * tensor2, alpha=value)
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """input + value·tensor1/tensor2, broadcast."""
+    if not dtypes.is_floating(tensor1.dtype) and not dtypes.is_floating(tensor2.dtype):
+        raise TypeError(f"addcdiv: {tensor1.dtype} and {tensor2.dtype} are not divided; convert one with .float()")
+    return input.add(tensor1 / tensor2, alpha=value)
+
+
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 where input < 0, ``values`` where it is 0, 1 where it is larger, broadcast; without gradient."""
+    if input.dtype != values.dtype:
+        raise TypeError(f"heaviside: values is {values.dtype}, input is {input.dtype}; convert one with .to()")
+    return values.detach().where(input == 0, (input > 0).to(input.dtype))
