@@ -1,0 +1,267 @@
+"""Every layer and loss beside PyTorch's with equal weights: outputs, gradients, buffers, printing, errors."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from util import FIRST, SINGLE, assert_close, check_raises, distinct, normal, rng_of
+
+import minicnn as mc
+from minicnn import nn
+
+# name, constructor arguments, shape of the input
+LAYERS = [
+    ("Conv2d", dict(in_channels=4, out_channels=6, kernel_size=3), (2, 4, 7, 6)),
+    ("Conv2d", dict(in_channels=4, out_channels=6, kernel_size=(3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2),
+                    groups=2, bias=False), (3, 4, 9, 8)),
+    ("Conv2d", dict(in_channels=3, out_channels=2, kernel_size=(4, 3), padding="same", dilation=(2, 1)), (2, 3, 9, 7)),
+    ("Conv2d", dict(in_channels=3, out_channels=2, kernel_size=2, padding="valid"), (3, 6, 5)),
+    ("Conv2d", dict(in_channels=3, out_channels=2, kernel_size=3), (0, 3, 6, 5)),
+    ("Linear", dict(in_features=5, out_features=3), (4, 5)),
+    ("Linear", dict(in_features=5, out_features=3, bias=False), (2, 4, 5)),
+    ("Linear", dict(in_features=5, out_features=3), (5,)),
+    ("Identity", dict(), (2, 3)),
+    ("Flatten", dict(), (2, 3, 4, 5)),
+    ("Flatten", dict(start_dim=0, end_dim=-2), (2, 3, 4, 5)),
+    ("Unflatten", dict(dim=1, unflattened_size=(2, 3)), (4, 6, 5)),
+    ("Unflatten", dict(dim=-1, unflattened_size=(2, -1)), (4, 6)),
+    ("BatchNorm1d", dict(num_features=4), (5, 4)),
+    ("BatchNorm1d", dict(num_features=4, momentum=None, eps=1e-3), (5, 4, 3)),
+    ("BatchNorm2d", dict(num_features=3), (4, 3, 5, 2)),
+    ("BatchNorm2d", dict(num_features=3, momentum=0.3, bias=False), (4, 3, 5, 2)),
+    ("BatchNorm2d", dict(num_features=3, affine=False), (4, 3, 5, 2)),
+    ("BatchNorm2d", dict(num_features=3, track_running_stats=False), (4, 3, 5, 2)),
+    ("BatchNorm2d", dict(num_features=3, momentum=None, track_running_stats=False), (4, 3, 5, 2)),
+    ("MaxPool2d", dict(kernel_size=3), (2, 3, 7, 8)),
+    ("MaxPool2d", dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), dilation=(2, 1), ceil_mode=True),
+     (2, 3, 8, 9)),
+    ("AvgPool2d", dict(kernel_size=2), (2, 3, 7, 8)),
+    ("AvgPool2d", dict(kernel_size=(3, 2), stride=(2, 1), padding=1, ceil_mode=True, count_include_pad=False),
+     (2, 3, 8, 7)),
+    ("AvgPool2d", dict(kernel_size=(3, 2), divisor_override=5), (2, 3, 8, 7)),
+    ("AdaptiveAvgPool2d", dict(output_size=(3, None)), (2, 3, 7, 5)),
+    ("AdaptiveAvgPool2d", dict(output_size=1), (3, 7, 5)),
+    ("AdaptiveMaxPool2d", dict(output_size=(2, 3)), (2, 3, 7, 5)),
+    ("ReLU", dict(), (3, 4)),
+    ("ReLU", dict(inplace=True), (3, 4)),
+    ("ReLU6", dict(), (9, 11)),
+    ("ReLU6", dict(inplace=True), (9, 11)),
+    ("LeakyReLU", dict(), (3, 4)),
+    ("LeakyReLU", dict(negative_slope=0.2, inplace=True), (3, 4)),
+    ("ELU", dict(), (3, 4)),
+    ("ELU", dict(alpha=0.7, inplace=True), (3, 4)),
+    ("Sigmoid", dict(), (3, 4)),
+    ("LogSigmoid", dict(), (3, 4)),
+    ("Tanh", dict(), (3, 4)),
+    ("Softplus", dict(), (3, 4)),
+    ("Softplus", dict(beta=2.0, threshold=0.5), (3, 4)),
+    ("Softmax", dict(dim=1), (2, 3, 4)),
+    ("LogSoftmax", dict(dim=-1), (2, 3, 4)),
+    ("Dropout", dict(p=0.0), (3, 4)),
+    ("Dropout2d", dict(p=0.0, inplace=True), (2, 3, 4, 5)),
+]
+RANDOM = [("Dropout", dict(), (3, 4)), ("Dropout2d", dict(p=0.25, inplace=True), (2, 3, 4, 5))]
+
+
+def case_id(case: tuple) -> str:
+    return f"{case[0]}({', '.join(f'{k}={v}' for k, v in case[1].items())})"
+
+
+def pair_of(name: str, arguments: dict, dtype: str = "float64") -> tuple[nn.Module, torch.nn.Module]:
+    """Our layer and PyTorch's with equal, random state."""
+    ours = getattr(nn, name)(**arguments).to(dtype)
+    theirs = getattr(torch.nn, name)(**arguments).to(getattr(torch, dtype))
+    with torch.no_grad():
+        for t in theirs.state_dict().values():
+            if t.is_floating_point():
+                t.copy_(torch.from_numpy(rng_of(t.numel()).uniform(0.5, 1.5, t.shape)))
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def same_state(ours: nn.Module, theirs: torch.nn.Module, tolerance: float) -> None:
+    state = theirs.state_dict()
+    assert list(ours.state_dict()) == list(state)
+    for key, value in ours.state_dict().items():
+        assert_close(value, state[key], tolerance, key)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", LAYERS, ids=case_id)
+def test_layer_computes_what_pytorch_does(case: tuple, dtype: str):
+    name, arguments, shape = case
+    tolerance = FIRST if dtype == "float64" else SINGLE
+    ours, theirs = pair_of(name, arguments, dtype)
+    for step in range(5):
+        if step == 3:
+            ours.eval(), theirs.eval()
+        x = distinct(shape, step).astype(dtype)
+        a, b = mc.tensor(x, requires_grad=True), torch.from_numpy(x).requires_grad_()
+        inplace = arguments.get("inplace")
+        y, expected = ours(a.clone() if inplace else a), theirs(b.clone() if inplace else b)
+        assert_close(y, expected, tolerance, "output")
+        gy = normal(expected.shape, step + 10).astype(dtype)
+        y.backward(mc.tensor(gy)), expected.backward(torch.from_numpy(gy))
+        assert_close(a.grad, b.grad, tolerance, "gradient of the input")
+        for (key, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            assert_close(p.grad, q.grad, tolerance * 10, key)  # five gradients added up
+        same_state(ours, theirs, tolerance)
+
+
+@pytest.mark.parametrize("case", LAYERS + RANDOM, ids=case_id)
+def test_layer_prints_and_names_its_arguments_as_pytorch_does(case: tuple):
+    ours, theirs = getattr(nn, case[0])(**case[1]), getattr(torch.nn, case[0])(**case[1])
+    assert repr(ours) == repr(theirs)
+    for argument in inspect.signature(type(theirs)).parameters:
+        if isinstance(value := getattr(theirs, argument, None), (int, float, str, tuple)):
+            assert getattr(ours, argument) == value, argument
+    assert [(k, v.shape, str(v.dtype)) for k, v in ours.state_dict().items()] == \
+           [(k, v.shape, str(v.dtype)[6:]) for k, v in theirs.state_dict().items()]
+
+
+# -- indices, dropout, batch statistics -----------------------------------------------------------------------------
+
+def test_pooling_returns_indices():
+    x = distinct((2, 3, 7, 5))
+    for name, arguments in (("MaxPool2d", dict(kernel_size=3)), ("AdaptiveMaxPool2d", dict(output_size=(2, 3)))):
+        ours = getattr(nn, name)(return_indices=True, **arguments)(mc.tensor(x))
+        theirs = getattr(torch.nn, name)(return_indices=True, **arguments)(torch.from_numpy(x))
+        for a, b in zip(ours, theirs, strict=True):
+            assert_close(a, b, FIRST)
+
+
+def test_dropout_scales_what_it_keeps_and_differentiates():
+    layer, x = nn.Dropout(0.25), mc.tensor(normal((100, 100)), requires_grad=True)
+    y = layer(x)
+    kept = y.detach().numpy() != 0
+    assert abs(kept.mean() - 0.75) < 0.02
+    np.testing.assert_allclose(y.detach().numpy()[kept], x.detach().numpy()[kept] / 0.75)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), kept / 0.75)
+    assert (layer(x).detach().numpy() != y.detach().numpy()).any(), "a new mask for every call"
+    assert layer.eval()(x) is x
+
+
+def test_dropout2d_drops_whole_channels():
+    y = nn.Dropout2d(0.4)(mc.ones(50, 40, 2, 3)).numpy()
+    assert (y == y[:, :, :1, :1]).all()
+    assert abs((y[:, :, 0, 0] == 0).mean() - 0.4) < 0.05
+
+
+def test_dropout_repeats_with_the_seed():
+    outputs = []
+    for _ in range(2):
+        mc.manual_seed(3)
+        outputs.append(nn.Dropout()(mc.ones(64)).numpy())
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_batch_norm_that_no_longer_tracks_leaves_its_buffers_alone():
+    ours, theirs = pair_of("BatchNorm2d", dict(num_features=3))
+    ours.track_running_stats = theirs.track_running_stats = False
+    x = normal((4, 3, 5, 2))
+    for _ in range(2):
+        assert_close(ours(mc.tensor(x)), theirs(torch.from_numpy(x)), FIRST)
+        same_state(ours, theirs, 0)
+        ours.eval(), theirs.eval()
+
+
+def test_batch_norm_resets():
+    layer = nn.BatchNorm1d(3)
+    layer(mc.randn(5, 3))
+    assert layer.num_batches_tracked.item() == 1
+    layer.weight.data[...] = 7
+    layer.reset_parameters()
+    for key, value in nn.BatchNorm1d(3).state_dict().items():
+        np.testing.assert_array_equal(layer.state_dict()[key].numpy(), value.numpy())
+
+
+def test_layers_take_a_dtype():
+    for layer in (nn.Conv2d(2, 3, 2, dtype=mc.float64), nn.Linear(2, 3, dtype="double"),
+                  nn.BatchNorm1d(2, dtype=mc.float64)):
+        assert {str(t.dtype) for t in layer.state_dict().values()} - {"int64"} == {"float64"}
+
+
+# -- losses ---------------------------------------------------------------------------------------------------------
+
+CLASSES = np.array([2, 0, 1, 2, -100])
+WEIGHT = np.array([0.5, 2.0, 1.25])
+ONES = (normal((5, 3), 3) > 0).astype(float)
+LOSSES = [
+    ("MSELoss", dict(), normal((5, 3)), normal((5, 3), 1)),
+    ("MSELoss", dict(reduction="sum"), normal((5, 3)), normal((5, 3), 1)),
+    ("L1Loss", dict(reduction="none"), normal((5, 3)), normal((5, 3), 1)),
+    ("CrossEntropyLoss", dict(), normal((5, 3)), CLASSES),
+    ("CrossEntropyLoss", dict(weight=WEIGHT, ignore_index=2, reduction="sum", label_smoothing=0.1), normal((5, 3)),
+     CLASSES.clip(0)),
+    ("CrossEntropyLoss", dict(weight=WEIGHT), normal((5, 3, 2)), np.stack([CLASSES, CLASSES[::-1]], 1)),
+    ("CrossEntropyLoss", dict(weight=WEIGHT, label_smoothing=0.2), normal((5, 3)), rng_of(0).dirichlet([1, 1, 1], 5)),
+    ("NLLLoss", dict(weight=WEIGHT, ignore_index=0), normal((5, 3)), CLASSES.clip(0)),
+    ("NLLLoss", dict(reduction="none"), normal((5, 3)), CLASSES),
+    ("BCELoss", dict(weight=WEIGHT), rng_of(2).uniform(0.05, 0.95, (5, 3)), ONES),
+    ("BCEWithLogitsLoss", dict(weight=WEIGHT, pos_weight=WEIGHT[::-1].copy()), normal((5, 3)), ONES),
+    ("BCEWithLogitsLoss", dict(reduction="sum"), normal((5, 3)), ONES),
+]
+
+
+@pytest.mark.parametrize("case", LOSSES, ids=lambda case: f"{case[0]}-{'-'.join(case[1])}")
+def test_loss_computes_what_pytorch_does(case: tuple):
+    name, options, x, target = case
+    losses, inputs, outputs = [], [], []
+    for library, tensor in ((nn, mc.tensor), (torch.nn, torch.tensor)):
+        given = {k: tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        losses.append(getattr(library, name)(**given))
+        inputs.append(tensor(x, requires_grad=True))
+        outputs.append(losses[-1](inputs[-1], tensor(target)))
+        gy = normal(outputs[-1].shape, 4)
+        outputs[-1].backward(tensor(gy))
+    assert_close(*outputs, FIRST)
+    assert_close(inputs[0].grad, inputs[1].grad, FIRST)
+    assert repr(losses[0]) == repr(losses[1])
+    same_state(*losses, 0)
+
+
+# -- errors ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, arguments, match", [
+    ("Conv2d", dict(in_channels=3, out_channels=4, kernel_size=3, groups=2), "in_channels = 3 must be divisible"),
+    ("Conv2d", dict(in_channels=4, out_channels=3, kernel_size=3, groups=2), "out_channels = 3 must be divisible"),
+    ("Conv2d", dict(in_channels=3, out_channels=4, kernel_size=3, groups=0), "groups = 0"),
+    ("Conv2d", dict(in_channels=3.0, out_channels=4, kernel_size=3), "in_channels = 3.0 must be an integer"),
+    ("Conv2d", dict(in_channels=3, out_channels=4, kernel_size=3, padding="some"), "'some'"),
+    ("Conv2d", dict(in_channels=3, out_channels=4, kernel_size=3, padding="same", stride=2), "needs stride 1"),
+    ("Conv2d", dict(in_channels=3, out_channels=4, kernel_size=3, padding_mode="mirror"), "padding_mode 'mirror'"),
+    ("Linear", dict(in_features=-1, out_features=4), "in_features = -1"),
+    ("Dropout", dict(p=1.5), r"p = 1\.5 must be a probability"),
+    ("Dropout2d", dict(p=-0.5), r"p = -0\.5"),
+    ("Unflatten", dict(dim=1, unflattened_size=(2, 1.5)), r"unflattened_size = \(2, 1\.5\)"),
+    ("Unflatten", dict(dim=1, unflattened_size=6), "unflattened_size = 6"),
+    ("CrossEntropyLoss", dict(weight=[1.0, 2.0]), "list"),
+])
+def test_wrong_arguments_are_refused(name: str, arguments: dict, match: str):
+    check_raises(lambda: getattr(nn, name)(**arguments), lambda: getattr(torch.nn, name)(**arguments), match)
+
+
+@pytest.mark.parametrize("arguments, match", [
+    (dict(kernel_size=(3, 3, 3)), r"kernel_size = \(3, 3, 3\) must be an integer of at least 1 or 2 of them"),
+    (dict(kernel_size=0), "kernel_size = 0"),
+    (dict(kernel_size=3, stride=0), "stride = 0"),
+    (dict(kernel_size=3, padding=-1), "padding = -1 must be an integer of at least 0"),
+    (dict(kernel_size=3, dilation="2"), "dilation = '2'"),
+])
+def test_wrong_sizes_are_refused_before_the_first_forward(arguments: dict, match: str):
+    with pytest.raises(ValueError, match=match):
+        nn.Conv2d(3, 4, **arguments)
+
+
+@pytest.mark.parametrize("name, arguments, shape, match", [
+    ("Conv2d", dict(in_channels=3, out_channels=4, kernel_size=3), (2, 4, 5, 5), "x has 4 channels"),
+    ("Linear", dict(in_features=3, out_features=4), (2, 5), "5"),
+    ("BatchNorm2d", dict(num_features=3), (2, 3), r"BatchNorm2d: expected 4D input, got \(2, 3\)"),
+    ("BatchNorm1d", dict(num_features=3), (2, 3, 4, 4), "BatchNorm1d: expected 2D or 3D input"),
+    ("BatchNorm1d", dict(num_features=3), (1, 3), "more than one value per channel"),
+])
+def test_wrong_inputs_are_refused(name: str, arguments: dict, shape: tuple, match: str):
+    ours, theirs = getattr(nn, name)(**arguments), getattr(torch.nn, name)(**arguments)
+    check_raises(lambda: ours(mc.zeros(shape)), lambda: theirs(torch.zeros(shape)), match)
