@@ -1,0 +1,101 @@
+import sys
+
+import numpy as np
+import pytest
+
+from minicnn.data import DataError, read_image
+from minicnn.data.transforms import Resize
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def levels(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def saved(path, x: np.ndarray, **options):
+    Image.fromarray(x).save(path, **options)
+    return path
+
+
+def test_grey_and_colour(tmp_path):
+    grey, colour = levels(5, 7), levels(5, 7, 3)
+    for name, x in (("grey.png", grey), ("colour.png", colour)):
+        saved(tmp_path / name, x)
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), grey[None])
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png", channels=3), np.stack([grey] * 3))
+    got = read_image(tmp_path / "colour.png")
+    assert got.dtype == np.uint8 and got.flags.c_contiguous
+    np.testing.assert_array_equal(got, colour.transpose(2, 0, 1))
+    luma = colour @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(read_image(str(tmp_path / "colour.png"), channels=1)[0], luma, atol=0.6)
+
+
+def test_size_is_that_of_resize(tmp_path):
+    x = levels(20, 30, 3)
+    path = saved(tmp_path / "x.png", x)
+    whole = x.transpose(2, 0, 1)[None]
+    np.testing.assert_array_equal(read_image(path, (8, 9)), Resize((8, 9))(whole)[0])
+    np.testing.assert_array_equal(read_image(path, 8), Resize(8)(whole)[0])
+
+
+def test_invert(tmp_path):
+    dark = np.zeros((9, 8), np.uint8)
+    dark[1:8, 1:7] = 250  # more light than dark within, so that the middle would vote otherwise
+    light = 255 - dark
+    for x in (dark, light):
+        path = saved(tmp_path / "x.png", x)
+        np.testing.assert_array_equal(read_image(path)[0], x)
+        np.testing.assert_array_equal(read_image(path, invert=True)[0], 255 - x)
+        np.testing.assert_array_equal(read_image(path, invert="auto")[0], dark)
+
+
+def test_transparency_is_white(tmp_path):
+    x = np.zeros((4, 4, 4), np.uint8)
+    x[1:3, 1:3, 3] = 255  # an opaque black square on a transparent ground
+    want = np.full((4, 4), 255)
+    want[1:3, 1:3] = 0
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "x.png", x)), np.stack([want] * 3))
+    la = saved(tmp_path / "la.png", np.ascontiguousarray(x[:, :, 2:]))
+    np.testing.assert_array_equal(read_image(la), want[None])
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    x = levels(4, 6)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held sideways: show it turned clockwise
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "x.png", x, exif=exif))[0], np.rot90(x, -1))
+
+
+def test_sixteen_bits_and_palettes(tmp_path):
+    x = levels(4, 6)
+    path = saved(tmp_path / "deep.png", x.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(path)[0], x)
+    image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "L").convert("P")
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png").tolist() == [[[255, 0], [0, 255]], [[0, 0]] * 2, [[0, 255], [255, 0]]]
+
+
+def test_files_that_are_no_images(tmp_path):
+    (tmp_path / "text.png").write_text("not an image")
+    whole = saved(tmp_path / "x.png", levels(50, 50)).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[:300])
+    wrong = {"text.png": "cannot be read as an image", "cut.png": "cannot be read", "no.png": "no such file"}
+    for name, match in wrong.items():
+        with pytest.raises(DataError, match=match) as caught:
+            read_image(tmp_path / name)
+        assert caught.value.message.startswith(str(tmp_path / name))
+
+
+def test_without_pillow_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(DataError, match="Pillow, which is not installed") as caught:
+        read_image(tmp_path / "x.png")
+    assert "[plot]" in caught.value.hint
+
+
+@pytest.mark.parametrize("options, match", [({"channels": 2}, "must be 1, 3 or None"), ({"invert": "yes"}, "'yes'")])
+def test_errors(tmp_path, options, match):
+    with pytest.raises(ValueError, match=match):
+        read_image(tmp_path / "x.png", **options)
