@@ -1,0 +1,92 @@
+"""The table of models: every name with what builds it, the input it expects and where it comes from."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .network import Network, Spec
+
+Builder = Callable[..., Network]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the registry.
+
+    Attributes:
+        name: what ``create`` is called with.
+        build: the function that makes it, ``build(num_classes, in_channels, **options)``.
+        input_shape: (C, H, W) of the images it was made for.
+        source: the paper, book or note it follows.
+    """
+
+    name: str
+    build: Builder
+    input_shape: tuple[int, int, int]
+    source: str
+
+    @property
+    def description(self) -> str:
+        """The first line of the builder's documentation."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of ``create`` beyond the number of classes and channels, with their defaults."""
+        parameters = inspect.signature(self.build).parameters
+        return {name: p.default for name, p in parameters.items() if name not in ("num_classes", "in_channels")}
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise TypeError if the model has not all of these options."""
+        unknown = sorted(set(options) - set(self.options))
+        if unknown:
+            has = ", ".join(f"{name}={default!r}" for name, default in self.options.items()) or "none"
+            raise TypeError(f"model {self.name!r} has no option {unknown[0]!r}; its options: {has}")
+
+
+ENTRIES: dict[str, Entry] = {}
+
+
+def register(input_shape: tuple[int, int, int], source: str) -> Callable[[Builder], Builder]:
+    """Enter the decorated function into the table, under its own name."""
+
+    def enter(build: Builder) -> Builder:
+        ENTRIES[build.__name__] = Entry(build.__name__, build, input_shape, source)
+        return build
+
+    return enter
+
+
+def entry(name: str) -> Entry:
+    """The table's entry for a model; raises ValueError with the nearest name and all names if there is none."""
+    if name in ENTRIES:
+        return ENTRIES[name]
+    near = difflib.get_close_matches(name, ENTRIES, n=1, cutoff=0.5)
+    guess = f"; did you mean {near[0]!r}?" if near else ";"
+    raise ValueError(f"model {name!r} is unknown{guess} models: {', '.join(sorted(ENTRIES))}")
+
+
+def create(name: str, num_classes: int = 10, in_channels: int | None = None, **options: Any) -> Network:
+    """A new model with fresh initial weights; its output are logits (N, num_classes).
+
+    Args:
+        name: a name of ``list()``.
+        num_classes: number of outputs.
+        in_channels: channels of the images; None means those the model was made for.
+        options: what this model can vary, see ``entry(name).options``.
+
+    Raises:
+        ValueError: the name is unknown.
+        TypeError: the model has no such option.
+    """
+    model = entry(name)
+    model.check_options(options)
+    in_channels = model.input_shape[0] if in_channels is None else in_channels
+    for argument, value in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if value < 1:
+            raise ValueError(f"create: {argument} = {value} must be at least 1")
+    net = model.build(num_classes, in_channels, **options)
+    net.spec = Spec(name, num_classes, in_channels, options)
+    return net

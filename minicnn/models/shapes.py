@@ -1,0 +1,177 @@
+"""How layers change the shape of an image, in formulas: for messages about images that do not fit, and for tables.
+
+Per axis, with n pixels in, a kernel of k, stride s, padding p on both sides and dilation d:
+    out = ⌊(n + 2p − d·(k − 1) − 1) / s⌋ + 1
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from .. import nn
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+LARGEST = 512  # largest side tried when looking for images that would fit
+
+
+class Window(NamedTuple):
+    """How a convolution or pooling slides over an image: (rows, columns), padding that of both sides together."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    ceil: bool = False
+
+    @property
+    def reach(self) -> Pair:
+        """Rows and columns that one output sees, d·(k − 1) + 1."""
+        return self.dilation[0] * (self.kernel[0] - 1) + 1, self.dilation[1] * (self.kernel[1] - 1) + 1
+
+    def output_size(self, height: int, width: int) -> Pair:
+        """(OH, OW) for an image of (H, W); not positive where the window does not fit."""
+        return self._count(height, 0), self._count(width, 1)
+
+    def _count(self, n: int, axis: int) -> int:
+        reach, stride, padding = self.reach[axis], self.stride[axis], self.padding[axis]
+        room = n + padding - reach
+        if not self.ceil or room < 0:
+            return room // stride + 1
+        count = -(-room // stride) + 1
+        # with ceil_mode a window may overlap the right border but not start beyond it
+        return count - 1 if (count - 1) * stride >= n + padding // 2 else count
+
+    def __str__(self) -> str:
+        parts = [f"{self.kernel[0]}×{self.kernel[1]}"]
+        if self.stride != (1, 1):
+            parts.append(f"stride {_pair_text(*self.stride)}")
+        if self.padding != (0, 0):
+            parts.append(f"pad {_pair_text(self.padding[0] / 2, self.padding[1] / 2)}")
+        if self.dilation != (1, 1):
+            parts.append(f"dilation {_pair_text(*self.dilation)}")
+        return ", ".join(parts)
+
+
+def _pair_text(a: float, b: float) -> str:
+    return f"{a:g}" if a == b else f"{a:g}×{b:g}"
+
+
+def _pair(value: Any) -> Pair:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def window_of(layer: nn.Module) -> Window | None:
+    """The window that a convolution or pooling layer slides over an image; None for every other layer."""
+    if not isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        return None
+    kernel = _pair(layer.kernel_size)
+    dilation = _pair(getattr(layer, "dilation", 1))
+    stride = _pair(layer.stride if layer.stride is not None else kernel)
+    if layer.padding == "same":
+        padding = dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1)
+    else:
+        rows, columns = _pair(0 if layer.padding == "valid" else layer.padding)
+        padding = 2 * rows, 2 * columns
+    return Window(kernel, stride, padding, dilation, getattr(layer, "ceil_mode", False))
+
+
+class Misfit(ValueError):
+    """A layer cannot take what it is given; the message says why."""
+
+
+def output_shape(layer: nn.Module, shape: Shape) -> Shape:
+    """Shape of one image (without the batch) after a layer; raises Misfit where the layer cannot take it."""
+    window = window_of(layer)
+    if window is not None:
+        if len(shape) != 3:
+            raise Misfit(f"expects an image (C, H, W), not {_text(shape)}")
+        channels = getattr(layer, "in_channels", shape[0])
+        if channels != shape[0]:
+            raise Misfit(f"expects {_channels(channels)}, not {shape[0]}")
+        size = window.output_size(*shape[1:])
+        if min(size) < 1:
+            raise Misfit(f"with its window of {_text(window.reach)} does not fit into {_text(shape[1:])}")
+        return getattr(layer, "out_channels", shape[0]), *size
+    if isinstance(layer, nn.Flatten):
+        return (_product(shape),)
+    if isinstance(layer, nn.Linear):
+        if shape[-1] != layer.in_features:
+            raise Misfit(f"expects {layer.in_features:,}")
+        return *shape[:-1], layer.out_features
+    return shape
+
+
+def _product(shape: Shape) -> int:
+    result = 1
+    for n in shape:
+        result *= n
+    return result
+
+
+def _text(shape: Shape) -> str:
+    return "×".join(map(str, shape))
+
+
+def _channels(n: int) -> str:
+    return f"{n} channel{'s' if n > 1 else ''}"
+
+
+def _steps(layers: nn.Sequential, shape: Shape) -> Iterator[tuple[str, nn.Module, Shape]]:
+    """(name, layer, shape after it) down the chain; raises Misfit at the first layer that cannot take its input."""
+    for name, layer in layers.named_children():
+        shape = output_shape(layer, shape)
+        yield name, layer, shape
+
+
+def sizes_that_fit(layers: nn.Sequential, channels: int) -> list[int]:
+    """All n up to 512 for which square images of n×n pixels go through the chain."""
+    return [n for n in range(1, LARGEST + 1) if _fits(layers, (channels, n, n))]
+
+
+def _fits(layers: nn.Sequential, shape: Shape) -> bool:
+    try:
+        for _ in _steps(layers, shape):
+            pass
+    except Misfit:
+        return False
+    return True
+
+
+def explain_misfit(layers: nn.Sequential, batch_shape: Shape) -> str | None:
+    """Why a batch does not fit: the chain of shapes up to the layer that fails, and what would; None if it does fit."""
+    if len(batch_shape) != 4:
+        return f"a batch of images (N, C, H, W) is expected, not {tuple(batch_shape)}; one image is x[None]"
+    shape = before = tuple(batch_shape[1:])
+    chain = f"{_text(shape)}"
+    names = iter(layers.named_children())
+    try:
+        for name, layer, shape in _steps(layers, before):
+            next(names)
+            window = window_of(layer)
+            if window is not None:
+                chain += f" →({name} {window}) {_pair_text(*shape[1:])}"
+            elif isinstance(layer, nn.Flatten):
+                chain += f"; {name} {'·'.join(map(str, before))} = {shape[0]:,}"
+            before = shape
+    except Misfit as misfit:
+        return (f"images of {_text(batch_shape[1:])} do not fit: {chain}, but {next(names)[0]} {misfit}; "
+                f"{_cure(layers, batch_shape)}")
+    return None
+
+
+def _cure(layers: nn.Sequential, batch_shape: Shape) -> str:
+    first = next((layer for layer in layers if isinstance(layer, nn.Conv2d)), None)
+    if first is not None and first.in_channels != batch_shape[1]:
+        return (f"create the model with in_channels={batch_shape[1]}, or convert the images to "
+                f"{_channels(first.in_channels)}")
+    sizes = sizes_that_fit(layers, batch_shape[1])
+    if not sizes:
+        return "no square image up to 512×512 fits: the layers do not belong together"
+    nearest = min(sizes, key=lambda n: abs(n - batch_shape[2]))
+    if sizes[-1] == LARGEST:
+        which = f"{sizes[0]}×{sizes[0]} and larger"
+    elif len(sizes) == 1:
+        which = f"{nearest}×{nearest} only"
+    else:
+        which = f"{sizes[0]}×{sizes[0]} to {sizes[-1]}×{sizes[-1]}"
+    return f"sizes that fit: {which}, for example with the transform Resize(({nearest}, {nearest}))"
