@@ -1,0 +1,40 @@
+"""minicnn COMMAND ...: all commands under one name; `minicnn train` is `python -m minicnn.train`."""
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+COMMANDS = {
+    "train": "train a network",
+    "eval": "accuracy and confusion table of a trained network",
+    "predict": "what a trained network sees in image files",
+    "summary": "layers, shapes, parameters, work and memory of a network",
+    "info": "versions, devices and folders, for reports of bugs",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hand the command line to the command it names; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    prog = "python -m minicnn" if Path(sys.argv[0]).name == "__main__.py" else "minicnn"
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: {prog} COMMAND ...\n\ncommands (each has --help):")
+        for name, what in COMMANDS.items():
+            print(f"  {name:9}{what}")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from . import __version__
+
+        print(f"minicnn {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        print(f"{prog}: error: unknown command {argv[0]!r}; {guess}commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f".{argv[0]}", __package__).main(argv[1:], f"{prog} {argv[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""python -m minicnn.summary [MODEL]: the layers of a network in a table, or the list of all networks."""
+
+import argparse
+import sys
+
+from .cli import UsageError, add_option_argument, execute, positive, show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Enter the flags of the command."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="name of the network; without it all are listed")
+    parser.add_argument("--input", type=_shape, metavar="CxHxW", help="shape of an image, such as 1x28x28")
+    parser.add_argument("--classes", type=positive, default=10, metavar="N", help="number of classes (10)")
+    add_option_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the parsed command line says; returns the exit code."""
+    from . import models
+    from .explain import summary
+
+    if args.model is None:
+        _list()
+        return 0
+    try:
+        models.entry(args.model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    channels = args.input[0] if args.input else None
+    table = summary(models.create(args.model, args.classes, channels, **dict(args.option)), args.input)
+    show(table)
+    return 0
+
+
+def _list() -> None:
+    from . import models
+
+    for name in models.list():
+        entry = models.entry(name)
+        shape = "×".join(map(str, entry.input_shape))
+        print(f"{name:15}{shape:12}{entry.description}")
+        print(f"{'':27}{entry.source}")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.replace("×", "x").split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text} must be CxHxW, such as 1x28x28")
+    return tuple(map(int, parts))
+
+
+def main(argv: list[str] | None = None, prog: str | None = None) -> int:
+    """The command; returns its exit code."""
+    return execute("summary", __doc__.partition(": ")[2], add_arguments, run, argv, prog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

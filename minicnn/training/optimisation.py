@@ -1,0 +1,57 @@
+"""From a recipe to initial weights, an optimiser and its schedule."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import nn, optim
+from ..optim import lr_scheduler
+from ..engine import Parameter
+from .recipes import Recipe
+
+__all__ = ["initialise", "make_optimizer", "make_schedule"]
+
+
+def initialise(model: nn.Module, init: str) -> None:
+    """Give every convolution and linear layer uniform weights, Glorot's (xavier) or He's (kaiming), and biases of 0.
+
+    ``default`` leaves what the layers began with.
+    """
+    if init == "default":
+        return
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            if init == "xavier":
+                nn.init.xavier_uniform_(layer.weight)
+            else:
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def make_optimizer(recipe: Recipe, parameters: Iterable[Parameter]) -> optim.Optimizer:
+    """The recipe's optimiser over some parameters."""
+    options: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.opt in ("sgd", "momentum"):
+        return optim.SGD(parameters, momentum=recipe.momentum or 0.0, **options)
+    return {"adam": optim.Adam, "adamw": optim.AdamW}[recipe.opt](parameters, **options)
+
+
+def make_schedule(recipe: Recipe, optimizer: optim.Optimizer, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+    """The recipe's schedule, which is stepped after every step of the optimiser."""
+    total = recipe.epochs * steps_per_epoch
+    if recipe.sched == "onecycle":
+        rise = 0.3 if recipe.warmup_epochs is None else recipe.warmup_epochs / recipe.epochs
+        return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=total, pct_start=rise,
+                                       cycle_momentum=recipe.opt != "sgd")
+    warmup = round((recipe.warmup_epochs or 0) * steps_per_epoch)
+    main: lr_scheduler.LRScheduler
+    if recipe.sched == "cosine":
+        main = lr_scheduler.CosineAnnealingLR(optimizer, T_max=total - warmup)
+    elif recipe.sched == "step":
+        main = lr_scheduler.StepLR(optimizer, step_size=max(1, total // 3), gamma=0.1)
+    else:
+        main = lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    if not warmup:
+        return main
+    rising = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return lr_scheduler.SequentialLR(optimizer, [rising, main], milestones=[warmup])

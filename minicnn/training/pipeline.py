@@ -1,0 +1,60 @@
+"""From a data set to the batches that a recipe wants."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import models
+from ..data import DataLoader, ImageDataset, transforms
+from .recipes import Recipe
+
+__all__ = ["fitted", "loaders", "transform_for"]
+
+
+def fitted(recipe: Recipe, model: str, shape: tuple[int, ...]) -> Recipe:
+    """The recipe, with images of another size than the model's resized to it unless the recipe says otherwise."""
+    _, height, width = models.entry(model).input_shape
+    size = tuple(n + 2 * recipe.pad for n in shape[1:])
+    return recipe if recipe.resize is not None or size == (height, width) else replace(recipe, resize=height)
+
+
+def transform_for(recipe: Recipe, mean: Any, std: Any, *, shape: tuple[int, ...], train: bool) -> transforms.Compose:
+    """What makes the recipe's input out of uint8 images of this shape (C, H, W).
+
+    Args:
+        mean, std: per channel, of the training images in 0 … 1.
+        train: whether random changes are wanted too, where the recipe has them.
+    """
+    channels, height, width = shape
+    steps: list[Any] = []
+    if train and recipe.augment:
+        steps.append(transforms.RandomCrop((height, width), padding=round(0.1 * height)))
+        if channels == 3:
+            steps.append(transforms.RandomHorizontalFlip())
+    if recipe.pad:
+        steps.append(transforms.Pad(recipe.pad))
+    if recipe.resize is not None:
+        steps.append(transforms.Resize((recipe.resize, recipe.resize)))
+    levels = {"normalize": transforms.Normalize(mean, std), "unit": transforms.ToFloat(), "raw": transforms.RawPixels()}
+    return transforms.Compose([*steps, levels[recipe.pixels]])
+
+
+def loaders(recipe: Recipe, train: ImageDataset, val: ImageDataset | None) -> tuple[DataLoader, DataLoader | None]:
+    """Shuffled batches of the training images, and batches of the held-out ones in their order."""
+    transform = transform_for(recipe, train.mean, train.std, shape=train.images.shape[1:], train=True)
+    shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform)
+    return shuffled, None if val is None else val_loader(recipe, train, val)
+
+
+def val_loader(recipe: Recipe, train: ImageDataset, val: ImageDataset) -> DataLoader:
+    """Batches of held-out images in their order, prepared as the training images are."""
+    transform = transform_for(recipe, train.mean, train.std, shape=val.images.shape[1:], train=False)
+    return DataLoader(val, recipe.batch_size, transform=transform)
+
+
+def for_prediction(settings: dict[str, Any], images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) uint8 as the model of a run expects them, by the settings that the run recorded."""
+    data = settings["data"]
+    recipe = Recipe(**settings["recipe"])
+    return transform_for(recipe, data["mean"], data["std"], shape=images.shape[1:], train=False)(images)

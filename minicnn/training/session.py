@@ -1,0 +1,186 @@
+"""A run from its settings: data, model and trainer put together, started anew or gone on with."""
+
+import datetime
+import os
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import data, models
+from ..backend import Device, manual_seed
+from ..data import DataLoader, ImageDataset
+from ..nn import Module
+from ..version import __version__
+from . import checkpoint
+from .evaluation import evaluate
+from .optimisation import initialise
+from .pipeline import fitted, loaders, val_loader
+from .recipes import Recipe
+from .run_folder import BEST, RunError, RunFolder
+from .trainer import Trainer
+
+__all__ = ["Selection", "Session", "dry_run", "resume", "start"]
+
+# What makes a run the one it is, and what may change only where an epoch begins.
+FIXED = ("data", "init", "pixels", "pad", "resize", "dtype")
+BETWEEN_EPOCHS = ("batch_size", "accum", "seed", "augment", "limit_train")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Where images come from, and how many are used (None: all)."""
+
+    data_dir: str | None = None
+    offline: bool = False
+    limit_train: int | None = None
+    limit_val: int | None = None
+
+    def load(self, name: str) -> tuple[ImageDataset, ImageDataset]:
+        """The training and the held-out images; raises DataError where they cannot be had."""
+        train, val = (data.load(name, split, self.data_dir, self.offline) for split in ("train", "validation"))
+        return (train if self.limit_train is None else train.head(self.limit_train),
+                val if self.limit_val is None else val.head(self.limit_val))
+
+
+@dataclass
+class Session:
+    """A trainer ready to run, its settings as run.json holds them, and what differs from when it was last run."""
+
+    trainer: Trainer
+    folder: RunFolder
+    settings: dict[str, Any]
+    train: ImageDataset
+    val: ImageDataset
+    changes: list[str]
+
+
+def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, options: dict[str, Any] | None = None,
+          device: str = "cpu", out: str = "runs", name: str | None = None, save_every: int = 0) -> Session:
+    """A new run, in a new folder in ``out``."""
+    train, val = selection.load(recipe.data)
+    recipe = fitted(recipe, model, train.images.shape[1:])
+    manual_seed(recipe.seed)
+    net = models.create(model, len(train.classes), train.images.shape[1], **(options or {}))
+    initialise(net, recipe.init)
+    train_batches, val_batches = loaders(recipe, train, val)
+    x, _ = next(iter(train_batches.epoch(0)))
+    net.check_input(x.shape)  # before anything is written
+    folder = RunFolder.create(out, f"{model}-{recipe.data}", name)
+    spec = models.Spec(model, len(train.classes), train.images.shape[1], options or {})
+    settings = {"minicnn": __version__, "model": asdict(spec), "recipe": asdict(recipe), "selection": asdict(selection),
+                "data": _about(train), "device": device, "save_every": save_every, "started": _now(), "resumed": []}
+    folder.write_settings(settings)
+    net.to(Device.parse(device)).to(recipe.dtype)
+    trainer = Trainer(net, recipe, train_batches, val_batches, folder=folder, save_every=save_every)
+    return Session(trainer, folder, settings, train, val, [])
+
+
+def resume(folder: RunFolder, model: str | None = None, changes: dict[str, Any] | None = None) -> Session:
+    """Go on with the run of a folder.
+
+    Args:
+        model: the model that is expected there; None is any.
+        changes: new values of fields of Recipe or Selection, of ``device`` and ``save_every``; others stay.
+
+    Raises:
+        RunError: the folder is incomplete or damaged, holds another model, or a change is impossible.
+    """
+    settings = folder.settings()
+    if model is not None and model != settings["model"]["name"]:
+        raise RunError(f"{folder} is a run of {settings['model']['name']}, not of {model}")
+    before = {**settings["recipe"], **settings["selection"], **{key: settings[key] for key in ("device", "save_every")}}
+    new = {key: value for key, value in (changes or {}).items() if value != before[key]}
+    forbidden = [key for key in new if key in FIXED]
+    if forbidden:
+        raise RunError(f"{folder} was begun with {forbidden[0]} {before[forbidden[0]]}, which cannot change to "
+                       f"{new[forbidden[0]]}; start a new run")
+    of_recipe, of_selection = ({key: value for key, value in new.items() if key in settings[block]}
+                               for block in ("recipe", "selection"))
+    recipe = Recipe.make(Recipe(**settings["recipe"]), **of_recipe)
+    selection = replace(Selection(**settings["selection"]), **of_selection)
+    train, val = selection.load(recipe.data)
+    if _about(train) | {"train": 0} != settings["data"] | {"train": 0}:
+        raise RunError(f"{recipe.data} is not the data set that {folder} was begun with")
+    net = checkpoint.create(settings["model"])
+    device = new.get("device", settings["device"])
+    net.to(Device.parse(device)).to(recipe.dtype)
+    save_every = new.get("save_every", settings["save_every"])
+    trainer = Trainer(net, recipe, *loaders(recipe, train, val), folder=folder, save_every=save_every)
+    trainer.restore()
+    now = {**asdict(recipe), **asdict(selection), "device": device, "save_every": save_every}
+    stuck = [key for key in BETWEEN_EPOCHS if now[key] != before[key]]
+    if stuck and trainer.progress.batch:
+        raise RunError(f"{folder} stopped inside epoch {trainer.progress.epoch}, and {stuck[0]} can change only "
+                       "between epochs; resume without that change")
+    changed = [f"{key} {before[key]} -> {now[key]}" for key in now if now[key] != before[key]]
+    settings |= {"recipe": asdict(recipe), "selection": asdict(selection), "data": _about(train), "device": device,
+                 "save_every": save_every}
+    settings["resumed"].append({"at": _now(), "epoch": trainer.progress.epoch, "batch": trainer.progress.batch,
+                                "changes": changed})
+    folder.write_settings({key: value for key, value in settings.items() if key != "format"})
+    return Session(trainer, folder, settings, train, val, changed)
+
+
+def dry_run(model: str, recipe: Recipe, selection: Selection, *, options: dict[str, Any], device: str) -> None:
+    """Two steps, a validation, a save and a reload, in a folder that is removed again.
+
+    Raises:
+        RuntimeError: the reloaded model does not give the same validation loss.
+    """
+    images = 2 * recipe.batch_size * recipe.accum
+    small = replace(selection, limit_train=min(images, selection.limit_train or images), limit_val=min(
+        2 * recipe.batch_size, selection.limit_val or 2 * recipe.batch_size))
+    with tempfile.TemporaryDirectory() as out:
+        session = start(model, replace(recipe, epochs=1, warmup_epochs=None), small, options=options, device=device,
+                        out=out, name="dry")
+        before = session.trainer.run().rows[0].val_loss
+        again = resume(RunFolder.open(Path(out) / "dry")).trainer
+        best = load_run(Path(out) / "dry", device)
+        batches = validation_of(best.settings, {})[1]
+        after = evaluate(again.model, batches).loss, evaluate(best.model, batches).loss
+    if after != (before, before):
+        raise RuntimeError(f"dry run: the validation loss was {before}, after reloading {after[0]} and {after[1]}")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The weights of a run, in evaluation mode, with what there is to know about them."""
+
+    model: Module
+    path: Path
+    epochs: int
+    settings: dict[str, Any]
+
+
+def load_run(path: str | os.PathLike, device: str = "cpu") -> TrainedModel:
+    """The best model of a run folder, or the one in a file of that folder.
+
+    Raises:
+        RunError: there is no such run, or no model in it yet.
+    """
+    path = Path(path)
+    folder = RunFolder.open(path.parent if path.suffix == ".safetensors" else path)
+    file = path if path.suffix == ".safetensors" else folder.path / BEST
+    if not file.is_file():
+        raise RunError(f"there is no {file}; {BEST} is written when the first epoch ends")
+    model = checkpoint.load(file)
+    if not isinstance(model, Module):
+        raise RunError(f"{file} holds no model")
+    return TrainedModel(model.to(Device.parse(device)), file, checkpoint.note_of(file)["epochs"], folder.settings())
+
+
+def validation_of(settings: dict[str, Any], changes: dict[str, Any]) -> tuple[ImageDataset, DataLoader]:
+    """The held-out images of a run, and batches of them as its model expects them; changes are fields of Selection."""
+    recipe = Recipe(**settings["recipe"])
+    train, val = replace(Selection(**settings["selection"]), **changes).load(recipe.data)
+    return val, val_loader(recipe, train, val)
+
+
+def _about(train: ImageDataset) -> dict[str, Any]:
+    return {"classes": train.classes, "shape": list(train.images.shape[1:]), "mean": list(train.mean),
+            "std": list(train.std), "train": len(train)}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,232 @@
+"""Trainer: the loop over epochs and steps, with a state that can be saved after any step and gone on from."""
+
+import math
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .. import functional as F
+from ..backend import default_generator, to_numpy
+from ..data import DataLoader
+from ..interop import safetensors
+from ..nn import Module
+from ..nn.utils import clip_grad_norm_
+from ..engine import Tensor
+from .checkpoint import join, model_bytes, split
+from .diagnosis import NonFiniteError, blame_gradient, blame_output, is_finite
+from .evaluation import Evaluation, evaluate, like_weights
+from .history import History, Row
+from .optimisation import make_optimizer, make_schedule
+from .pace import Pace
+from .recipes import Recipe
+from .run_folder import ARRAYS, BEST, INTERRUPT, LAST, RunError, RunFolder
+from .signals import Interrupted, StopRequest
+
+__all__ = ["Observer", "Progress", "Trainer"]
+
+
+@dataclass
+class Progress:
+    """Where a run stands: in which epoch, after how many of its batches, and what these have summed up to."""
+
+    epoch: int = 1
+    batch: int = 0
+    images: int = 0
+    loss: float = 0.0  # sum over the images
+    correct: int = 0
+    seconds: float = 0.0  # spent on the steps
+    lr: float = 0.0  # of the last step
+
+
+class Observer:
+    """Told what a Trainer does; this one pays no attention."""
+
+    def begin(self, trainer: "Trainer") -> None:
+        """The first step is about to be made."""
+
+    def step(self, progress: Progress) -> None:
+        """The optimiser made a step."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch is complete and saved."""
+
+    def end(self) -> None:
+        """The run is over, for whatever reason."""
+
+
+class Trainer:
+    """Trains a model by a recipe.
+
+    Args:
+        model: maps images to logits (N, K).
+        recipe: how to train; the initial weights are the model's own.
+        train: the training images.
+        val: the held-out images, if there are any.
+        folder: where checkpoints and figures go; None keeps nothing. With a folder SIGINT and SIGTERM save the state.
+        observer: is told about steps and epochs.
+        save_every: steps between checkpoints within an epoch; 0 makes one at its end only.
+    """
+
+    def __init__(self, model: Module, recipe: Recipe, train: DataLoader, val: DataLoader | None = None, *,
+                 folder: RunFolder | None = None, observer: Observer | None = None, save_every: int = 0) -> None:
+        if not len(train):
+            raise ValueError("Trainer: there are no training images")
+        self.model, self.recipe, self.train, self.val = model, recipe, train, val
+        self.folder, self.observer, self.save_every = folder, observer or Observer(), save_every
+        self.parameters = list(model.parameters())
+        self.optimizer = make_optimizer(recipe, self.parameters)
+        self.steps_per_epoch = math.ceil(len(train) / recipe.accum)
+        self.schedule = make_schedule(recipe, self.optimizer, self.steps_per_epoch)
+        self.progress = Progress()
+        self.history = History()
+
+    @property
+    def step_in_epoch(self) -> int:
+        """How many steps of the present epoch are done."""
+        return math.ceil(self.progress.batch / self.recipe.accum)
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> History:
+        """Train to the end of the recipe's last epoch.
+
+        Raises:
+            Interrupted: a signal came; the state is saved.
+            NonFiniteError: the loss or a gradient is NaN or infinite.
+            SaveError: a checkpoint could not be written; the one before is intact.
+        """
+        self.observer.begin(self)
+        self.pace = Pace()
+        try:
+            # NaN and infinity are looked for here, and reported better than by NumPy's warnings
+            with StopRequest(active=self.folder is not None) as stop, np.errstate(all="ignore"):
+                if not self.optimizer.steps:
+                    self._save(LAST)
+                while self.progress.epoch <= self.recipe.epochs:
+                    self._epoch(stop)
+        finally:
+            self.pace.end()
+            self.observer.end()
+        return self.history
+
+    def _epoch(self, stop: StopRequest) -> None:
+        started = time.perf_counter() - self.progress.seconds
+        self.model.train()
+        self.pace.begin_epoch()
+        group: list[tuple[Tensor, Tensor]] = []
+        with closing(self.train.epoch(self.progress.epoch, start_step=self.progress.batch)) as batches:
+            for batch in batches:
+                group.append(batch)
+                if len(group) < self.recipe.accum and self.progress.batch + len(group) < len(self.train):
+                    continue
+                with self.pace.step():
+                    self._step(group)
+                group = []
+                self.progress.seconds = time.perf_counter() - started
+                self.observer.step(self.progress)
+                if stop.received:
+                    self._save(INTERRUPT)
+                    raise Interrupted(stop.received)
+                if self.save_every and self.optimizer.steps % self.save_every == 0:
+                    self._save(LAST)
+        self._finish_epoch(started)
+
+    def _step(self, group: list[tuple[Tensor, Tensor]]) -> None:
+        """One step of the optimiser, on one batch or on the mean over the images of several."""
+        progress = self.progress
+        images = sum(len(y) for _, y in group)
+        self.optimizer.zero_grad()
+        for x, y in group:
+            x, y = like_weights(self.model, x, y)
+            logits = self.model(x)
+            loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            value = loss.item()
+            if not math.isfinite(value):
+                self._give_up(f"the loss is {value}", x)
+            if len(group) > 1:
+                loss = loss * (len(y) / images)
+            loss.backward()
+            progress.images += len(y)
+            progress.loss += value * len(y)
+            progress.correct += int((to_numpy(logits.data).argmax(1) == to_numpy(y.data)).sum())
+        if not all(is_finite(p.grad) for p in self.parameters if p.grad is not None):
+            self._give_up("the gradient of the loss is not finite", x)
+        if self.recipe.clip_grad is not None:
+            clip_grad_norm_(self.parameters, self.recipe.clip_grad)
+        progress.lr = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        self.schedule.step()
+        progress.batch += len(group)
+
+    def _finish_epoch(self, started: float) -> None:
+        done = self.progress
+        held_out = self._validate()
+        row = Row(epoch=done.epoch, loss=done.loss / done.images, acc=done.correct / done.images,
+                  val_loss=held_out.loss if held_out else None, val_acc=held_out.accuracy if held_out else None,
+                  lr=done.lr, images_per_second=done.images / done.seconds, seconds=time.perf_counter() - started)
+        self.history.rows.append(row)
+        self.progress = Progress(epoch=done.epoch + 1)
+        if self.folder is not None:
+            self.folder.append(row)
+        self._save(LAST)
+        self.observer.epoch(row)
+
+    def _validate(self) -> Evaluation | None:
+        if self.val is None:
+            return None
+        result = evaluate(self.model, self.val)
+        if not math.isfinite(result.loss):
+            x, _ = next(iter(self.val.epoch(0)))
+            self._give_up(f"the validation loss is {result.loss}", x)
+        return result
+
+    def _give_up(self, what: str, x: Tensor) -> None:
+        """Raise NonFiniteError with the layer to blame, found with the batch x and the gradients that there are."""
+        blamed = blame_output(self.model, x) or blame_gradient(self.model) or "the loss itself"
+        where = f"epoch {self.progress.epoch}, step {self.step_in_epoch + 1}"
+        raise NonFiniteError(f"{what} in {where}; the first that is not finite is {blamed}")
+
+    # -- the state --------------------------------------------------------------------------------------------------
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint of this moment into the folder, its weights under the given file name."""
+        if self.folder is None:
+            return
+        plain, arrays = split(self.optimizer.state_dict()["state"])
+        weights = model_bytes(self.model, epochs=self.progress.epoch - 1, batch=self.progress.batch)
+        files = {name: weights, ARRAYS: safetensors.to_bytes(arrays)}
+        if self.history.rows and not self.progress.batch and self.history.best is self.history.rows[-1]:
+            files[BEST] = weights
+        state = {"progress": asdict(self.progress), "opt": self.recipe.opt, "optimizer": plain,
+                 "generator": default_generator.state_dict()}
+        self.folder.commit(files, state, keep=(BEST,))
+
+    def restore(self) -> None:
+        """Go on from the checkpoint in the folder, under this trainer's recipe.
+
+        The recipe's optimiser gets the saved state, unless it is another optimiser; its schedule is moved to the step.
+
+        Raises:
+            RunError: a file is missing, damaged or does not fit.
+        """
+        if self.folder is None:
+            raise ValueError("restore: this trainer has no folder")
+        state, files = self.folder.state()
+        name = INTERRUPT if INTERRUPT in files else LAST
+        try:
+            weights = safetensors.from_bytes(files[name], self.folder.path / name)
+            self.model.load_state_dict({key: Tensor(a) for key, a in weights.items()})
+            self.progress = Progress(**state["progress"])
+            arrays = safetensors.from_bytes(files[ARRAYS], self.folder.path / ARRAYS)
+            if state["opt"] == self.recipe.opt:
+                groups = self.optimizer.state_dict()["param_groups"]
+                self.optimizer.load_state_dict({"state": join(state["optimizer"], arrays), "param_groups": groups})
+            default_generator.load_state_dict(state["generator"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise RunError(f"{self.folder}: the checkpoint does not fit: {error}") from error
+        self.history = self.folder.restore_history(self.progress.epoch - 1)
+        self.optimizer.steps = (self.progress.epoch - 1) * self.steps_per_epoch + self.step_in_epoch
+        for _ in range(self.optimizer.steps):
+            self.schedule.step()

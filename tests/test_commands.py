@@ -1,0 +1,298 @@
+"""The commands as a user runs them: processes of their own, in a folder of their own, output and exit codes."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minicnn import data
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "MINICNN_DATA"} | {"PYTHONPATH": str(ROOT)}
+SMALL = ["--epochs", "2", "-b", "20", "--limit-train", "200", "--limit-val", "60"]
+EPOCH = re.compile(r"epoch \d+/\d+  loss \d+\.\d{4}  acc \d+\.\d%  val_loss \d+\.\d{4}  val_acc \d+\.\d%  "
+                   r"lr (\d\.\d{4}|\d\.\de-\d\d)  \d+ img/s  \d+\.\ds")
+
+
+def minicnn(*arguments: object, cwd: Path, module: str = "minicnn", code: int = 0, **variables: str) -> tuple[str, str]:
+    """What `python -m minicnn ...` writes to stdout and stderr; its exit code must be the one given."""
+    done = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=cwd,
+                          env={**ENVIRONMENT, **variables}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run of a network that reads most digits."""
+    cwd = tmp_path_factory.mktemp("trained")
+    minicnn("train", "lenet_bn", "--epochs", 3, "--limit-train", 1000, "--limit-val", 200, cwd=cwd)
+    return cwd / "runs" / "lenet_bn-digits-1"
+
+
+# -- train ----------------------------------------------------------------------------------------------------------
+
+
+def test_train_in_a_pipe(tmp_path):
+    out, err = minicnn("lenet", *SMALL, "--plots", "--log-interval", 5, "--save-every", 4, "-v", cwd=tmp_path,
+                       module="minicnn.train")
+    lines = out.splitlines()
+    assert lines[0].startswith("device: c")
+    assert lines[1] == "data: digits, 200 training and 60 validation images of 1×28×28 (bundled with minicnn)"
+    assert "--data mnist" in lines[2]
+    assert "model: lenet, 61,706 parameters" in lines
+    assert "recipe: 2 epochs, batch 20, adam lr 0.01, schedule onecycle, init xavier, pixels normalize, seed 0" in lines
+    assert "run: runs/lenet-digits-1" in lines
+    assert "conv1   Conv2d    6×28×28" in out
+    assert [bool(EPOCH.fullmatch(line)) for line in lines].count(True) == 2
+    assert [line[:21] for line in lines if " step " in line] == [
+        "epoch 1/2  step 5/10 ", "epoch 1/2  step 10/10", "epoch 2/2  step 5/10 ", "epoch 2/2  step 10/10"]
+    assert "\x1b" not in out and "━" not in out and err == ""
+    folder = tmp_path / "runs" / "lenet-digits-1"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "state.json",
+        "state.safetensors"]
+    settings = json.loads((folder / "run.json").read_text())
+    assert settings["recipe"]["batch_size"] == 20 and settings["selection"]["limit_train"] == 200
+    assert settings["save_every"] == 4
+    assert "next: python -m minicnn.eval runs/lenet-digits-1" in lines[-2]
+
+
+def test_train_in_a_terminal(tmp_path):
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "minicnn.train", "lenet", *SMALL], cwd=tmp_path, stdin=theirs,
+                               stdout=theirs, stderr=theirs,
+                               env={**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "120"})
+    os.close(theirs)
+    out = b""
+    while True:
+        try:
+            out += os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(terminal)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.decode())
+    assert "━" in text and "10/10" in text
+    assert len(EPOCH.findall(text)) == 2
+
+
+def test_quiet(tmp_path):
+    out, _ = minicnn("train", "lenet", *SMALL, "-q", cwd=tmp_path)
+    assert [line.split()[0] for line in out.splitlines()] == ["val_acc", "saved"]
+
+
+def test_dry_run_keeps_nothing(tmp_path):
+    out, _ = minicnn("train", "cnn2", "--dry-run", "-b", 8, cwd=tmp_path)
+    assert out.splitlines()[-1] == "dry run: two steps, validation, saving and reloading went well; nothing was kept"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_and_options(tmp_path):
+    out, _ = minicnn("train", "lenet5", *SMALL, "--option", "activation=tanh", "--name", "mine", "-o", "a/b",
+                     "--opt", "momentum", "--augment", "--sched", "cosine", "--warmup-epochs", 0.5, "--accum", 2,
+                     "--wd", 0.001, cwd=tmp_path)
+    assert ("recipe: 2 epochs, batch 20 × 2, momentum lr 0.05 momentum 0.9, schedule cosine (warm-up 0.5 epochs), "
+            "init xavier, pixels normalize, weight decay 0.001, pad 2, augment, seed 0") in out
+    settings = json.loads((tmp_path / "a" / "b" / "mine" / "run.json").read_text())
+    assert settings["model"]["options"] == {"activation": "tanh"}
+    out, _ = minicnn("train", "--resume", "a/b/mine", "--epochs", 3, cwd=tmp_path)
+    assert "resumed: 2 of 3 epochs are done" in out and "  epochs 2 -> 3" in out
+    out, _ = minicnn("train", "lenet5", "-o", "a/b", "--resume", cwd=tmp_path)
+    assert "nothing to do: a/b/mine has all its 3 epochs" in out
+
+
+@pytest.mark.parametrize("arguments, code, message, hint", [
+    (["lenett"], 2, "model 'lenett' is unknown; did you mean 'lenet'? models: cnn2, lenet, lenet5,", None),
+    ([], 2, "which network? For example: python -m minicnn train lenet", "lists all"),
+    (["lenet", "--data", "mnits"], 2, "--data mnits is unknown; did you mean mnist?", None),
+    (["lenet", "--data", "mnist", "--offline", "--data-dir", "."], 1, "MNIST", "download"),
+    (["lenet", "--device", "tpu"], 2, "device 'tpu' is unknown", None),
+    (["lenet", "--opt", "sgdm"], 2, "opt = 'sgdm' must be one of sgd, momentum, adam, adamw", None),
+    (["lenet", "--momentum", "0.9"], 2, "momentum belongs to opt momentum; adam has none", None),
+    (["lenet", "--lr", "-1"], 2, "lr = -1.0 must be a positive number", None),
+    (["lenet", "--epochs", "0"], 2, "argument --epochs: 0 must be at least 1", None),
+    (["lenet", "--amp", "float16"], 2, "unrecognized arguments: --amp float16", None),
+    (["lenet", "--option", "activation=tanh"], 2, "model 'lenet' has no option 'activation'; its options: none", None),
+    (["lenet", "--recipe", "note003"], 2, "recipe 'note003' is for lenet_tanh, not for lenet", None),
+    (["lenet", "--resume", "nowhere"], 1, "there is no run folder nowhere", None),
+    (["lenet", "--resume"], 1, "there is no run of lenet in runs to resume", None),
+    (["--resume", "x", "--name", "y"], 2, "--name is for new runs and cannot go with --resume", None),
+    (["lenet", "--resume", "x", "--dry-run"], 2, "--dry-run is for new runs", None),
+    (["lenet", "--threads", "4096"], 2, "--threads 4096", None),
+    (["lenet", "-o", "/dev/null/runs"], 1, "cannot make a run folder in /dev/null/runs: Not a directory", None),
+    (["lenet", "--opt", "sgd", "--lr", "1e39", *SMALL], 1, "the first that is not finite is the output of",
+     "try a smaller --lr")])
+def test_train_errors(tmp_path, arguments, code, message, hint):
+    _, err = minicnn("train", *arguments, cwd=tmp_path, code=code, XDG_CACHE_HOME=str(tmp_path))
+    lines = [line for line in err.splitlines() if not line.startswith(("usage:", "   "))]
+    assert lines[0].startswith("python -m minicnn train: error: ") and message in lines[0]
+    assert len(lines) == (2 if hint else 1) or hint is None
+    assert hint is None or hint in lines[1]
+
+
+def test_cuda_without_a_gpu(tmp_path):
+    from minicnn.backend import cuda_is_available
+
+    if cuda_is_available():
+        pytest.skip("there is a GPU")
+    _, err = minicnn("train", "lenet", "--device", "cuda", cwd=tmp_path, code=1)
+    assert "--device cuda cannot be used: CuPy" in err
+    assert "pip install" in err or "leave --device out" in err
+
+
+def test_a_run_folder_is_never_overwritten(tmp_path):
+    (tmp_path / "runs" / "photos").mkdir(parents=True)
+    _, err = minicnn("train", "lenet", *SMALL, "--name", "photos", cwd=tmp_path, code=1)
+    assert "runs/photos exists and is not a run of minicnn; it is left as it is" in err
+    assert list((tmp_path / "runs" / "photos").iterdir()) == []
+    minicnn("train", "lenet", *SMALL, "--name", "mine", cwd=tmp_path)
+    before = (tmp_path / "runs" / "mine" / "last.safetensors").read_bytes()
+    _, err = minicnn("train", "lenet", *SMALL, "--name", "mine", cwd=tmp_path, code=1)
+    assert "runs/mine is a run already; --resume continues it" in err
+    assert (tmp_path / "runs" / "mine" / "last.safetensors").read_bytes() == before
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "minicnn.train", "--resume", "nowhere", "--debug"], cwd=tmp_path,
+                          env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+    assert done.stderr.endswith("there is no run folder nowhere\n")
+
+
+def test_a_reader_that_leaves(tmp_path):
+    """`minicnn summary | head -1` ends without a traceback."""
+    script = f"{sys.executable} -m minicnn summary | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.stdout.startswith("cnn2 ") and "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.skipif("MINICNN_DATA" not in os.environ, reason="needs MNIST in $MINICNN_DATA")
+def test_named_recipe_and_mnist(tmp_path):
+    out, _ = minicnn("train", "--recipe", "note003", "--epochs", 1, "--limit-train", 600, "--limit-val", 100,
+                     cwd=tmp_path, MINICNN_DATA=os.environ["MINICNN_DATA"])
+    assert "data: mnist, 600 training and 100 validation images" in out
+    assert "model: lenet_tanh, 61,706 parameters" in out
+    assert "recipe: 1 epochs, batch 128, sgd lr 0.01, schedule none, init xavier, pixels raw, seed 0" in out
+
+
+# -- the other commands ---------------------------------------------------------------------------------------------
+
+
+def test_eval(run, tmp_path):
+    out, _ = minicnn(run, cwd=tmp_path, module="minicnn.eval")
+    as_json, _ = minicnn("eval", run, "--json", cwd=tmp_path)
+    result = json.loads(as_json)
+    best = max(json.loads(f"[{line}]")[4] for line in (run / "metrics.csv").read_text().splitlines()[1:])
+    assert result["accuracy"] == best > 0.8
+    assert result["images"] == 200 and np.sum(result["confusion"]) == 200
+    assert np.trace(result["confusion"]) / 200 == result["accuracy"]
+    assert f"accuracy {result['accuracy']:.2%}" in out
+    row = next(line for line in out.splitlines() if line.startswith("3 "))
+    assert [int(cell.replace("·", "0")) for cell in row.split()[1:-1]] == result["confusion"][3]
+    assert row.split()[-1] == f"{result['recall'][3]:.1%}"
+    last, _ = minicnn("eval", run / "last.safetensors", "--limit-val", 50, "--json", cwd=tmp_path)
+    assert json.loads(last)["images"] == 50
+
+
+def test_predict(run, tmp_path):
+    """Images from files: as they are, dark on light, in colour, larger, not square."""
+    images = data.load("digits", "validation")
+    pick = [int(np.flatnonzero(images.labels == digit)[0]) for digit in (0, 4, 6, 7)]
+    paths = []
+    for digit, i in zip((0, 4, 6, 7), pick, strict=True):
+        image = Image.fromarray(images.images[i, 0])
+        paths.append(tmp_path / f"{digit}.png")
+        image.save(paths[-1])
+    paper = Image.fromarray(255 - images.images[pick[1], 0]).resize((112, 112)).convert("RGB")
+    wide = Image.new("RGB", (200, 112), "white")
+    wide.paste(paper, (44, 0))
+    paths.append(tmp_path / "paper.jpg")
+    wide.save(paths[-1])
+    out, _ = minicnn(run, *paths, "--json", cwd=tmp_path, module="minicnn.predict")
+    found = json.loads(out)
+    assert [entry["image"] for entry in found] == [str(path) for path in paths]
+    assert [entry["top"][0]["class"] for entry in found] == ["0", "4", "6", "7", "4"]
+    assert all(len(entry["top"]) == 3 for entry in found)
+    out, _ = minicnn("predict", run, paths[0], "--top", 10, cwd=tmp_path)
+    lines = out.splitlines()
+    assert lines[0] == str(paths[0]) and len(lines) == 11
+    assert re.fullmatch(r"  0  █+[▏▎▍▌▋▊▉]? * \d+\.\d%", lines[1])
+    shares = [float(line.split()[-1][:-1]) for line in lines[1:]]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_predict_keeps_proportions(tmp_path):
+    """A photo that is not square is read as if the paper went on above and below it, or beside it."""
+    from minicnn.predict import _read
+
+    pixels = np.random.default_rng(0).integers(0, 100, (12, 30), dtype=np.uint8)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 240
+    whole = np.full((30, 30), 240, np.uint8)
+    whole[9:21] = pixels
+    for name, image in {"wide": pixels, "tall": pixels.T, "square": whole}.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    wide, tall, square = (_read(str(tmp_path / f"{name}.png"), (1, 28, 28), "auto")
+                          for name in ("wide", "tall", "square"))
+    assert wide.shape == (1, 28, 28)
+    assert (wide == square).all()
+    assert abs(tall[0].astype(int) - square[0].T).max() <= 1  # a resize rounds after each of its two passes
+    assert (_read(str(tmp_path / "square.png"), (1, 30, 30), "no")[0] == whole).all()
+    assert _read(str(tmp_path / "wide.png"), (3, 28, 28), "auto")[:, 0, 0].tolist() == [240] * 3
+
+
+@pytest.mark.parametrize("arguments", [["eval", "nowhere"], ["predict", "nowhere", "a.png"]])
+def test_no_such_run(tmp_path, arguments):
+    assert "there is no run folder nowhere" in minicnn(*arguments, cwd=tmp_path, code=1)[1]
+
+
+def test_no_such_image(run, tmp_path):
+    (tmp_path / "letter.png").write_text("dear reader")
+    assert "nothing.png: no such file" in minicnn("predict", run, "nothing.png", cwd=tmp_path, code=1)[1]
+    assert "letter.png: cannot be read as an image" in minicnn("predict", run, "letter.png", cwd=tmp_path, code=1)[1]
+
+
+def test_summary(tmp_path):
+    out, _ = minicnn("lenet5", "--input", "3x34x34", "--classes", 7, "--option", "activation=tanh", cwd=tmp_path,
+                     module="minicnn.summary")
+    assert out.startswith("lenet5 on images of 3×34×34\n") and "act1    Tanh" in out and "fc3     Linear    7" in out
+    out, _ = minicnn("summary", cwd=tmp_path)
+    assert re.search(r"^lenet +1×28×28 +LeNet as the book teaches it", out, re.MULTILINE)
+    assert "did you mean 'lenet'?" in minicnn("summary", "lenette", cwd=tmp_path, code=2)[1]
+    assert "must be CxHxW" in minicnn("summary", "lenet", "--input", "28x28", cwd=tmp_path, code=2)[1]
+    _, err = minicnn("summary", "lenet", "--input", "1x50x50", cwd=tmp_path, code=1)
+    assert "sizes that fit: 28×28 to 31×31" in err
+
+
+def test_info(tmp_path):
+    out, _ = minicnn(cwd=tmp_path, module="minicnn.info")
+    facts = json.loads(minicnn("info", "--json", cwd=tmp_path)[0])
+    assert {"minicnn", "python", "packages", "threads", "blas", "gpu", "data cache", "kernel cache"} <= facts.keys()
+    assert f"numpy {np.__version__}" in facts["packages"]
+    assert [line.split("  ")[0] for line in out.splitlines()] == [name for name in facts]
+
+
+def test_all_commands_together(tmp_path):
+    out, _ = minicnn("--help", cwd=tmp_path)
+    for command in ("train", "eval", "predict", "summary", "info"):
+        assert f"\n  {command} " in out
+        assert f"usage: python -m minicnn {command} " in minicnn(command, "--help", cwd=tmp_path)[0]
+    assert minicnn("--version", cwd=tmp_path)[0].startswith("minicnn ")
+    assert "unknown command 'trian'; did you mean 'train'?" in minicnn("trian", cwd=tmp_path, code=2)[1]
+    minicnn(cwd=tmp_path, code=2)
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "summary", "info"])
+def test_help_imports_nothing_heavy(command):
+    script = (f"import sys; from minicnn.{command} import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+              "heavy = {'numba', 'rich', 'matplotlib', 'PIL', 'safetensors', 'minicnn.training', 'minicnn.data'}\n"
+              "assert not heavy & set(sys.modules), heavy & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, check=True, capture_output=True)

@@ -1,0 +1,312 @@
+"""Going on after an interruption: the end is the same to the last bit, wherever and however often a run was stopped."""
+
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import data, models
+from minicnn.training import RunError, RunFolder, SaveError, Trainer, loaders, recipe_for, session
+from minicnn.training.optimisation import initialise
+from minicnn.training.run_folder import LAST
+from minicnn.training.session import Selection
+
+ROOT = Path(__file__).parents[1]
+# 9 steps an epoch, the last on 20 images; checkpoints everywhere
+SMALL = ["--epochs", "4", "-b", "20", "--limit-train", "180", "--limit-val", "50", "--save-every", "1"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def train(*flags: str, cwd: Path, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "minicnn.train", *flags], cwd=cwd, env=ENVIRONMENT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out
+
+
+def result_of(folder: Path) -> dict[str, bytes]:
+    """What must be equal to the last bit: weights, optimiser and all figures but times."""
+    names = "last.safetensors", "best.safetensors", "state.safetensors"
+    files = {name: (folder / name).read_bytes() for name in names}
+    figures = [line.split(",")[:6] for line in (folder / "metrics.csv").read_text().splitlines()]
+    return files | {"metrics": repr(figures).encode()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, bytes]:
+    cwd = tmp_path_factory.mktemp("whole")
+    finish(train("lenet", *SMALL, cwd=cwd))
+    return result_of(cwd / "runs" / "lenet-digits-1")
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    while not condition() and process.poll() is None:
+        time.sleep(0.002)
+
+
+# -- in one process -------------------------------------------------------------------------------------------------
+
+
+def small_trainer(folder: RunFolder | None, model: str, **changes) -> Trainer:
+    recipe = recipe_for(model, "digits", **{"epochs": 3, "batch_size": 12, "augment": True, **changes})
+    mc.manual_seed(recipe.seed)
+    net = models.create(model)
+    initialise(net, recipe.init)
+    train, val = data.load("digits", "train").head(60), data.load("digits", "validation").head(20)
+    return Trainer(net, recipe, *loaders(recipe, train, val), folder=folder, save_every=1)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("model, changes", [
+    ("lenet_bn", {"opt": "momentum", "accum": 2, "sched": "cosine", "warmup_epochs": 0.5}),  # running statistics
+    ("lenet_bn", {"opt": "adamw", "weight_decay": 0.01, "clip_grad": 0.1, "sched": "step"}),
+    ("lenet_tanh", {"opt": "sgd", "sched": "none", "dtype": "float64"}),
+    ("cnn2", {"epochs": 2, "batch_size": 30})])  # dropout, Adam and its cycled momentum
+def test_stopped_after_every_step(tmp_path, model, changes):
+    whole = small_trainer(None, model, **changes)
+    whole.model.to(whole.recipe.dtype)
+    whole.run()
+    folder = RunFolder.create(tmp_path, "x")
+    trainer = small_trainer(folder, model, **changes)
+    trainer.model.to(trainer.recipe.dtype)
+    trainer._save(LAST)
+    stops = 0
+
+    def stop(progress):
+        nonlocal stops
+        stops += 1
+        if stops % 2:  # after a step, and after two
+            trainer._save(LAST)
+            raise Stop
+
+    while True:
+        trainer = small_trainer(folder, model, **changes)
+        trainer.model.to(trainer.recipe.dtype)
+        trainer.restore()
+        trainer.observer.step = stop
+        try:
+            trainer.run()
+            break
+        except Stop:
+            pass
+    assert stops == whole.optimizer.steps
+    for name, tensor in whole.model.state_dict().items():
+        assert trainer.model.state_dict()[name].data.tobytes() == tensor.data.tobytes(), name
+    for row, again in zip(whole.history.rows, trainer.history.rows, strict=True):
+        assert row == replace(again, images_per_second=row.images_per_second, seconds=row.seconds)
+
+
+def begin(tmp_path, model: str = "lenet", **changes) -> session.Session:
+    recipe = recipe_for(model, "digits", **{"epochs": 2, "batch_size": 20, **changes})
+    return session.start(model, recipe, Selection(limit_train=60, limit_val=20), out=str(tmp_path))
+
+
+def test_changes_are_listed_and_used(tmp_path):
+    begin(tmp_path).trainer.run()
+    again = session.resume(RunFolder(tmp_path / "lenet-digits-1"), "lenet",
+                           {"lr": 0.25, "epochs": 3, "batch_size": 20, "clip_grad": 2.0})
+    assert again.changes == ["epochs 2 -> 3", "lr 0.01 -> 0.25", "clip_grad None -> 2.0"]
+    assert again.settings["recipe"]["lr"] == again.trainer.recipe.lr == 0.25
+    assert again.trainer.optimizer.param_groups[0]["max_lr"] == 0.25
+    again.trainer.run()
+    assert len(again.trainer.history.rows) == 3
+    settings = RunFolder(tmp_path / "lenet-digits-1").settings()
+    assert settings["recipe"]["lr"] == 0.25
+    assert settings["resumed"][0]["changes"] == again.changes and settings["resumed"][0]["epoch"] == 3
+
+
+def test_the_optimisers_state_goes_on_unless_it_is_another(tmp_path):
+    first = begin(tmp_path).trainer
+    first.run()
+    folder = RunFolder(tmp_path / "lenet-digits-1")
+    again = session.resume(folder, changes={"epochs": 4, "lr": 0.5}).trainer
+    for p, q in zip(first.parameters, again.parameters, strict=True):
+        assert (first.optimizer.state[p]["exp_avg"].data == again.optimizer.state[q]["exp_avg"].data).all()
+        assert again.optimizer.state[q]["step"] == 6
+    changed = session.resume(folder, changes={"epochs": 4, "opt": "momentum"})
+    assert "opt adam -> momentum" in changed.changes and "lr 0.5 -> 0.05" in changed.changes
+    assert not changed.trainer.optimizer.state
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"data": "mnist"}, "was begun with data digits, which cannot change to mnist; start a new run"),
+    ({"dtype": "float64"}, "was begun with dtype float32, which cannot change"),
+    ({"batch_size": 10}, "stopped inside epoch 1, and batch_size can change only between epochs"),
+    ({"accum": 2}, "accum can change only between epochs"), ({"seed": 3}, "seed can change only between epochs"),
+    ({"augment": True}, "augment can change only between epochs"),
+    ({"limit_train": 40}, "limit_train can change only between epochs")])
+def test_impossible_changes(tmp_path, changes, message):
+    trainer = begin(tmp_path).trainer
+    stop_after(trainer, 2)
+    settings = (tmp_path / "lenet-digits-1" / "run.json").read_bytes()
+    with pytest.raises(RunError, match=message):
+        session.resume(RunFolder(tmp_path / "lenet-digits-1"), changes=changes)
+    assert (tmp_path / "lenet-digits-1" / "run.json").read_bytes() == settings
+
+
+def stop_after(trainer: Trainer, steps: int) -> None:
+    def stop(progress):
+        if progress.batch == steps:
+            trainer._save(LAST)
+            raise Stop
+
+    trainer.observer.step = stop
+    with pytest.raises(Stop):
+        trainer.run()
+
+
+def test_between_epochs_the_batches_may_change(tmp_path):
+    begin(tmp_path, epochs=1).trainer.run()
+    again = session.resume(RunFolder(tmp_path / "lenet-digits-1"), changes={"epochs": 2, "batch_size": 10, "seed": 5})
+    assert again.trainer.steps_per_epoch == again.trainer.optimizer.steps == 6
+    again.trainer.run()
+    assert np.isfinite(again.trainer.history.rows[1].loss)
+
+
+def test_another_model_is_an_error(tmp_path):
+    begin(tmp_path)
+    with pytest.raises(RunError, match="is a run of lenet, not of cnn2"):
+        session.resume(RunFolder(tmp_path / "lenet-digits-1"), "cnn2")
+
+
+def test_a_row_of_an_epoch_that_is_done_again_is_removed(tmp_path):
+    """A kill between the line in metrics.csv and the checkpoint."""
+    trainer = begin(tmp_path).trainer
+    save, calls = trainer._save, []
+
+    def killed_at_the_second_epoch(name: str) -> None:
+        calls.append(name)
+        if len(calls) == 3:
+            raise Stop
+        save(name)
+
+    trainer._save = killed_at_the_second_epoch
+    with pytest.raises(Stop):
+        trainer.run()
+    metrics = tmp_path / "lenet-digits-1" / "metrics.csv"
+    assert len(metrics.read_text().splitlines()) == 3
+    again = session.resume(RunFolder(tmp_path / "lenet-digits-1"))
+    assert len(metrics.read_text().splitlines()) == 2
+    again.trainer.run()
+    assert [line.split(",")[0] for line in metrics.read_text().splitlines()] == ["epoch", "1", "2"]
+
+
+def test_a_full_disk_in_the_middle_of_a_run(tmp_path, monkeypatch):
+    whole = begin(tmp_path / "whole").trainer
+    whole.run()
+    trainer = begin(tmp_path).trainer
+    synced, fsync = [], os.fsync
+
+    def full(descriptor) -> None:
+        synced.append(descriptor)
+        if len(synced) > 12:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(SaveError, match="No space left on device"):
+            trainer.run()
+    again = session.resume(RunFolder(tmp_path / "lenet-digits-1"))
+    again.trainer.run()
+    assert result_of(tmp_path / "lenet-digits-1") == result_of(tmp_path / "whole" / "lenet-digits-1")
+
+
+# -- in processes of their own, with real signals --------------------------------------------------------------------
+
+
+def test_kill_9_at_random_moments(tmp_path, uninterrupted):
+    """Killed after a few more checkpoints each time, somewhere between two of them or while one is written."""
+    chance = random.Random(1)
+    folder = tmp_path / "runs" / "lenet-digits-1"
+    process = train("lenet", *SMALL, cwd=tmp_path)
+    kills = 0
+    while True:
+        wait_for((folder / "state.json").exists, process)
+        changes, before = chance.randint(5, 10), None
+        while process.poll() is None and changes:
+            now = (folder / "state.json").stat().st_mtime_ns
+            changes -= now != before
+            before = now
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.02))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        kills += 1
+        process = train("lenet", "--resume", cwd=tmp_path)
+    finish(process)
+    assert kills >= 3
+    assert result_of(folder) == uninterrupted
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, uninterrupted, number, code):
+    folder = tmp_path / "runs" / "lenet-digits-1"
+    process = train("lenet", *SMALL, cwd=tmp_path)
+    wait_for((folder / "metrics.csv").exists, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert (folder / "interrupt.safetensors").exists()
+    message = rf"stopped by {number.name}; the state is saved, to go on:\n  python -m (minicnn.train .*)\n"
+    command = re.search(message, out)[1]
+    assert command == "minicnn.train lenet --resume runs/lenet-digits-1"
+    again = finish(train(*command.split()[1:], cwd=tmp_path))
+    assert re.search(r"resumed: 1 of 4 epochs are done, step \d", again)
+    assert result_of(folder) == uninterrupted
+    assert not (folder / "interrupt.safetensors").exists()
+
+
+def test_a_second_signal_kills():
+    script = ("import os, signal\nfrom minicnn.training.signals import StopRequest\n"
+              "with StopRequest() as stop:\n    os.kill(os.getpid(), signal.SIGINT)\n    assert stop.received == 2\n"
+              "    os.kill(os.getpid(), signal.SIGTERM)\n    print('still here')")
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGTERM and done.stdout == ""
+    assert "stopping after this step" in done.stderr
+
+
+def test_handlers_are_given_back():
+    before = signal.getsignal(signal.SIGINT)
+    from minicnn.training.signals import StopRequest
+
+    with StopRequest():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
+    with StopRequest(active=False):
+        assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_limit_on_files_is_one_line(tmp_path, uninterrupted):
+    """A disk that takes no file of more than 400 kB, so that Adam's state does not fit; then one that does."""
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+    process = train("lenet", *SMALL, cwd=tmp_path, preexec_fn=limit)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines() == [
+        "python -m minicnn.train: error: cannot write runs/lenet-digits-1/state.safetensors.next: File too large",
+        "  hint: what was saved before is intact; make room, then: "
+        "python -m minicnn.train lenet --resume runs/lenet-digits-1"]
+    finish(train("lenet", "--resume", cwd=tmp_path))
+    assert result_of(tmp_path / "runs" / "lenet-digits-1") == uninterrupted
