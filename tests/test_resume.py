@@ -180,6 +180,26 @@ def test_between_epochs_the_batches_may_change(tmp_path):
     assert np.isfinite(again.trainer.history.rows[1].loss)
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path):
+    whole = begin(tmp_path / "a").trainer
+    whole.run()
+    begin(tmp_path / "b")  # has written run.json, and nothing more
+    mc.manual_seed(99)
+    again = session.resume(RunFolder(tmp_path / "b" / "lenet-digits-1")).trainer
+    again.run()
+    for p, q in zip(whole.parameters, again.parameters, strict=True):
+        assert (p.data == q.data).all()
+
+
+def test_fewer_epochs_than_were_done_are_an_error(tmp_path):
+    stop_after_epoch = begin(tmp_path, epochs=4).trainer
+    stop_after_epoch.observer.epoch = lambda row: (_ for _ in ()).throw(Stop) if row.epoch == 3 else None
+    with pytest.raises(Stop):
+        stop_after_epoch.run()
+    with pytest.raises(RunError, match="is in epoch [34] already.*1 epochs are fewer than it has done"):
+        session.resume(RunFolder(tmp_path / "lenet-digits-1"), changes={"epochs": 1})
+
+
 def test_another_model_is_an_error(tmp_path):
     begin(tmp_path)
     with pytest.raises(RunError, match="is a run of lenet, not of cnn2"):

@@ -164,6 +164,10 @@ class RunFolder:
         if INTERRUPT not in files:
             (self.path / INTERRUPT).unlink(missing_ok=True)
 
+    def holds_a_checkpoint(self) -> bool:
+        """Whether anything that belongs to one is there, be it complete or not."""
+        return any((self.path / name).exists() for name in (STATE, ARRAYS, LAST, INTERRUPT))
+
     def state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """What state.json holds, and the content of the files that belong to it, by name.
 

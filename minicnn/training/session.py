@@ -102,12 +102,15 @@ def resume(folder: RunFolder, model: str | None = None, changes: dict[str, Any] 
     train, val = selection.load(recipe.data)
     if _about(train) | {"train": 0} != settings["data"] | {"train": 0}:
         raise RunError(f"{recipe.data} is not the data set that {folder} was begun with")
+    manual_seed(recipe.seed)
     net = checkpoint.create(settings["model"])
+    initialise(net, recipe.init)
     device = new.get("device", settings["device"])
     net.to(Device.parse(device)).to(recipe.dtype)
     save_every = new.get("save_every", settings["save_every"])
     trainer = Trainer(net, recipe, *loaders(recipe, train, val), folder=folder, save_every=save_every)
-    trainer.restore()
+    if folder.holds_a_checkpoint():  # a run that was killed before its first one begins again, from the same seed
+        trainer.restore()
     now = {**asdict(recipe), **asdict(selection), "device": device, "save_every": save_every}
     stuck = [key for key in BETWEEN_EPOCHS if now[key] != before[key]]
     if stuck and trainer.progress.batch:

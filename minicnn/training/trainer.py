@@ -228,5 +228,8 @@ class Trainer:
             raise RunError(f"{self.folder}: the checkpoint does not fit: {error}") from error
         self.history = self.folder.restore_history(self.progress.epoch - 1)
         self.optimizer.steps = (self.progress.epoch - 1) * self.steps_per_epoch + self.step_in_epoch
+        if self.optimizer.steps > self.recipe.epochs * self.steps_per_epoch:
+            raise RunError(f"{self.folder} is in epoch {self.progress.epoch} already, with {self.steps_per_epoch} "
+                           f"steps each; {self.recipe.epochs} epochs are fewer than it has done")
         for _ in range(self.optimizer.steps):
             self.schedule.step()
