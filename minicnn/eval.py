@@ -90,7 +90,7 @@ def _percent(fraction: float, digits: int = 1) -> str:
     return "–" if fraction != fraction else f"{fraction:.{digits}%}"
 
 
-def _worst(result: "Evaluation", classes: list[str], most: int = 5) -> None:
+def _worst(result: "Evaluation", classes: list[str], most: int = 4) -> None:
     pairs = [(int(n), i, j) for i, row in enumerate(result.confusion) for j, n in enumerate(row) if i != j and n]
     if pairs:
         worst = sorted(pairs, key=lambda pair: (-pair[0], *pair[1:]))[:most]

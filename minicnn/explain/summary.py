@@ -133,8 +133,7 @@ class Summary:
     def _totals(self) -> Iterator[str]:
         buffers = f" and {self.buffers:,} buffers" if self.buffers else ""
         yield f"{self.parameters:,} parameters ({_bytes(self.parameter_bytes)}B){buffers}, {self.macs:,} MACs per image"
-        yield (f"memory per image: {_bytes(self.forward)}B of outputs in forward, {_bytes(self.kept)}B kept for "
-               f"backward; gradients {_bytes(self.parameter_bytes)}B")
+        yield f"memory per image: {_bytes(self.forward)}B of outputs in forward, {_bytes(self.kept)}B kept for backward"
         largest = max(self.layers, key=lambda layer: layer.im2col)
         if largest.im2col:
             yield f"largest im2col matrix: {_bytes(largest.im2col)}B per image, at {largest.name}"
