@@ -590,6 +590,24 @@ def test_detached_tensors_have_their_own_history():
     same(program)
 
 
+def test_a_detached_tensor_knows_of_no_recorded_write_to_its_view():
+    """PyTorch rewrites the history of the base; here the base refuses, and a write by index does what was meant."""
+    w, buffer = leaf(mc, (3,)), (leaf(mc) * 2).detach()
+    row = buffer[0]
+    row += w
+    with pytest.raises(RuntimeError, match="shares memory with one that was written in place since"):
+        (buffer * w).sum()
+
+    def program(m):
+        w, y = leaf(m, (3,)), leaf(m) * 2
+        buffer = y.detach().detach()
+        buffer[0] += w
+        (buffer * w).sum().backward()
+        return buffer.detach(), y.detach(), w.grad
+
+    same(program)
+
+
 NUMBERS = st.sampled_from([0.5, -1.5, 2.0])
 INDEX = st.integers(0, 7)
 INSTRUCTIONS = st.one_of(

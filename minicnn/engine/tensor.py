@@ -24,6 +24,24 @@ class _Clock:
         self.writes = self.recorded = 0
 
 
+class _DetachedClock(_Clock):
+    """The clock of detached memory: every write counts in the clock of the whole memory, records only here."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, clock: _Clock) -> None:
+        self.whole = clock.whole if isinstance(clock, _DetachedClock) else clock
+        self.recorded = 0
+
+    @property
+    def writes(self) -> int:  # type: ignore[override]
+        return self.whole.writes
+
+    @writes.setter
+    def writes(self, value: int) -> None:
+        self.whole.writes = value
+
+
 class Tensor:
     """An array with a gradient: ``data`` (NumPy or CuPy), ``grad``, and the node that computed it, ``grad_fn``.
 
@@ -85,7 +103,7 @@ class Tensor:
         self.output_index = 0
         self._requires_grad = False
         self._clock = _Clock()
-        self._seen: float = 0  # recorded writes to the shared memory that grad_fn knows about
+        self._seen = 0  # recorded writes to the shared memory that grad_fn knows about
         self._hooks: dict[float, Callable] | None = None
         self._retainer: Handle | None = None
         if requires_grad:
@@ -188,7 +206,7 @@ class Tensor:
     def detach(self) -> "Tensor":
         """The same memory, outside the graph."""
         other = Tensor(self.data)
-        other._clock, other._seen = self._clock, math.inf  # it has no history that a write could make wrong
+        other._clock = _DetachedClock(self._clock)
         return other
 
     def register_hook(self, hook: "Callable[[Tensor], Tensor | None]") -> "Handle":
