@@ -42,6 +42,9 @@ class Windows(NamedTuple):
     col_stop: Array  # (OW,)
     step: Pair = (1, 1)
 
+    # equal and hashed as objects: what a kernel works out of windows can be remembered with them
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
 
 # -- convolution: three bilinear operations, each the adjoint of the others -----------------------------------------
 

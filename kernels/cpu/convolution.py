@@ -28,7 +28,6 @@ from . import plans
 from .correlation import correlate
 from .gather import copy_steps, inside
 from .jobs import fill, run
-from .jobs import with_kernels as _with_kernels  # noqa: F401
 from .microkernel import shifted
 from .weight_sums import sum_weights
 

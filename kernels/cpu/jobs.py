@@ -114,19 +114,29 @@ def run(job: Callable, jobs: int, plan: Plan, *operands: Array) -> None:
     _side_by_side(jobs, address, *plan.addresses, *flat)
 
 
-_kept = threading.local()
+class _Kept(threading.local):
+    """The scratch memory of a thread that calls kernels, and the buffers last cut from it."""
+
+    def __init__(self) -> None:
+        self.memory, self.buffers = np.empty(0, np.uint8), {}
+
+
+_kept = _Kept()
 
 
 def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
     """A (threads, size) buffer per size, uninitialised and kept for the next call: fresh memory is slow memory."""
     threads = numba.get_num_threads()
-    lengths = [-(-size * dtype.itemsize // 64) * 64 for size in sizes]  # bytes, whole cache lines
-    total = threads * sum(lengths) + 64
-    if getattr(_kept, "buffer", None) is None or _kept.buffer.size < total:
-        _kept.buffer = np.empty(total, np.uint8)
-    start = -_kept.buffer.ctypes.data % 64
-    buffers = []
-    for length in lengths:
-        buffers.append(_kept.buffer[start:start + threads * length].view(dtype).reshape(threads, -1))
-        start += threads * length
+    buffers = _kept.buffers.get((dtype, threads, sizes))
+    if buffers is None:
+        lengths = [-(-size * dtype.itemsize // 64) * 64 for size in sizes]  # bytes, whole cache lines
+        total = threads * sum(lengths) + 64
+        if _kept.memory.size < total:
+            _kept.memory = np.empty(total, np.uint8)
+            _kept.buffers.clear()
+        start, buffers = -_kept.memory.ctypes.data % 64, []
+        for length in lengths:
+            buffers.append(_kept.memory[start:start + threads * length].view(dtype).reshape(threads, -1))
+            start += threads * length
+        _kept.buffers[dtype, threads, sizes] = buffers
     return buffers

@@ -7,6 +7,8 @@ Averages over 2×2 windows that tile the image, the commonest of all, need no wi
 and 2r + 1 of all planes laid end to end.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numba import prange
 
@@ -170,12 +172,16 @@ def _bounds(windows: Windows) -> tuple:
     return *vectors, *windows.step
 
 
-def _are_quads(windows: Windows, size: tuple[int, ...], divisor: Array) -> bool:
-    """Whether the windows are 2×2, tile an image of this size, and are divided by one number."""
-    return (windows.step == (1, 1) and size[0] % 2 == size[1] % 2 == 0 < divisor.size
-            and bool((divisor == divisor[0, 0]).all())
+@lru_cache(64)
+def _are_quads(windows: Windows, size: tuple[int, ...]) -> bool:
+    """Whether the windows are 2×2 and tile an image of this size."""
+    return (windows.step == (1, 1) and size[0] % 2 == size[1] % 2 == 0
             and all(np.array_equal(start, range(0, n, 2)) and np.array_equal(stop, start + 2) for start, stop, n in
                     ((windows.row_start, windows.row_stop, size[0]), (windows.col_start, windows.col_stop, size[1]))))
+
+
+def _one_number(divisor: Array) -> bool:
+    return divisor.size > 0 and bool((divisor == divisor[0, 0]).all())
 
 
 @for_floats
@@ -203,7 +209,7 @@ def pool_gather(x: Array, index: Array) -> Array:
 @for_floats
 def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
     y = np.empty((*x.shape[:2], *divisor.shape), x.dtype)
-    if _are_quads(windows, x.shape[2:], divisor):
+    if _are_quads(windows, x.shape[2:]) and _one_number(divisor):
         _sum_quads(np.ascontiguousarray(x).reshape(-1, x.shape[3]), x.dtype.type(divisor[0, 0]),
                    y.reshape(-1, y.shape[3]))
         return y
@@ -214,7 +220,7 @@ def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
 @for_floats
 def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[int, ...]) -> Array:
     gx = np.empty(x_shape, gy.dtype)
-    if _are_quads(windows, x_shape[2:], divisor):
+    if _are_quads(windows, x_shape[2:]) and _one_number(divisor):
         _spread_quads(np.ascontiguousarray(gy).reshape(-1, gy.shape[3]), gy.dtype.type(divisor[0, 0]),
                       gx.reshape(-1, gx.shape[3]))
         return gx
