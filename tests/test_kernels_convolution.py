@@ -11,13 +11,14 @@ import numba
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minicnn.kernels import contract
 from minicnn.kernels.reference import convolution as reference
 from minicnn.kernels.contract import Geometry
 from minicnn.kernels.cpu import convolution as cpu
+from minicnn.kernels.cpu import winograd
 from minicnn.kernels.formulations import FORMULATIONS
 
 OPERATIONS = "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col", "col2im"
@@ -112,6 +113,9 @@ LARGE = {  # each leads to another way of cutting the work
     "depthwise": (3, 24, (20, 21), 24, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=24)),
     "large weights": (2, 300, (4, 4), 200, (3, 3), Geometry(padding=((1, 1), (1, 1)), dilation=(1, 1))),
     "stride over the kernel": (3, 5, (30, 31), 7, (2, 1), Geometry((5, 4))),
+    "tiles, bands of one image": (2, 40, (70, 66), 33, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
+    "tiles, many images": (37, 24, (12, 16), 50, (3, 3), Geometry(padding=((1, 1), (0, 2)))),
+    "tiles, parts of the outputs": (10, 140, (15, 15), 250, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
 }
 
 
@@ -120,6 +124,47 @@ def test_cpu_cuts_work_without_a_seam(name):
     *operands, geometry = arrays(*LARGE[name])
     for result, wanted in zip(by(cpu, *operands, geometry), by(reference, *operands, geometry), strict=True):
         close(result, wanted, 1e-10)
+
+
+@st.composite
+def tileable(draw):
+    pads = st.tuples(st.integers(0, 4), st.integers(0, 4))
+    geometry = Geometry(padding=(draw(pads), draw(pads)))
+    size = [max(1, 3 - sum(pad)) + draw(st.integers(0, 40)) for pad in geometry.padding]
+    n, c, o = draw(st.sampled_from([0, 1, 2, 5])), draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    return arrays(n, c, size, o, (3, 3), geometry, draw(st.integers(0, 99)))
+
+
+@pytest.mark.skipif(not winograd.MASKS, reason="needs vectors with masks")
+@given(case=tileable())
+@example(case=arrays(1, 1, (1, 1), 1, (3, 3), Geometry(padding=((2, 2), (4, 0)))))
+@example(case=arrays(3, 600, (9, 5), 20, (3, 3), Geometry(padding=((1, 1), (1, 1)))))  # sums taken in two steps
+def test_tiles_against_reference(case):
+    """Errors in float32 are below 2e-5 of the largest result, as the file says."""
+    *operands, geometry = case
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
+        narrow = [a.astype(dtype) for a in operands]
+        expected = by(reference, *(a.astype(np.float64) for a in narrow), geometry)
+        for result, wanted in zip(by(cpu.tiled, *narrow, geometry), expected, strict=True):
+            assert result.dtype == dtype
+            close(result, wanted, tolerance)
+
+
+def test_tiles_are_chosen_where_they_pay():
+    around = ((1, 1), (1, 1))
+    plain = Geometry(padding=around)
+
+    def pays(n=16, c=64, size=(56, 56), o=64, geometry=plain, dtype=np.float32):
+        return winograd.pays((n, c, *size), geometry.output_size(size, (3, 3)), (o, c, 3, 3), geometry, dtype)
+
+    assert pays() == pays(c=256, o=128, size=(14, 14)) == winograd.MASKS
+    assert not pays(dtype=np.float64)
+    assert not pays(c=1)
+    assert not pays(size=(3, 3))
+    assert not pays(n=1, c=512, o=512, size=(7, 7))
+    for geometry in (Geometry((2, 1), around), Geometry((1, 1), around, (2, 2)), Geometry((1, 1), around, groups=2)):
+        assert not pays(geometry=geometry)
+        assert "without stride, dilation and groups" in winograd.supports((3, 3), geometry)
 
 
 @given(case=cases(largest=3, channels=2, images=(0, 1, 2)))
@@ -228,7 +273,8 @@ def test_reference_respects_its_workspace(monkeypatch, size, tile):
     assert peak < x.nbytes + 4 * workspace
 
 
-@pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows"])
+@pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows",
+                                  "tiles, bands of one image", "tiles, many images", "tiles, parts of the outputs"])
 def test_threads_do_not_change_a_byte(name):
     *operands, geometry = arrays(*LARGE[name])
     operands = [a.astype(np.float32) for a in operands]

@@ -17,19 +17,21 @@ same table: it is the dot products of gy with the shifted images.
 
 Work is cut by shape alone (images × groups × blocks of rows), into jobs whose data stay in the second-level cache; sums
 over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
+
+Kernels of 3×3 on large enough maps take a quarter of the multiplications, see winograd.py.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numba import carray
 
 from .. import reference
 from ..contract import Array, Geometry, Pair
-from . import plans
-from .correlation import correlate
+from . import correlation, plans, weight_sums, winograd
 from .gather import copy_steps, inside
 from .jobs import fill, run
 from .microkernel import shifted
-from .weight_sums import sum_weights
 
 # -- im2col and col2im ------------------------------------------------------------------------------------------------
 
@@ -72,28 +74,44 @@ def _columns_to_image(job, thread, plan, tables, cols, x, _c, _d, _e, _f):
 
 # -- the contract -----------------------------------------------------------------------------------------------------
 
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
-    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
-    if not _compiled_for(x, w):
-        return reference.conv2d(x, w, b, geometry)
-    y = np.empty((x.shape[0], w.shape[0], *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
-    return correlate(x, w, b, y, geometry, backward=False)
+class Convolution:
+    """The three operations, by Winograd's tiles where ``tiles_pay``(x_shape, y_size, w_shape, geometry, dtype)."""
+
+    def __init__(self, tiles_pay: Callable[..., bool],
+                 supports: Callable[[Pair, Geometry], str | None] = lambda kernel, geometry: None) -> None:
+        self._tiles_pay, self.supports = tiles_pay, supports
+
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
+        """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
+        if not _compiled_for(x, w):
+            return reference.conv2d(x, w, b, geometry)
+        size = geometry.output_size(x.shape[2:], w.shape[2:])
+        way = winograd if self._tiles_pay(x.shape, size, w.shape, geometry, x.dtype) else correlation
+        return way.correlate(x, w, b, np.empty((len(x), len(w), *size), x.dtype), geometry, backward=False)
+
+    def conv2d_input_grad(self, gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
+        """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
+        if not _compiled_for(gy, w):
+            return reference.conv2d_input_grad(gy, w, x_shape, geometry)
+        way = winograd if self._tiles_pay(x_shape, gy.shape[2:], w.shape, geometry, gy.dtype) else correlation
+        return way.correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
+
+    def conv2d_weight_grad(self, x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
+        """gw with ⟨gy, conv2d(x, w)⟩ = ⟨gw, w⟩.  x (N,C,H,W), gy (N,O,OH,OW) → gw of w_shape."""
+        if not _compiled_for(x, gy):
+            return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
+        if not gy.size:
+            return np.zeros(w_shape, x.dtype)
+        way = winograd if self._tiles_pay(x.shape, gy.shape[2:], w_shape, geometry, x.dtype) else weight_sums
+        return way.sum_weights(x, gy, np.empty(w_shape, x.dtype), geometry)
 
 
-def conv2d_input_grad(gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
-    """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
-    if not _compiled_for(gy, w):
-        return reference.conv2d_input_grad(gy, w, x_shape, geometry)
-    return correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
+automatic = Convolution(winograd.pays)
+direct = Convolution(lambda *_: False)
+tiled = Convolution(lambda *_: True, winograd.supports)
 
-
-def conv2d_weight_grad(x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
-    """gw with ⟨gy, conv2d(x, w)⟩ = ⟨gw, w⟩.  x (N,C,H,W), gy (N,O,OH,OW) → gw of w_shape."""
-    if not _compiled_for(x, gy):
-        return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
-    if not gy.size:
-        return np.zeros(w_shape, x.dtype)
-    return sum_weights(x, gy, np.empty(w_shape, x.dtype), geometry)
+conv2d, conv2d_input_grad = automatic.conv2d, automatic.conv2d_input_grad
+conv2d_weight_grad = automatic.conv2d_weight_grad
 
 
 def im2col(x: Array, kernel: Pair, geometry: Geometry) -> Array:

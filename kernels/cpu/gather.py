@@ -53,21 +53,28 @@ def copy_steps(target, target_step, source, source_step, count):
 @njit
 def gather_channels_last(x, plan, first, images, group, row, target):
     """Copy a zero-padded stretch of images into target (images, rows, columns, C), pixels ``pitch`` apart."""
-    columns, channels, size, pitch = plan.width, plan.channels, plan.image_height * plan.image_width, plan.pitch
-    start = row * plan.stride_rows - plan.before_rows
-    top, bottom = inside(start, 1, plan.image_height, plan.height)
-    low, high = inside(-plan.before_columns, 1, plan.image_width, columns)
+    size, area = plan.image_height * plan.image_width, plan.height * plan.width * plan.pitch
     for n in range(images):
-        place = shifted(target, n * plan.height * columns * pitch)
-        source = shifted(x, ((first + n) * plan.groups + group) * channels * size - plan.before_columns)
-        fill(place, top * columns * pitch, 0)
-        fill(shifted(place, bottom * columns * pitch), (plan.height - bottom) * columns * pitch, 0)
-        for r in range(top, bottom):
-            line, pixels = shifted(place, r * columns * pitch), shifted(source, (start + r) * plan.image_width)
-            if channels == 1:
-                copy_row(line, pixels, columns, low, high)
-            else:
-                fill(line, low * pitch, 0)
-                fill(shifted(line, high * pitch), (columns - high) * pitch, 0)
-                call(plan.transpose, (shifted(line, low * pitch), pitch, shifted(pixels, low), size, channels,
-                                      high - low))
+        channel = ((first + n) * plan.groups + group) * plan.channels
+        channels_last(shifted(target, n * area), plan.transpose, shifted(x, channel * size), plan.channels,
+                      plan.image_height, plan.image_width, row * plan.stride_rows - plan.before_rows,
+                      -plan.before_columns, plan.height, plan.width, plan.pitch)
+
+
+@njit
+def channels_last(target, transpose, source, channels, height, width, first_row, first_column, rows, columns, pitch):
+    """Copy rows × columns pixels, from a place that may lie outside the image, with zeros for what is outside."""
+    top, bottom = inside(first_row, 1, height, rows)
+    low, high = inside(first_column, 1, width, columns)
+    fill(target, top * columns * pitch, 0)
+    fill(shifted(target, bottom * columns * pitch), (rows - bottom) * columns * pitch, 0)
+    for r in range(top, bottom):
+        line = shifted(target, r * columns * pitch)
+        pixels = shifted(source, (first_row + r) * width + first_column)
+        if channels == 1 and pitch == 1:
+            copy_row(line, pixels, columns, low, high)
+        else:
+            fill(line, low * pitch, 0)
+            fill(shifted(line, high * pitch), (columns - high) * pitch, 0)
+            call(transpose, (shifted(line, low * pitch), pitch, shifted(pixels, low), height * width, channels,
+                             high - low))

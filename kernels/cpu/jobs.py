@@ -28,7 +28,7 @@ from . import microkernel
 
 # All that is compiled into jobs from other files than their own, which numba's cache does not look at.
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes()
-                               for name in ("jobs", "microkernel", "gather", "plans")))
+                               for name in ("jobs", "microkernel", "gather", "plans", "winograd_tiles")))
 
 
 @intrinsic
@@ -118,7 +118,8 @@ class _Kept(threading.local):
     """The scratch memory of a thread that calls kernels, and the buffers last cut from it."""
 
     def __init__(self) -> None:
-        self.memory, self.buffers = np.empty(0, np.uint8), {}
+        self.memory = np.empty(0, np.uint8)
+        self.buffers: dict[tuple, list[Array]] = {}
 
 
 _kept = _Kept()

@@ -1,0 +1,286 @@
+"""Winograd's convolution F(4×4, 3×3): 36 multiplications where the definition needs 144 (Lavin & Gray 2016).
+
+The image is cut into tiles of 4×4 results, each of which sees 6×6 pixels. A tile of pixels, and a kernel, is a
+polynomial; their values at 36 points are multiplied, and from the products the results are interpolated. At each point
+that is a matrix product over the channels:
+
+    pixels 6×6 ──► V ─┐
+                      ├─► M = U·V ──► results 4×4       M (O × tiles) = U (O × C) · V (C × tiles),  36 times
+    weights 3×3 ─► U ─┘
+
+    pixels 6×6 ──► V ─┐
+                      ├─► S = V·G ──► gw 3×3            S (C × O) = V (C × tiles) · G (tiles × O),  36 times
+    gy 4×4 ──────► G ─┘
+
+The forward pass, and the input gradient, which is the same with the kernels turned and the channels exchanged, hold
+tiles in the vector lanes; the weight gradient holds channels. Interpolation multiplies by up to 64 what was divided by
+up to 576: in float32 errors are about 10 times those of the plain sum, 1e-5 of the largest result for 512 channels.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numba import carray, njit
+
+from ..contract import Array, Geometry, Pair
+from .gather import channels_last
+from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .microkernel import MASKS, ROWS, lanes, shifted, vectors
+from .winograd_tiles import (POINTS, channels_to_points, gradient_to_points, pixels_to_points, points_to_results,
+                             points_to_weights, weights_to_points)
+
+STEPS = 512  # of a sum over channels at a time
+BLOCK = 1 << 18  # elements of points one job works on: half of a 2 MiB second-level cache
+TILES = 64  # of a job, about, at least: weights are read once for so many
+JOBS = 8  # wanted at least, to share among threads
+PARTIAL_SUMS = 1 << 20  # elements, about, of weight gradients not yet added up
+TRANSFORM = 150  # cycles for the points of one vector of tiles
+WEIGHT = 120  # for the points of one kernel, mostly to bring them to memory and back
+
+
+def supports(kernel: Pair, geometry: Geometry) -> str | None:
+    """Why a convolution cannot be computed in tiles, or None."""
+    if not MASKS:
+        return "the vectors of this machine cannot leave out lanes (AVX2 or AVX-512 can)"
+    if tuple(kernel) != (3, 3) or geometry.stride != (1, 1) or geometry.dilation != (1, 1) or geometry.groups != 1:
+        return (f"F(4×4, 3×3) is for kernels of 3×3 without stride, dilation and groups, not for {tuple(kernel)} with "
+                f"{geometry}")
+    return None
+
+
+def pays(x_shape: tuple[int, ...], y_size: Pair, w_shape: tuple[int, ...], geometry: Geometry, dtype: np.dtype) -> bool:
+    """Whether the tiles cost less than the plain sums, in cycles; in float32 only, where they are accurate enough."""
+    (n, *_), (o, c, *kernel), (oh, ow), width = x_shape, w_shape, y_size, lanes(4)
+    if dtype != np.float32 or supports(kernel, geometry):
+        return False
+    down, across = -(-oh // 4), -(-ow // 4)
+    transforms = TRANSFORM * n * down * -(-across // width) * (c + o) + WEIGHT * c * o
+    products = POINTS * c * o * n * down * across
+    return transforms + products / (1.8 * width) < .9 * 9 * c * o * n * oh * ow / (1.8 * width)
+
+
+# -- the forward pass and the input gradient ------------------------------------------------------------------------
+
+def _cut(images: int, down: int, across: int, tiles: int) -> tuple[int, int]:
+    """Whole images, or else rows of tiles of one image, that make about so many tiles."""
+    together = min(images, tiles // (down * across))
+    if together > 1:
+        return -(-images // -(-images // together)), down  # all about equal
+    return 1, -(-down // -(-down // max(1, tiles // across)))
+
+
+def _apart(elements: int) -> int:
+    """From one point to the next: were it a power of two, all 36 would fall on the same lines of the first cache."""
+    return -(-elements // 1024) * 1024 + 16
+
+
+@lru_cache(256)
+def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], before: Pair, lanes_: int, turned: bool) -> Plan:
+    (n, c, h, w), (_, o, oh, ow) = x_shape, y_shape
+    down, across = -(-oh // 4), -(-ow // 4)
+    together, band = _cut(n, down, across, max(TILES, BLOCK // (POINTS * (c + o))))
+    jobs, blocks = -(-n // together) * -(-down // band), -(-o // ROWS)
+    parts = max(1, min(JOBS // jobs, blocks // 4))  # of the outputs; each transforms all pixels
+    step = -(-(together * band * across) // lanes_) * lanes_ + lanes_
+    return Plan([np.zeros(STEPS, np.int64)], images=n, channels=c, outputs=o, image_height=h, image_width=w,
+                out_height=oh, out_width=ow, before_rows=before[0], before_columns=before[1], across=across, down=down,
+                band=band, bands=-(-down // band), together=together, blocks=blocks, parts=parts, lanes=lanes_,
+                vectors=vectors(-(-o // blocks)), step=step, turned=turned, output_step=9 if turned else 9 * c,
+                channel_step=9 * o if turned else 9, weights=_apart(o * c), points=_apart(c * step),
+                products=_apart(-(-blocks // parts) * ROWS * step), jobs=jobs * parts, tile=0, transpose=0)
+
+
+def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
+    """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
+    if not y.size:
+        return y
+    (top, _), (left, _) = geometry.padding
+    before = (2 - top, 2 - left) if backward else (top, left)
+    plan = _plan(x.shape, y.shape, before, lanes(x.itemsize), backward)
+    numbers = with_kernels(plan, x.dtype)
+    points = np.empty(POINTS * numbers["weights"], x.dtype)
+    run(_weights, numbers["blocks"], plan, np.ascontiguousarray(w), points, *scratch(x.dtype, 9 * numbers["lanes"]))
+    bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
+    run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), points, bias, y,
+        *scratch(x.dtype, POINTS * numbers["points"], POINTS * numbers["products"]))
+    return y
+
+
+@njit
+def _weight_block(plan, index):
+    """The outputs first ≤ o < last whose weights stand together, channel by channel."""
+    return index * plan.outputs // plan.blocks, (index + 1) * plan.outputs // plan.blocks
+
+
+def _weights(job, thread, plan, tables, w, points, kernels, _d, _e, _f):
+    """The points of the kernels of a block of outputs."""
+    plan = carray(plan, 1)[0]
+    kernels = shifted(kernels, thread * 9 * plan.lanes)
+    first, last = _weight_block(plan, job)
+    for c in range(plan.channels):
+        for o in range(first, last, plan.lanes):
+            count = min(plan.lanes, last - o)
+            call(plan.transpose, (kernels, plan.lanes, shifted(w, o * plan.output_step + c * plan.channel_step),
+                                  plan.output_step, count, 9))
+            target = shifted(points, first * plan.channels + c * (last - first) + o - first)
+            if plan.turned:
+                weights_to_points(target, plan.weights, shifted(kernels, 8 * plan.lanes), -plan.lanes, count)
+            else:
+                weights_to_points(target, plan.weights, kernels, plan.lanes, count)
+
+
+def _correlate(job, thread, plan, tables, x, weights, bias, y, points, products):
+    """Some images, or some rows of tiles of one; some of the outputs."""
+    plan = carray(plan, 1)[0]
+    channels, step, across = plan.channels, plan.step, plan.across
+    points = shifted(points, thread * POINTS * plan.points)
+    products = shifted(products, thread * POINTS * plan.products)
+    part, unit = job % plan.parts, job // plan.parts
+    n0, t0 = unit // plan.bands * plan.together, unit % plan.bands * plan.band
+    images, rows = min(plan.together, plan.images - n0), min(plan.band, plan.down - t0)
+    first, last = part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts
+    begin, end = _weight_block(plan, first)[0], _weight_block(plan, last - 1)[1]
+
+    for c in range(channels):
+        for n in range(images):
+            for t in range(rows):
+                row = 4 * (t0 + t) - plan.before_rows
+                source = shifted(x, (((n0 + n) * channels + c) * plan.image_height + row) * plan.image_width)
+                for s in range(0, across, plan.lanes):  # what the last vector writes too much, the next row overwrites
+                    column = 4 * s - plan.before_columns
+                    pixels_to_points(shifted(points, c * step + (n * rows + t) * across + s), plan.points,
+                                     shifted(source, column), plan.image_width, -row, plan.image_height - row,
+                                     -column, plan.image_width - column)
+
+    count = -(-(images * rows * across) // plan.lanes)
+    spans = -(-count // plan.vectors)
+    for point in range(POINTS):
+        left, right = shifted(weights, point * plan.weights), shifted(points, point * plan.points)
+        result = shifted(products, point * plan.products)
+        fill(result, (end - begin) * step, 0)
+        for k in range(0, channels, STEPS):
+            for block in range(first, last):
+                o, stop = _weight_block(plan, block)
+                for span in range(spans):
+                    v = span * count // spans
+                    call(plan.tile, (stop - o, (span + 1) * count // spans - v, plan.lanes, min(STEPS, channels - k),
+                                     tables, shifted(left, o * channels + k * (stop - o)), stop - o, 0,
+                                     shifted(right, k * step + v * plan.lanes), step, 0, plan.lanes,
+                                     shifted(result, (o - begin) * step + v * plan.lanes), step, plan.lanes))
+
+    for o in range(begin, end):
+        for n in range(images):
+            for t in range(rows):
+                row = 4 * (t0 + t)
+                target = shifted(y, (((n0 + n) * plan.outputs + o) * plan.out_height + row) * plan.out_width)
+                for s in range(0, across, plan.lanes):
+                    points_to_results(shifted(target, 4 * s), plan.out_width,
+                                      shifted(products, (o - begin) * step + (n * rows + t) * across + s),
+                                      plan.products, shifted(bias, o), plan.out_height - row, plan.out_width - 4 * s)
+
+
+# -- the weight gradient ----------------------------------------------------------------------------------------------
+
+@lru_cache(256)
+def _sum_plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], before: Pair, lanes_: int) -> Plan:
+    (n, c, h, w), (_, o, oh, ow) = x_shape, gy_shape
+    down, across = -(-oh // 4), -(-ow // 4)
+    packed, pitch = -(-o // lanes_) * lanes_, -(-c // lanes_) * lanes_
+    if pitch % (4 * lanes_) == 0:
+        pitch += lanes_  # pixels a power of two apart would fall on the same few lines of the first-level cache
+    sums, shares = _apart(c * packed), packed // lanes_
+    chunks = max(1, min(JOBS, PARTIAL_SUMS // (POINTS * sums)))
+    parts = max(1, min(JOBS // chunks, shares // 4))  # of the outputs; each transforms all pixels
+    wide = -(-shares // parts) * lanes_
+    together, band = _cut(n, down, across, max(TILES, BLOCK // (POINTS * (pitch + wide))))
+    tiles = together * band * across
+    units = -(-n // together) * -(-down // band)
+    chunks, blocks = min(chunks, units), -(-c // ROWS)
+    return Plan([np.zeros(tiles, np.int64)], images=n, channels=c, outputs=o, image_height=h, image_width=w,
+                out_height=oh, out_width=ow, before_rows=before[0], before_columns=before[1], across=across, down=down,
+                band=band, bands=-(-down // band), together=together, units=units, chunks=chunks, parts=parts,
+                shares=shares, packed=packed, pitch=pitch, lanes=lanes_, blocks=blocks,
+                vectors=vectors(-(-c // blocks)), sums=sums, jobs=chunks * parts,
+                image=(4 * band + 2) * (4 * across + 2) * pitch,
+                gradient=16 * band * across * wide, points=_apart(tiles * pitch), gradients=_apart(tiles * wide),
+                tile=0, transpose=0)
+
+
+def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
+    """gw = conv2d_weight_grad(x, gy), into gw."""
+    before = geometry.padding[0][0], geometry.padding[1][0]
+    plan = _sum_plan(x.shape, gy.shape, before, lanes(x.itemsize))
+    numbers = with_kernels(plan, x.dtype)
+    partial = np.empty(numbers["chunks"] * POINTS * numbers["sums"], x.dtype)
+    run(_sum, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
+        *scratch(x.dtype, numbers["image"], numbers["gradient"], POINTS * (numbers["points"] + numbers["gradients"])))
+    run(_add, numbers["shares"] * numbers["blocks"], plan, partial, gw, *scratch(x.dtype, 9 * numbers["lanes"]))
+    return gw
+
+
+def _sum(job, thread, plan, tables, x, gy, partial, image, gradient, points):
+    """One chunk of the units (some images, or bands of tiles of one), some outputs."""
+    plan = carray(plan, 1)[0]
+    image, gradient = shifted(image, thread * plan.image), shifted(gradient, thread * plan.gradient)
+    points = shifted(points, thread * POINTS * (plan.points + plan.gradients))
+    gradients = shifted(points, POINTS * plan.points)
+    part, chunk, across = job % plan.parts, job // plan.parts, plan.across
+    first = part * plan.shares // plan.parts * plan.lanes
+    width = (part + 1) * plan.shares // plan.parts * plan.lanes - first
+    sums, line = shifted(partial, chunk * POINTS * plan.sums + first), 4 * across + 2
+    for point in range(POINTS):
+        for c in range(plan.channels):
+            fill(shifted(sums, point * plan.sums + c * plan.packed), width, 0)
+
+    for unit in range(chunk * plan.units // plan.chunks, (chunk + 1) * plan.units // plan.chunks):
+        n0, t0 = unit // plan.bands * plan.together, unit % plan.bands * plan.band
+        images, rows = min(plan.together, plan.images - n0), min(plan.band, plan.down - t0)
+        for n in range(images):
+            channels_last(image, plan.transpose,
+                          shifted(x, (n0 + n) * plan.channels * plan.image_height * plan.image_width), plan.channels,
+                          plan.image_height, plan.image_width, 4 * t0 - plan.before_rows, -plan.before_columns,
+                          4 * rows + 2, line, plan.pitch)
+            channels_last(gradient, plan.transpose,
+                          shifted(gy, ((n0 + n) * plan.outputs + first) * plan.out_height * plan.out_width),
+                          min(width, plan.outputs - first), plan.out_height, plan.out_width, 4 * t0, 0, 4 * rows,
+                          4 * across, width)
+            for t in range(rows):
+                for s in range(across):
+                    tile = (n * rows + t) * across + s
+                    for c in range(0, plan.channels, plan.lanes):
+                        channels_to_points(shifted(points, tile * plan.pitch + c), plan.points,
+                                           shifted(image, (4 * t * line + 4 * s) * plan.pitch + c),
+                                           line * plan.pitch, plan.pitch)
+                    for o in range(0, width, plan.lanes):
+                        gradient_to_points(shifted(gradients, tile * width + o), plan.gradients,
+                                           shifted(gradient, (4 * t * 4 * across + 4 * s) * width + o),
+                                           4 * across * width, width)
+        for point in range(POINTS):
+            left, right = shifted(points, point * plan.points), shifted(gradients, point * plan.gradients)
+            target = shifted(sums, point * plan.sums)
+            for o in range(0, width, plan.vectors * plan.lanes):
+                count = min(plan.vectors, (width - o) // plan.lanes)
+                for block in range(plan.blocks):
+                    c = block * plan.channels // plan.blocks
+                    call(plan.tile, ((block + 1) * plan.channels // plan.blocks - c, count, plan.lanes,
+                                     images * rows * across, tables, shifted(left, c), plan.pitch, 0,
+                                     shifted(right, o), width, 0, plan.lanes,
+                                     shifted(target, c * plan.packed + o), plan.packed, plan.lanes))
+
+
+def _add(job, thread, plan, tables, partial, gw, kernels, _d, _e, _f):
+    """One vector of outputs of some channels: their partial sums added in order, then brought back from the points."""
+    plan = carray(plan, 1)[0]
+    kernels = shifted(kernels, thread * 9 * plan.lanes)
+    o, block = job // plan.blocks * plan.lanes, job % plan.blocks
+    for c in range(block * plan.channels // plan.blocks, (block + 1) * plan.channels // plan.blocks):
+        sums = shifted(partial, c * plan.packed + o)
+        for point in range(POINTS):
+            total = carray(shifted(sums, point * plan.sums), plan.lanes)
+            for chunk in range(1, plan.chunks):
+                more = carray(shifted(sums, (chunk * POINTS + point) * plan.sums), plan.lanes)
+                for i in range(plan.lanes):
+                    total[i] += more[i]
+        points_to_weights(kernels, sums, plan.sums)
+        call(plan.transpose, (shifted(gw, (o * plan.channels + c) * 9), plan.channels * 9, kernels, plan.lanes, 9,
+                              min(plan.lanes, plan.outputs - o)))
