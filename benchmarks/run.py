@@ -4,6 +4,11 @@
     python benchmarks/run.py lenet cnn2      some of them
     python benchmarks/run.py --smoke         a moment of each, to see that it works
 
+NumPy's OpenBLAS chooses its kernels by the processor, or by the environment variable OPENBLAS_CORETYPE. Results with it
+set go to a file of their own, cpu-CORETYPE.json; those without it come from
+
+    env -u OPENBLAS_CORETYPE python benchmarks/run.py
+
 Both libraries must agree on the results before they are timed. Each round runs every library once, in a process of its
 own; a process reports its median call; the ratio is taken round by round, and the median ratio is what counts.
 """
@@ -104,6 +109,11 @@ def machine(threads: int) -> dict[str, Any]:
             "numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__}
 
 
+def results_file() -> str:
+    """cpu.json, or cpu-CORETYPE.json where the environment sets the kernels of OpenBLAS."""
+    return "-".join(["cpu", *filter(None, [os.environ.get("OPENBLAS_CORETYPE")])]) + ".json"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help=f"which (default: all of {', '.join(CASES)})")
@@ -112,7 +122,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="per process")
     parser.add_argument("--reference", action="store_true", help="time the plain NumPy kernels too")
     parser.add_argument("--smoke", action="store_true", help="one short round of two cases")
-    parser.add_argument("-o", "--output", help="results file (default: benchmarks/results/cpu.json for all cases)")
+    parser.add_argument("-o", "--output", help="results file (default for all cases: one in benchmarks/results/)")
     args = parser.parse_args()
     unknown = set(args.cases) - set(CASES)
     if unknown:
@@ -120,7 +130,9 @@ def main() -> None:
     if args.smoke:
         args.cases, args.rounds, args.seconds = args.cases or ["lenet", "avgpool"], 1, 0.1
     cases = args.cases or [c for c in CASES if c != "epoch" or os.environ.get("MINICNN_DATA")]
-    rows = []
+    rows, about = [], machine(args.threads)
+    print(f"{about['cpu']}, {about['threads']} of {about['cores']} cores; {', '.join(about['blas'])}; "
+          f"OPENBLAS_CORETYPE {about['OPENBLAS_CORETYPE'] or 'not set'}; PyTorch {about['torch']}")
     print(f"{'case':42} {'minicnn ms':>11} {'PyTorch ms':>11} {'ratio':>7}  {'rounds':13} {'differ by':>9}")
     for case in cases:
         difference = check(case, args.threads)
@@ -132,9 +144,9 @@ def main() -> None:
     starts = {} if args.smoke or args.cases else start_up(args.rounds)
     for name, seconds in starts.items():
         print(f"{name:42} {seconds:9.2f} s")
-    output = args.output or (None if args.smoke or args.cases else HERE / "results" / "cpu.json")
+    output = args.output or (None if args.smoke or args.cases else HERE / "results" / results_file())
     if output:
-        result = {"machine": machine(args.threads), "rows": rows, "start_up_seconds": starts}
+        result = {"machine": about, "rows": rows, "start_up_seconds": starts}
         temporary = Path(f"{output}.new")
         temporary.write_text(json.dumps(result, indent=1) + "\n")
         temporary.replace(output)

@@ -6,21 +6,17 @@ argument that each of them is right; their times and memory are the reason why t
 
 import time
 import tracemalloc
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import cpu, reference
+from . import reference
 from .contract import Array, Geometry
+from .cpu import convolution
 from .formulations import FORMULATIONS
 
-# the numba kernels take part under the name "direct"
-ALGORITHMS: dict[str, Any] = {
-    **FORMULATIONS,
-    "direct": SimpleNamespace(conv2d=cpu.conv2d, conv2d_input_grad=cpu.conv2d_input_grad,
-                              conv2d_weight_grad=cpu.conv2d_weight_grad, supports=lambda kernel, geometry: None),
-}
+# the numba kernels take part under the names "direct" and, for what can be cut into tiles of 4×4, "winograd-4x4"
+ALGORITHMS: dict[str, Any] = {**FORMULATIONS, "direct": convolution.direct, "winograd-4x4": convolution.tiled}
 
 
 class Row(NamedTuple):
@@ -30,7 +26,7 @@ class Row(NamedTuple):
     algorithm: str
     difference: float  # from im2col, largest, relative to its largest element
     seconds: float
-    megabytes: float  # peak of the arrays allocated by NumPy
+    memory: int  # bytes, at the peak, of what NumPy allocated
 
 
 class Audit:
@@ -58,8 +54,8 @@ class Audit:
             if algorithm.supports(kernel, geometry) is not None:
                 continue
             compute = getattr(algorithm, operation)
-            if name == "direct":
-                compute(*arguments)  # compile before the clock runs
+            if name in ("direct", "winograd-4x4", "fft"):
+                compute(*arguments)  # compile, and load numpy.fft, before the clock runs
             tracemalloc.start()
             start = time.perf_counter()
             result = compute(*arguments)
@@ -67,7 +63,7 @@ class Audit:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             difference = float(np.abs(result - expected).max(initial=0)) / scale
-            self.rows.append(Row(operation, name, difference, seconds, peak / 2**20))
+            self.rows.append(Row(operation, name, difference, seconds, peak))
         return expected
 
     @property
@@ -76,7 +72,17 @@ class Audit:
         return max((row.difference for row in self.rows), default=0.0)
 
     def __str__(self) -> str:
-        lines = [f"{'operation':20} {'algorithm':12} {'difference':>11} {'ms':>10} {'MB':>8}"]
-        lines += [f"{r.operation:20} {r.algorithm:12} {r.difference:11.1e} {r.seconds * 1e3:10.2f} {r.megabytes:8.2f}"
-                  for r in self.rows]
+        lines = [f"{'operation':19} {'algorithm':12} {'difference from im2col':>22} {'ms':>10} {'memory':>10}"]
+        for r in self.rows:
+            figures = f"{r.difference:22.1e} {r.seconds * 1e3:10.2f} {_size(r.memory):>10}"
+            lines.append(f"{r.operation:19} {r.algorithm:12} {figures}")
         return "\n".join(lines)
+
+
+def _size(count: float) -> str:
+    """Bytes for people: 78400 is "76.6 KiB"."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

@@ -1,9 +1,10 @@
 """minicnn COMMAND ...: all commands under one name; `minicnn train` is `python -m minicnn.train`."""
 
-import difflib
 import importlib
 import sys
 from pathlib import Path
+
+from .cli import UsageError, did_you_mean, report
 
 COMMANDS = {
     "train": "train a network",
@@ -29,9 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"minicnn {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        print(f"{prog}: error: unknown command {argv[0]!r}; {guess}commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        report(prog, UsageError(f"there is no command {argv[0]}{did_you_mean(argv[0], COMMANDS)}",
+                                f"commands: {', '.join(COMMANDS)}"))
         return 2
     return importlib.import_module(f".{argv[0]}", __package__).main(argv[1:], f"{prog} {argv[0]}")
 

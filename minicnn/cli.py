@@ -1,17 +1,20 @@
-"""What the commands share: parsing, errors in one line, exit codes."""
+"""What the commands share: parsing, errors in two lines, exit codes."""
 
 import argparse
 import ast
+import difflib
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
-__all__ = ["CommandError", "UsageError", "add_machine_arguments", "add_option_argument", "execute", "given", "positive",
-           "show", "use_machine"]
+__all__ = ["CommandError", "Switch", "UsageError", "add_config_argument", "add_machine_arguments",
+           "add_option_argument", "did_you_mean", "execute", "given", "positive", "show", "use_machine"]
 
 Run = Callable[[argparse.Namespace], int]
+Switch = argparse.BooleanOptionalAction  # --flag, and --no-flag for what a file of settings or an earlier run turned on
 
 
 class CommandError(Exception):
@@ -26,6 +29,13 @@ class UsageError(CommandError):
     """The command line itself makes no sense; the exit code is 2."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are reported as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
 def execute(name: str, description: str, add_arguments: Callable[[argparse.ArgumentParser], None], run: Run,
             argv: list[str] | None = None, prog: str | None = None) -> int:
     """Parse the command line, run the command and return its exit code: 0, 1 for a failure, 2 for wrong usage,
@@ -33,16 +43,14 @@ def execute(name: str, description: str, add_arguments: Callable[[argparse.Argum
 
     Nothing of weight is imported before the arguments are parsed, so that --help is there at once.
     """
-    parser = argparse.ArgumentParser(prog=prog or f"python -m minicnn.{name}", description=description,
-                                     allow_abbrev=False)
+    parser = Parser(prog=prog or f"python -m minicnn.{name}", description=description, allow_abbrev=False)
     add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
-    args = parser.parse_args(argv)
-    args.prog = parser.prog
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without × or █ shows a question mark instead of failing
+    args = argparse.Namespace(debug=False)
+    _prepare_streams()
     try:
+        args = _parse(parser, argv)
+        args.prog = parser.prog
         code = run(args)
         sys.stdout.flush()
         return code
@@ -50,25 +58,48 @@ def execute(name: str, description: str, add_arguments: Callable[[argparse.Argum
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:  # whoever read our output has gone, as in `... | head`
-        sys.stdout = None  # nothing is left to be flushed at exit
         return 128 + signal.SIGPIPE
     except Exception as error:
         if args.debug:
             traceback.print_exc()
         report(parser.prog, error)
         return 2 if isinstance(error, UsageError) else 1
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            sys.stdout = None  # what cannot be written now cannot be written at exit either
+
+
+def _prepare_streams() -> None:
+    """Make writing safe: a stream may be closed (`command >&-`), or a terminal that has no × or █."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # its number must not go to the next file that is opened, either
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def report(prog: str, error: Exception) -> None:
-    """Print an error in one line, and a hint where there is one."""
+    """Print an error in one line, and what to do about it in another."""
     message = getattr(error, "message", None) or str(error)
     hint = getattr(error, "hint", None)
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if not isinstance(error, (CommandError, ArithmeticError, OSError, RuntimeError, TypeError, ValueError)):
         message = f"{type(error).__name__}: {error}"
         hint = "this should not happen; --debug shows where it did"
+    if hint is None and isinstance(error, UsageError):
+        hint = f"{prog} --help explains all flags"
     print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
-    if hint:
-        print(f"  hint: {hint}", file=sys.stderr)
+    print(f"  hint: {hint or '--debug shows where it arose'}", file=sys.stderr)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A guess at what was meant by an unknown name, to put behind it; empty if nothing is like it."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def show(printable: Any) -> None:
@@ -79,6 +110,56 @@ def show(printable: Any) -> None:
         Console(highlight=False).print(printable)
     else:
         print(printable)
+
+
+# -- settings from a file -------------------------------------------------------------------------------------------
+
+
+def add_config_argument(parser: Any) -> None:
+    """--config FILE; ``execute`` reads it."""
+    parser.add_argument("--config", metavar="FILE",
+                        help="TOML file with flags by their long names, such as epochs = 5; the command line wins")
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    args = parser.parse_args(argv)
+    if getattr(args, "config", None) is not None:
+        parser.set_defaults(**vars(_from_file(parser, args.config)))
+        args = parser.parse_args(argv)
+    return args
+
+
+def _from_file(parser: argparse.ArgumentParser, path: str) -> argparse.Namespace:
+    """What the command line would be if it said what the file says."""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            settings = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--config {path} is not TOML: {error}",
+                         'write lines such as epochs = 5 and, text in quotes, data = "mnist"') from error
+    known = [name.replace("_", "-") for name in vars(parser.parse_args([])) if name != "config"]
+    words: list[str] = []
+    for name, value in settings.items():
+        if name not in known:
+            raise UsageError(f"{path}: there is no flag {name}{did_you_mean(name, known)}")
+        if name == "model":
+            words.insert(0, str(value))
+        elif isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, int | float | str):
+            words.append(f"--{name}={value}")
+        elif name == "option" and isinstance(value, dict):
+            words += [f"--option={key}={entry!r}" for key, entry in value.items()]
+        else:
+            raise UsageError(f"{path}: {name} = {value!r} must be a number, a text, true or false")
+    try:
+        return parser.parse_args(words)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}", error.hint) from error
 
 
 # -- arguments that several commands have ---------------------------------------------------------------------------
@@ -119,7 +200,7 @@ def _option(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text} must be NAME=VALUE")
     try:
         return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, TypeError, ValueError):
         return name, value
 
 

@@ -10,7 +10,7 @@ from .cli import add_machine_arguments, execute, given, positive, show, use_mach
 if TYPE_CHECKING:
     from .training import Evaluation
 
-MOST_CLASSES = 12  # for which the whole table is shown
+MOST_CLASSES = 12  # for which the whole table is shown: it fits into 80 columns
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +42,15 @@ def run(args: argparse.Namespace) -> int:
                           "confusion": result.confusion.tolist()}))
         return 0
     print(line)
-    print(f"model: {trained.settings['model']['name']}, {trained.path} after {trained.epochs} epochs")
+    epochs = f"{trained.epochs} epoch" + "s" * (trained.epochs != 1)
+    print(f"model: {trained.settings['model']['name']}, {trained.path} after {epochs}")
     print(f"data: {images.name}, {len(images):,} validation images")
     wrong = result.images - int(result.confusion.trace())
-    print(f"accuracy {result.accuracy:.2%}  ({wrong:,} wrong)  loss {result.loss:.4f}\n")
+    print(f"accuracy {result.accuracy:.1%}  ({wrong:,} wrong)  loss {result.loss:.4f}\n")
     if len(images.classes) <= MOST_CLASSES:
         show(ConfusionTable(result, images.classes))
+    else:
+        print(f"the table of {len(images.classes)} classes is in the output of --json")
     _worst(result, images.classes)
     return 0
 
@@ -68,15 +71,16 @@ class ConfusionTable:
 
         short = max(map(len, self.classes)) <= 4
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-        table.add_column("true \\ predicted", no_wrap=True)
+        table.add_column("true \\ pred.")
         for i, name in enumerate(self.classes):
-            table.add_column(name if short else str(i), justify="right", min_width=4)
-        table.add_column("recall", justify="right")
+            table.add_column(name if short else str(i), justify="right", min_width=4, no_wrap=True)
+        table.add_column("recall", justify="right", no_wrap=True)
         for i, (name, counts, recall) in enumerate(zip(self.classes, self.result.confusion, self.result.recall,
                                                         strict=True)):
             cells = [Text(str(n) if n else "·", style="green" if i == j else "bold red" if n else "dim")
                      for j, n in enumerate(counts)]
-            table.add_row(name if short else f"{i} {name}", *cells, _percent(recall))
+            label = Text(name if short else f"{i} {name}", no_wrap=True, overflow="ellipsis")  # cut if it is too long
+            table.add_row(label, *cells, _percent(recall))
         table.add_row(Text("precision", style="dim"), *(_percent(p, digits=0) for p in self.result.precision), "")
         return table
 
@@ -94,7 +98,10 @@ def _worst(result: "Evaluation", classes: list[str], most: int = 4) -> None:
     pairs = [(int(n), i, j) for i, row in enumerate(result.confusion) for j, n in enumerate(row) if i != j and n]
     if pairs:
         worst = sorted(pairs, key=lambda pair: (-pair[0], *pair[1:]))[:most]
-        print("\nmost often: " + ", ".join(f"{classes[i]} taken for {classes[j]} ({n}×)" for n, i, j in worst))
+        names = [f"{classes[i]} for {classes[j]}" for _, i, j in worst]
+        print("\nmost often mistaken")
+        for name, (n, *_) in zip(names, worst, strict=True):
+            print(f"  {name:{max(map(len, names))}}  {n:,}×")
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:

@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
+import textwrap
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(facts, indent=1))
         return 0
-    width = max(map(len, facts))
+    indent = max(map(len, facts)) + 2
     for name, value in facts.items():
-        print(f"{name:{width}}  {value}")
+        print(textwrap.fill(f"{name:{indent}}{value}", shutil.get_terminal_size().columns, break_on_hyphens=False,
+                            break_long_words=False, subsequent_indent=" " * indent))
     return 0
 
 
@@ -36,7 +39,7 @@ def _facts() -> dict[str, Any]:
     import minicnn
 
     from .backend import get_num_threads, why_no_cuda
-    from .data.download import cache_folder
+    from .data.places import cache_folder
     from .kernels.cpu import support
 
     return {
@@ -82,7 +85,7 @@ def _blas() -> str:
         return f"{blas['name']} {blas['version']} (threadpoolctl, which is not installed, would tell more)"
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ", ".join(f"{pool['internal_api']} {pool['version']}, {pool.get('architecture', '')} kernels, "
-                     f"{pool['num_threads']} threads" for pool in pools) or "none"
+                     f"threads {pool['num_threads']}" for pool in pools) or "none"
 
 
 def _gpu() -> str:

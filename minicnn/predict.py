@@ -3,10 +3,11 @@
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from .cli import add_machine_arguments, execute, positive, use_machine
+from .cli import add_machine_arguments, execute, positive, report, use_machine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the parsed command line says; returns the exit code."""
+    """Do what the parsed command line says; returns the exit code, 1 if any of the images cannot be read."""
     device, _ = use_machine(args.device, args.threads)
     import numpy as np
 
     from . import functional as F
+    from .data import DataError
     from .engine import Tensor, no_grad
     from .training.compiling import announce_compiling
     from .training.pipeline import for_prediction
@@ -39,46 +41,43 @@ def run(args: argparse.Namespace) -> int:
 
     trained = load_run(args.run, device)
     data = trained.settings["data"]
-    images = np.stack([_read(path, data["shape"], args.invert) for path in args.images])
-    x = Tensor(for_prediction(trained.settings, images)).to(next(trained.model.parameters()))
-    with no_grad(), announce_compiling(lambda text: print(text, file=sys.stderr)):
-        probabilities = F.softmax(trained.model(x), dim=1).cpu().numpy()
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :args.top]
-    found = [[(data["classes"][k], float(p[k])) for k in ks] for p, ks in zip(probabilities, best, strict=True)]
+    images = {}  # by position, for an image may be named twice
+    for i, path in enumerate(args.images):
+        try:
+            images[i] = _read(path, data["shape"], args.invert)
+        except DataError as error:
+            report(args.prog, error)
+    found = []
+    if images:
+        x = Tensor(for_prediction(trained.settings, np.stack(list(images.values()))))
+        x = x.to(next(trained.model.parameters()))
+        with no_grad(), announce_compiling(lambda text: print(text, file=sys.stderr)):
+            probabilities = F.softmax(trained.model(x), dim=1).cpu().numpy()
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :args.top]
+        found = [(args.images[i], [(data["classes"][k], float(p[k])) for k in ks])
+                 for i, p, ks in zip(images, probabilities, best, strict=True)]
     if args.json:
         print(json.dumps([{"image": path, "top": [{"class": name, "probability": p} for name, p in top]}
-                          for path, top in zip(args.images, found, strict=True)]))
-        return 0
-    width = max(len(name) for top in found for name, _ in top)
-    for path, top in zip(args.images, found, strict=True):
-        print(path)
-        for name, p in top:
-            print(f"  {name:{width}}  {_bar(p)} {p:6.1%}")
-    return 0
+                          for path, top in found]))
+    else:
+        width = max((len(name) for _, top in found for name, _ in top), default=0)
+        for path, top in found:
+            print(path)
+            for name, p in top:
+                print(f"  {name:{width}}  {_bar(p)} {p:6.1%}")
+    return 0 if len(images) == len(args.images) else 1
 
 
 def _read(path: str, shape: Sequence[int], invert: str) -> "np.ndarray":
-    """An image file as uint8 of the shape of the training images; one that is not square keeps its proportions."""
+    """An image file as uint8 of the shape of the training images; one of other proportions gets a border."""
     from .data import read_image
-    from .data.transforms import Pad, Resize
 
-    channels, *size = shape
+    channels, height, width = shape
     grey: Literal[1, 3] = 1 if channels == 1 else 3
     levels: dict[str, bool | Literal["auto"]] = {"auto": "auto" if channels == 1 else False, "yes": True, "no": False}
-    x = read_image(path, channels=grey, invert=levels[invert])
-    height, width = x.shape[1:]
-    if height * size[1] != width * size[0]:
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        x = Pad((left, top, side - width - left, side - height - top), fill=_background(x))(x[None])[0]
-    return x if x.shape[1:] == tuple(size) else Resize((size[0], size[1]))(x[None])[0]
-
-
-def _background(x: "np.ndarray") -> float:
-    """The median level of the outermost pixels."""
-    import numpy as np
-
-    return float(np.median(np.concatenate([x[:, [0, -1]].ravel(), x[:, :, [0, -1]].ravel()])))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Image size")  # Pillow warns of many pixels; it refuses too many anyway
+        return read_image(path, (height, width), grey, levels[invert], fit="pad")
 
 
 def _bar(fraction: float) -> str:

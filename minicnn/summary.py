@@ -1,7 +1,9 @@
 """python -m minicnn.summary [MODEL]: the layers of a network in a table, or the list of all networks."""
 
 import argparse
+import shutil
 import sys
+import textwrap
 
 from .cli import UsageError, add_option_argument, execute, positive, show
 
@@ -35,11 +37,12 @@ def run(args: argparse.Namespace) -> int:
 def _list() -> None:
     from . import models
 
+    width = shutil.get_terminal_size().columns
     for name in models.list():
         entry = models.entry(name)
-        shape = "×".join(map(str, entry.input_shape))
-        print(f"{name:15}{shape:12}{entry.description}")
-        print(f"{'':27}{entry.source}")
+        head = f"{name:15}{'×'.join(map(str, entry.input_shape)):12}"
+        print(textwrap.fill(head + entry.description, width, subsequent_indent=" " * len(head)))
+        print(textwrap.fill(entry.source, width, initial_indent=" " * len(head), subsequent_indent=" " * len(head)))
 
 
 def _shape(text: str) -> tuple[int, ...]:

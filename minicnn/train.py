@@ -1,16 +1,18 @@
 """python -m minicnn.train MODEL: train a network and keep all of it in a run folder."""
 
 import argparse
-import difflib
+import os
+import shlex
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from .cli import (CommandError, UsageError, add_machine_arguments, add_option_argument, execute, given, positive,
-                  use_machine)
+from .cli import (CommandError, Switch, UsageError, add_config_argument, add_machine_arguments, add_option_argument,
+                  execute, given, positive, use_machine)
 
 if TYPE_CHECKING:
-    from .training import Recipe
+    from .training import Observer, Recipe
     from .training.session import Session
 
 Say = Callable[[str], None]
@@ -25,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Enter the flags of the command."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="name of a network, as `summary` lists them")
     what = parser.add_argument_group("what")
-    what.add_argument("--data", metavar="NAME", help="digits (bundled, the default), mnist or fashion-mnist")
+    what.add_argument("--data", metavar="NAME", help="digits (bundled, the default), mnist, "
+                      "fashion-mnist, cifar10, cifar100 or folder:DIR, a folder of images for each class")
     what.add_argument("--data-dir", metavar="DIR", help="folder with the data, searched first and downloaded into")
-    what.add_argument("--offline", action="store_true", default=None, help="never download")
+    what.add_argument("--offline", action=Switch, help="never download")
     what.add_argument("--limit-train", type=positive, metavar="N", help="use the first N training images only")
     what.add_argument("--limit-val", type=positive, metavar="N", help="use the first N validation images only")
-    what.add_argument("--augment", action="store_true", default=None, help="shift (and mirror colour) images at random")
+    what.add_argument("--augment", action=Switch, help="shift (and mirror colour) images at random")
     what.add_argument("--recipe", metavar="NAME", help="a recipe with a name instead of the model's defaults: note003")
     add_option_argument(what)
     optimise = parser.add_argument_group("optimise (defaults depend on the model and are printed)")
@@ -47,40 +50,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     optimise.add_argument("--accum", type=positive, metavar="N", help="batches whose gradients make one step")
     machine = parser.add_argument_group("machine")
     add_machine_arguments(machine)
+    machine.add_argument("-j", "--workers", type=int, choices=(0, 1), default=1,
+                         help="threads that prepare batches ahead (1); 0 prepares each when it is needed")
     machine.add_argument("--dtype", metavar="NAME", help="float32 or float64")
+    machine.add_argument("--deterministic", action=Switch,
+                         help="refuse to run where results may differ in the last bits from run to run: on a GPU")
     machine.add_argument("--seed", type=int, metavar="N", help="of weights, order, dropout and augmentation (0)")
     run_group = parser.add_argument_group("run")
     run_group.add_argument("-o", "--out", default="runs", metavar="DIR", help="where run folders go (runs)")
-    run_group.add_argument("--name", metavar="NAME", help="name of the run folder; the default is numbered")
+    run_group.add_argument("--name", type=_folder_name, metavar="NAME",
+                           help="name of the run folder; the default is numbered")
     run_group.add_argument("--resume", nargs="?", const=NEWEST, metavar="RUN",
                            help="go on with a run; without RUN with the newest of this model in --out")
     run_group.add_argument("--save-every", type=positive, metavar="N", help="save every N steps too, not only epochs")
-    run_group.add_argument("--dry-run", action="store_true", help="two steps, validation, save, reload; keeps nothing")
+    run_group.add_argument("--dry-run", action=Switch, help="two steps, validation, save, reload; keeps nothing")
     run_group.add_argument("--log-interval", type=positive, default=0, metavar="N", help="print a line every N steps")
-    run_group.add_argument("--plots", action="store_true", help="draw curves.png (needs matplotlib)")
-    run_group.add_argument("-q", "--quiet", action="store_true", help="print errors and the result only")
-    run_group.add_argument("-v", "--verbose", action="store_true", help="print the layers of the network first")
+    run_group.add_argument("--plots", action=Switch, help="draw curves.png (needs matplotlib)")
+    run_group.add_argument("--tensorboard", action=Switch, help="write curves for TensorBoard (needs tensorboardX)")
+    run_group.add_argument("-q", "--quiet", action=Switch, help="print errors and the result only")
+    run_group.add_argument("-v", "--verbose", action=Switch, help="print the layers of the network first")
+    add_config_argument(run_group)
+
+
+def _folder_name(text: str) -> str:
+    if text in ("", ".", "..") or not {os.sep, os.altsep, "\0"}.isdisjoint(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be the name of a folder, not a path; --out says where it goes")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     if args.resume is None and args.model is None and args.recipe is None:
-        raise UsageError("which network? For example: " + f"{args.prog} lenet", "`python -m minicnn.summary` lists all")
+        raise UsageError(f"which network? For example: {args.prog} lenet", f"{_other(args, 'summary')} lists all")
     if args.resume is not None:
         for flag in ("name", "recipe", "option", "dry_run"):
             if getattr(args, flag):
                 raise UsageError(f"--{flag.replace('_', '-')} is for new runs and cannot go with --resume")
-    if args.plots:
-        _need_matplotlib()
+    for flag, package, extra in (("plots", "matplotlib", "plot"), ("tensorboard", "tensorboardX", "tensorboard")):
+        if getattr(args, flag) and find_spec(package) is None:
+            raise CommandError(f"--{flag} needs {package}, which is not installed",
+                               f"in the checkout: pip install '.[{extra}]'")
     if args.data is not None:
         _check_data(args.data)
-    say = (lambda line: None) if args.quiet else print
-    if args.resume is not None:
-        session = _resume(args, say)
-    elif args.dry_run:
-        return _dry_run(args, say)
-    else:
-        session = _start(args, say)
+    say: Say = (lambda line: None) if args.quiet else _say
+    from .training.compiling import announce_compiling
+
+    with announce_compiling(say):
+        return _run(args, say)
+
+
+def _run(args: argparse.Namespace, say: Say) -> int:
+    from .models.registry import OptionError
+    from .training import RecipeError
+
+    try:
+        if args.dry_run:
+            return _dry_run(args, say)
+        session = _start(args, say) if args.resume is None else _resume(args, say)
+    except (OptionError, RecipeError) as error:
+        raise UsageError(str(error)) from error
     _describe(args, session, say)
     return _train(args, session, say)
 
@@ -88,6 +116,15 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     """The command; returns its exit code."""
     return execute("train", __doc__.partition(": ")[2], add_arguments, run, argv, prog)
+
+
+def _other(args: argparse.Namespace, command: str) -> str:
+    """How another command is called."""
+    return args.prog.removesuffix("train") + command
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 # -- putting the run together ---------------------------------------------------------------------------------------
@@ -102,13 +139,18 @@ def _recipe(args: argparse.Namespace) -> tuple[str, "Recipe"]:
     model = args.model or (NAMED[args.recipe][0] if args.recipe in NAMED else "lenet")
     try:
         models.entry(model).check_options(dict(args.option))
-        return model, recipe_for(model, args.data, args.recipe, **given(args, RECIPE_FLAGS))
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
+        raise UsageError(str(error), f"{_other(args, 'summary')} lists all networks") from error
+    except TypeError as error:
         raise UsageError(str(error)) from error
+    return model, recipe_for(model, args.data, args.recipe, **given(args, RECIPE_FLAGS))
 
 
 def _device(args: argparse.Namespace, say: Say) -> str:
     device, line = use_machine(args.device, args.threads)
+    if args.deterministic and device != "cpu":
+        raise CommandError(f"--deterministic cannot be promised on {device}",
+                           "--device cpu gives the same bits every time; or leave --deterministic out")
     say(line)
     return device
 
@@ -119,46 +161,39 @@ def _start(args: argparse.Namespace, say: Say) -> "Session":
     model, recipe = _recipe(args)
     device = _device(args, say)
     return session.start(model, recipe, session.Selection(**given(args, DATA_FLAGS)), options=dict(args.option),
-                         device=device, out=args.out, name=args.name, save_every=args.save_every or 0)
+                         device=device, out=args.out, name=args.name, save_every=args.save_every or 0,
+                         workers=args.workers)
 
 
 def _resume(args: argparse.Namespace, say: Say) -> "Session":
-    from .training import RecipeError, RunFolder, session
+    from .training import RunFolder, session
 
-    folder = RunFolder.newest(args.out, args.model) if args.resume is NEWEST else RunFolder.open(args.resume)
-    changes = given(args, (*RECIPE_FLAGS, *DATA_FLAGS, "data", "save_every"))
-    try:
-        return session.resume(folder, args.model, {**changes, "device": _device(args, say)})
-    except RecipeError as error:
-        raise UsageError(str(error)) from error
+    if args.resume is NEWEST:
+        folder = RunFolder.newest(args.out, args.model, lambda line: print(line, file=sys.stderr))
+    else:
+        folder = RunFolder.open(args.resume)
+    changes = {**given(args, (*RECIPE_FLAGS, *DATA_FLAGS, "data", "save_every")), "device": _device(args, say)}
+    return session.resume(folder, args.model, changes, workers=args.workers)
 
 
 def _dry_run(args: argparse.Namespace, say: Say) -> int:
-    from .training.compiling import announce_compiling
     from .training.session import Selection, dry_run
 
     model, recipe = _recipe(args)
     device = _device(args, say)
-    with announce_compiling(say):
-        dry_run(model, recipe, Selection(**given(args, DATA_FLAGS)), options=dict(args.option), device=device)
+    dry_run(model, recipe, Selection(**given(args, DATA_FLAGS)), options=dict(args.option), device=device,
+            workers=args.workers)
     print("dry run: two steps, validation, saving and reloading went well; nothing was kept")
     return 0
 
 
 def _check_data(name: str) -> None:
-    from .data import names
+    from .data import check_name
 
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-        guess = f"; did you mean {near[0]}?" if near else ";"
-        raise UsageError(f"--data {name} is unknown{guess} data: {', '.join(names())}")
-
-
-def _need_matplotlib() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise CommandError("--plots needs matplotlib, which is not installed", "in the checkout: pip install '.[plot]'")
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(f"--data: {error}") from error
 
 
 # -- running it -----------------------------------------------------------------------------------------------------
@@ -188,33 +223,43 @@ def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
 
 def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
     from .training import Interrupted, NonFiniteError, SaveError, plot_history
-    from .training.compiling import announce_compiling
-    from .training.display import conclusion, display
+    from .training.display import conclusion
 
-    trainer = session.trainer
-    again = f"{args.prog} {session.settings['model']['name']} --resume {session.folder}"
+    trainer, folder = session.trainer, shlex.quote(str(session.folder))
+    again = f"{args.prog} {session.settings['model']['name']} --resume {folder}"
     if trainer.progress.epoch > trainer.recipe.epochs:
         print(f"nothing to do: {session.folder} has all its {trainer.recipe.epochs} epochs; more: {again} --epochs N")
         return 0
-    trainer.observer = display(args.quiet, args.log_interval)
+    trainer.observer = _observer(args, session)
     try:
-        with announce_compiling(say):
-            history = trainer.run()
+        history = trainer.run()
     except Interrupted as stop:
         print(f"{stop}; the state is saved, to go on:\n  {again}", flush=True)
         return 128 + stop.number
     except NonFiniteError as error:
-        raise CommandError(str(error), f"try a smaller --lr (it was {trainer.recipe.lr:g}) or --clip-grad 1") from error
+        cure = f"a smaller --lr (it was {trainer.recipe.lr:g}) or --clip-grad 1"
+        raise CommandError(str(error), f"go on from the last checkpoint with {cure}: {again}") from error
     except SaveError as error:
         raise CommandError(str(error), f"what was saved before is intact; make room, then: {again}") from error
     if history.best is not None:
         print(conclusion(history, history.best))
-    print(f"saved in {session.folder}; next: {args.prog.replace('train', 'eval')} {session.folder}")
+    print(f"saved in {session.folder}; next: {_other(args, 'eval')} {folder}")
     if args.plots:
         path = session.folder.path / "curves.png"
         plot_history(history, path, f"{session.settings['model']['name']} on {trainer.recipe.data}")
         say(f"curves: {path}")
     return 0
+
+
+def _observer(args: argparse.Namespace, session: "Session") -> "Observer":
+    from .training.display import display
+
+    shown = display(bool(args.quiet), args.log_interval)
+    if not args.tensorboard:
+        return shown
+    from .training.tensorboard import TensorBoard
+
+    return TensorBoard(session.folder.path / "tb", shown)
 
 
 if __name__ == "__main__":

@@ -90,8 +90,56 @@ def test_quiet(tmp_path):
     assert [line.split()[0] for line in out.splitlines()] == ["val_acc", "saved"]
 
 
+def test_compiling_is_announced_at_once(tmp_path):
+    """In a pipe too, where lines are kept back until there are many."""
+    environment = {**ENVIRONMENT, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONUNBUFFERED": ""}
+    process = subprocess.Popen([sys.executable, "-m", "minicnn.train", "lenet", *SMALL], cwd=tmp_path, text=True,
+                               env=environment, stdout=subprocess.PIPE)
+    line = next(line for line in process.stdout if line.startswith(("compiling", "epoch")))
+    trained = (tmp_path / "runs" / "lenet-digits-1" / "metrics.csv").exists()
+    process.kill()
+    process.communicate()
+    assert line.startswith(f"compiling kernels (once, cached in {tmp_path / 'cache'}") and not trained
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path, streams):
+    command = f"{sys.executable} -m minicnn.train lenet {' '.join(SMALL)} {streams}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and ("saved in" in done.stdout) == (streams == "2>&-")
+    assert len((tmp_path / "runs" / "lenet-digits-1" / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_summary_with_closed_stdout(tmp_path):
+    command = f"{sys.executable} -m minicnn.summary lenet >&-"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_tensorboard(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    from minicnn.train import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["lenet", *SMALL, "--tensorboard", "--name", "x"]) == 0
+    assert [path.name[:20] for path in (tmp_path / "runs" / "x" / "tb").iterdir()] == ["events.out.tfevents."]
+
+
+def test_a_folder_of_images(tmp_path):
+    """What a run is called follows from the name of the folder, not from the way to it."""
+    images = data.load("digits", "train")
+    for i, label in enumerate(images.labels[:60]):
+        folder = tmp_path / "my" / "photos" / "even" if label % 2 == 0 else tmp_path / "my" / "photos" / "odd"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images.images[i, 0]).save(folder / f"{i}.png")
+    flags = "--data", "folder:my/photos", "-b", 8
+    minicnn("train", "lenet", *flags, "--epochs", 1, cwd=tmp_path)
+    out, _ = minicnn("train", "lenet", "--resume", "runs/lenet-photos-1", "--epochs", 2, cwd=tmp_path)
+    assert "epoch 2/2" in out
+
+
 def test_dry_run_keeps_nothing(tmp_path):
-    out, _ = minicnn("train", "cnn2", "--dry-run", "-b", 8, cwd=tmp_path)
+    out, _ = minicnn("train", "cnn2", "--dry-run", "-b", 8, "-j", 0, "--deterministic", "--device", "cpu", cwd=tmp_path)
     assert out.splitlines()[-1] == "dry run: two steps, validation, saving and reloading went well; nothing was kept"
     assert list(tmp_path.iterdir()) == []
 
@@ -110,35 +158,6 @@ def test_names_and_options(tmp_path):
     assert "nothing to do: a/b/mine has all its 3 epochs" in out
 
 
-@pytest.mark.parametrize("arguments, code, message, hint", [
-    (["lenett"], 2, "model 'lenett' is unknown; did you mean 'lenet'? models: cnn2, lenet, lenet5,", None),
-    ([], 2, "which network? For example: python -m minicnn train lenet", "lists all"),
-    (["lenet", "--data", "mnits"], 2, "--data mnits is unknown; did you mean mnist?", None),
-    (["lenet", "--data", "mnist", "--offline", "--data-dir", "."], 1, "MNIST", "download"),
-    (["lenet", "--device", "tpu"], 2, "device 'tpu' is unknown", None),
-    (["lenet", "--opt", "sgdm"], 2, "opt = 'sgdm' must be one of sgd, momentum, adam, adamw", None),
-    (["lenet", "--momentum", "0.9"], 2, "momentum belongs to opt momentum; adam has none", None),
-    (["lenet", "--lr", "-1"], 2, "lr = -1.0 must be a positive number", None),
-    (["lenet", "--epochs", "0"], 2, "argument --epochs: 0 must be at least 1", None),
-    (["lenet", "--amp", "float16"], 2, "unrecognized arguments: --amp float16", None),
-    (["lenet", "--option", "activation=tanh"], 2, "model 'lenet' has no option 'activation'; its options: none", None),
-    (["lenet", "--recipe", "note003"], 2, "recipe 'note003' is for lenet_tanh, not for lenet", None),
-    (["lenet", "--resume", "nowhere"], 1, "there is no run folder nowhere", None),
-    (["lenet", "--resume"], 1, "there is no run of lenet in runs to resume", None),
-    (["--resume", "x", "--name", "y"], 2, "--name is for new runs and cannot go with --resume", None),
-    (["lenet", "--resume", "x", "--dry-run"], 2, "--dry-run is for new runs", None),
-    (["lenet", "--threads", "4096"], 2, "--threads 4096", None),
-    (["lenet", "-o", "/dev/null/runs"], 1, "cannot make a run folder in /dev/null/runs: Not a directory", None),
-    (["lenet", "--opt", "sgd", "--lr", "1e39", *SMALL], 1, "the first that is not finite is the output of",
-     "try a smaller --lr")])
-def test_train_errors(tmp_path, arguments, code, message, hint):
-    _, err = minicnn("train", *arguments, cwd=tmp_path, code=code, XDG_CACHE_HOME=str(tmp_path))
-    lines = [line for line in err.splitlines() if not line.startswith(("usage:", "   "))]
-    assert lines[0].startswith("python -m minicnn train: error: ") and message in lines[0]
-    assert len(lines) == (2 if hint else 1) or hint is None
-    assert hint is None or hint in lines[1]
-
-
 def test_cuda_without_a_gpu(tmp_path):
     from minicnn.backend import cuda_is_available
 
@@ -147,25 +166,6 @@ def test_cuda_without_a_gpu(tmp_path):
     _, err = minicnn("train", "lenet", "--device", "cuda", cwd=tmp_path, code=1)
     assert "--device cuda cannot be used: CuPy" in err
     assert "pip install" in err or "leave --device out" in err
-
-
-def test_a_run_folder_is_never_overwritten(tmp_path):
-    (tmp_path / "runs" / "photos").mkdir(parents=True)
-    _, err = minicnn("train", "lenet", *SMALL, "--name", "photos", cwd=tmp_path, code=1)
-    assert "runs/photos exists and is not a run of minicnn; it is left as it is" in err
-    assert list((tmp_path / "runs" / "photos").iterdir()) == []
-    minicnn("train", "lenet", *SMALL, "--name", "mine", cwd=tmp_path)
-    before = (tmp_path / "runs" / "mine" / "last.safetensors").read_bytes()
-    _, err = minicnn("train", "lenet", *SMALL, "--name", "mine", cwd=tmp_path, code=1)
-    assert "runs/mine is a run already; --resume continues it" in err
-    assert (tmp_path / "runs" / "mine" / "last.safetensors").read_bytes() == before
-
-
-def test_debug_shows_the_traceback(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "minicnn.train", "--resume", "nowhere", "--debug"], cwd=tmp_path,
-                          env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" in done.stderr
-    assert done.stderr.endswith("there is no run folder nowhere\n")
 
 
 def test_a_reader_that_leaves(tmp_path):
@@ -195,7 +195,7 @@ def test_eval(run, tmp_path):
     assert result["accuracy"] == best > 0.8
     assert result["images"] == 200 and np.sum(result["confusion"]) == 200
     assert np.trace(result["confusion"]) / 200 == result["accuracy"]
-    assert f"accuracy {result['accuracy']:.2%}" in out
+    assert f"accuracy {result['accuracy']:.1%}  (" in out
     row = next(line for line in out.splitlines() if line.startswith("3 "))
     assert [int(cell.replace("·", "0")) for cell in row.split()[1:-1]] == result["confusion"][3]
     assert row.split()[-1] == f"{result['recall'][3]:.1%}"
@@ -243,8 +243,11 @@ def test_predict_keeps_proportions(tmp_path):
     wide, tall, square = (_read(str(tmp_path / f"{name}.png"), (1, 28, 28), "auto")
                           for name in ("wide", "tall", "square"))
     assert wide.shape == (1, 28, 28)
-    assert (wide == square).all()
-    assert abs(tall[0].astype(int) - square[0].T).max() <= 1  # a resize rounds after each of its two passes
+    # 30×12 shrinks to 28×11 and the border is added then; what was square lies half a pixel from there
+    assert np.corrcoef(wide.ravel(), square.ravel())[0, 1] > 0.8
+    assert (wide[0, :8] == 255 - 240).all() and (wide[0, 19:] == 255 - 240).all()
+    assert (wide[0, 9:18] > 100).any(1).all()
+    assert abs(tall[0].astype(int) - wide[0].T).max() <= 1  # a resize rounds after each of its two passes
     assert (_read(str(tmp_path / "square.png"), (1, 30, 30), "no")[0] == whole).all()
     assert _read(str(tmp_path / "wide.png"), (3, 28, 28), "auto")[:, 0, 0].tolist() == [240] * 3
 
@@ -277,7 +280,8 @@ def test_info(tmp_path):
     facts = json.loads(minicnn("info", "--json", cwd=tmp_path)[0])
     assert {"minicnn", "python", "packages", "threads", "blas", "gpu", "data cache", "kernel cache"} <= facts.keys()
     assert f"numpy {np.__version__}" in facts["packages"]
-    assert [line.split("  ")[0] for line in out.splitlines()] == [name for name in facts]
+    assert [line.split("  ")[0] for line in out.splitlines() if line[0] != " "] == list(facts)
+    assert " ".join(out.split()) == " ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def test_all_commands_together(tmp_path):
@@ -286,7 +290,9 @@ def test_all_commands_together(tmp_path):
         assert f"\n  {command} " in out
         assert f"usage: python -m minicnn {command} " in minicnn(command, "--help", cwd=tmp_path)[0]
     assert minicnn("--version", cwd=tmp_path)[0].startswith("minicnn ")
-    assert "unknown command 'trian'; did you mean 'train'?" in minicnn("trian", cwd=tmp_path, code=2)[1]
+    assert minicnn("trian", cwd=tmp_path, code=2)[1] == (
+        "python -m minicnn: error: there is no command trian; did you mean train?\n"
+        "  hint: commands: train, eval, predict, summary, info\n")
     minicnn(cwd=tmp_path, code=2)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from minicnn.data import DataError
 from minicnn.data import download as module
-from minicnn.data.download import RemoteFile, cache_folder, download
+from minicnn.data.download import RemoteFile, download
+from minicnn.data.places import cache_folder
 
 CONTENT = bytes(range(256)) * 1000
 FILE = RemoteFile("a.gz", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())

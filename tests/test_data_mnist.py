@@ -12,6 +12,7 @@ import pytest
 
 from minicnn.data import DataError, load, names
 from minicnn.data import mnist as module
+from minicnn.data import places
 from minicnn.data.mnist import FASHION_MNIST, MNIST, IdxFile, IdxSet, idx_dataset
 
 REAL = os.environ.get("MINICNN_DATA")
@@ -58,7 +59,7 @@ def read(spec: IdxSet, split: str = "train", data_dir: Path | None = None, offli
 def cache(monkeypatch, tmp_path) -> Path:
     monkeypatch.delenv("MINICNN_DATA", raising=False)
     monkeypatch.setattr(module, "KNOWN", (DIGITS, CLOTHES))
-    monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(places, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
@@ -169,10 +170,16 @@ def test_the_download_goes_into_data_dir_or_the_cache(monkeypatch, tmp_path, cac
 
 
 def test_load_knows_the_names(tmp_path, cache):
-    assert names() == ["digits", "mnist", "fashion-mnist"]
+    assert names() == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100"]
     for name in names()[1:]:
         with pytest.raises(DataError, match="not on this machine"):
             load(name, "validation", tmp_path, offline=True)
+
+
+def test_a_home_folder_is_found(monkeypatch, tmp_path):
+    """~ stands for it, also where a download goes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert places.search_path(["a"], "~/data")[0] == places.download_folder("a", "~/data") == tmp_path / "data" / "a"
 
 
 def test_load_reports_to_stderr_unless_told_otherwise(monkeypatch, tmp_path, capsys):
@@ -191,9 +198,11 @@ def test_load_reports_to_stderr_unless_told_otherwise(monkeypatch, tmp_path, cap
 @pytest.mark.parametrize(
     "name, split, match",
     [
-        ("mnits", "train", "'mnits', known are digits, mnist, fashion-mnist; did you mean 'mnist'"),
+        ("mnits", "train", "data set 'mnits' is unknown; did you mean 'mnist'. data sets: digits, mnist,"),
         ("MNIST", "train", "did you mean 'mnist'"),
-        ("imagenet", "train", "'imagenet', known are digits, mnist, fashion-mnist$"),
+        ("cifar-10", "train", "did you mean 'cifar10'"),
+        ("imagenet", "train", "'imagenet' is unknown; data sets: digits, .*cifar100, folder:PATH$"),
+        ("folder:", "train", "'folder:' is unknown; .*folder:PATH$"),
         ("mnist", "test", "split must be 'train' or 'validation', not 'test'"),
     ],
 )

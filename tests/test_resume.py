@@ -1,9 +1,11 @@
 """Going on after an interruption: the end is the same to the last bit, wherever and however often a run was stopped."""
 
 import os
+import pty
 import random
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -96,7 +98,7 @@ def test_stopped_after_every_step(tmp_path, model, changes):
             trainer._save(LAST)
             raise Stop
 
-    while True:
+    for _ in range(2 * whole.optimizer.steps):
         trainer = small_trainer(folder, model, **changes)
         trainer.model.to(trainer.recipe.dtype)
         trainer.restore()
@@ -106,6 +108,8 @@ def test_stopped_after_every_step(tmp_path, model, changes):
             break
         except Stop:
             pass
+    else:
+        pytest.fail("the run does not get on: it was stopped and resumed twice as often as it has steps")
     assert stops == whole.optimizer.steps
     for name, tensor in whole.model.state_dict().items():
         assert trainer.model.state_dict()[name].data.tobytes() == tensor.data.tobytes(), name
@@ -137,18 +141,20 @@ def test_the_optimisers_state_goes_on_unless_it_is_another(tmp_path):
     first.run()
     folder = RunFolder(tmp_path / "lenet-digits-1")
     again = session.resume(folder, changes={"epochs": 4, "lr": 0.5}).trainer
+    again.folder.unlock()
     for p, q in zip(first.parameters, again.parameters, strict=True):
         assert (first.optimizer.state[p]["exp_avg"].data == again.optimizer.state[q]["exp_avg"].data).all()
         assert again.optimizer.state[q]["step"] == 6
     changed = session.resume(folder, changes={"epochs": 4, "opt": "momentum"})
-    assert "opt adam -> momentum" in changed.changes and "lr 0.5 -> 0.05" in changed.changes
+    assert "opt adam -> momentum" in changed.changes and "lr 0.01 -> 0.05" in changed.changes
     assert not changed.trainer.optimizer.state
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"data": "mnist"}, "was begun with data digits, which cannot change to mnist; start a new run"),
+    ({"data": "mnist"}, "was begun with data digits, which cannot change to mnist$"),
     ({"dtype": "float64"}, "was begun with dtype float32, which cannot change"),
     ({"batch_size": 10}, "stopped inside epoch 1, and batch_size can change only between epochs"),
+    ({"batch_size": 60, "epochs": 1}, "stopped inside epoch 1, and batch_size can change only between epochs"),
     ({"accum": 2}, "accum can change only between epochs"), ({"seed": 3}, "seed can change only between epochs"),
     ({"augment": True}, "augment can change only between epochs"),
     ({"limit_train": 40}, "limit_train can change only between epochs")])
@@ -156,9 +162,10 @@ def test_impossible_changes(tmp_path, changes, message):
     trainer = begin(tmp_path).trainer
     stop_after(trainer, 2)
     settings = (tmp_path / "lenet-digits-1" / "run.json").read_bytes()
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=message) as error:  # which keeps alive what it met
         session.resume(RunFolder(tmp_path / "lenet-digits-1"), changes=changes)
-    assert (tmp_path / "lenet-digits-1" / "run.json").read_bytes() == settings
+    session.resume(RunFolder(tmp_path / "lenet-digits-1"))
+    assert error and (tmp_path / "lenet-digits-1" / "run.json").read_bytes() == settings
 
 
 def stop_after(trainer: Trainer, steps: int) -> None:
@@ -258,7 +265,7 @@ def test_kill_9_at_random_moments(tmp_path, uninterrupted):
     folder = tmp_path / "runs" / "lenet-digits-1"
     process = train("lenet", *SMALL, cwd=tmp_path)
     kills = 0
-    while True:
+    for _ in range(100):
         wait_for((folder / "state.json").exists, process)
         changes, before = chance.randint(5, 10), None
         while process.poll() is None and changes:
@@ -273,12 +280,14 @@ def test_kill_9_at_random_moments(tmp_path, uninterrupted):
         process.communicate()
         kills += 1
         process = train("lenet", "--resume", cwd=tmp_path)
+    else:
+        pytest.fail("the run does not get on: 36 steps, and more than a hundred times it was killed and resumed")
     finish(process)
     assert kills >= 3
     assert result_of(folder) == uninterrupted
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, uninterrupted, number, code):
     folder = tmp_path / "runs" / "lenet-digits-1"
     process = train("lenet", *SMALL, cwd=tmp_path)
@@ -296,13 +305,77 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, uninterrupted, number, c
     assert not (folder / "interrupt.safetensors").exists()
 
 
-def test_a_second_signal_kills():
-    script = ("import os, signal\nfrom minicnn.training.signals import StopRequest\n"
-              "with StopRequest() as stop:\n    os.kill(os.getpid(), signal.SIGINT)\n    assert stop.received == 2\n"
-              "    os.kill(os.getpid(), signal.SIGTERM)\n    print('still here')")
+def test_a_terminal_that_is_closed(tmp_path, uninterrupted):
+    """The system sends SIGHUP; what the run says goes nowhere, and its state is saved all the same."""
+    folder = tmp_path / "runs" / "lenet-digits-1"
+    terminal, theirs = pty.openpty()
+    script = ("import fcntl, sys, termios; from minicnn.train import main\n"
+              "fcntl.ioctl(0, termios.TIOCSCTTY, 0); sys.exit(main(sys.argv[1:]))")
+    process = subprocess.Popen([sys.executable, "-c", script, "lenet", *SMALL, "--log-interval", "1"], cwd=tmp_path,
+                               env={**ENVIRONMENT, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
+                               start_new_session=True)
+    os.close(theirs)
+    while not (folder / "metrics.csv").exists():
+        os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert process.wait() == 129
+    assert (folder / "interrupt.safetensors").exists()
+    finish(train("lenet", "--resume", cwd=tmp_path))
+    assert result_of(folder) == uninterrupted
+
+
+def test_nohup(tmp_path, uninterrupted):
+    """A signal that is ignored from outside stays ignored."""
+    folder = tmp_path / "runs" / "lenet-digits-1"
+    process = train("lenet", *SMALL, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_for((folder / "metrics.csv").exists, process)
+    process.send_signal(signal.SIGHUP)
+    finish(process)
+    assert result_of(folder) == uninterrupted
+
+
+def test_a_run_is_not_resumed_while_it_runs(tmp_path, uninterrupted):
+    folder = tmp_path / "runs" / "lenet-digits-1"
+    process = train("lenet", *SMALL, cwd=tmp_path)
+    wait_for((folder / "state.json").exists, process)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        for flags in (["--resume"], [*SMALL, "--name", folder.name]):
+            other = train("lenet", *flags, cwd=tmp_path)
+            assert "runs/lenet-digits-1 is in use: a run is being trained in it\n  hint: " in other.communicate()[1]
+            assert other.returncode == 1
+    finally:
+        process.send_signal(signal.SIGCONT)
+    finish(process)
+    assert result_of(folder) == uninterrupted
+
+
+def test_a_resumption_that_diverges_leaves_no_trace(tmp_path):
+    """Neither in the weights nor in the settings; the error says how to go on."""
+    finish(train("lenet", *SMALL, "--opt", "sgd", "--out", "my runs", cwd=tmp_path))
+    folder = tmp_path / "my runs" / "lenet-digits-1"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    process = train("lenet", "--out", "my runs", "--resume", "--lr", "1e39", "--epochs", "8", "--save-every", "1000",
+                    cwd=tmp_path)
+    message, hint = process.communicate()[1].splitlines()
+    assert process.returncode == 1
+    assert re.search(r" in epoch 5, step \d; the first that is not finite is ", message)
+    command = re.search(r"a smaller --lr \(it was 1e\+39\) or --clip-grad 1: python -m (minicnn.train .*)", hint)[1]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    again = finish(train(*shlex.split(command)[1:], "--epochs", "5", cwd=tmp_path))
+    assert "lr 0.1," in again and "resumed: 4 of 5 epochs are done\n  epochs 4 -> 5\n" in again
+
+
+@pytest.mark.parametrize("second, code", [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, -signal.SIGINT),
+                                          (signal.SIGHUP, 0)])
+def test_a_second_signal_kills(second, code):
+    """But not SIGHUP: a terminal that is closed sends it, and then its shell again."""
+    script = (f"import os, signal\nfrom minicnn.training.signals import StopRequest\n"
+              f"with StopRequest() as stop:\n    os.kill(os.getpid(), signal.SIGHUP)\n    assert stop.received == 1\n"
+              f"    os.kill(os.getpid(), {second:d})\n    assert stop.received == 1 and {second:d} == 1")
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGTERM and done.stdout == ""
-    assert "stopping after this step" in done.stderr
+    assert done.returncode == code
+    assert done.stderr.strip() == "stopping after this step; once more to stop at once"
 
 
 def test_handlers_are_given_back():

@@ -5,7 +5,10 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -13,10 +16,12 @@ import torch
 import minicnn as mc
 from minicnn import data, models, nn, training
 from minicnn.interop import safetensors
-from minicnn.training import (Evaluation, History, NonFiniteError, Recipe, RecipeError, Row, RunError, RunFolder,
-                              SaveError, Trainer, checkpoint, evaluate, files, fit, loaders, recipe_for)
+from minicnn.training import (Evaluation, History, NonFiniteError, Observer, Recipe, RecipeError, Row, RunError,
+                              RunFolder, SaveError, Trainer, checkpoint, evaluate, files, fit, loaders, recipe_for)
+from minicnn.training.compiling import announce_compiling
 from minicnn.training.display import sparkline
 from minicnn.training.optimisation import initialise, make_optimizer, make_schedule
+from minicnn.training.pace import Pace
 from minicnn.training.pipeline import fitted, transform_for
 
 ROWS = [Row(1, 2.3, 0.1, 2.2, 0.25, 0.01, 1234.5, 6.7), Row(2, 1 / 3, 0.875, 0.4, 0.9, 4e-8, 4210.0, 14.2),
@@ -376,9 +381,27 @@ def test_non_finite_images_and_loss_are_blamed():
 def test_non_finite_validation_is_not_saved(tmp_path):
     trainer = small_trainer(RunFolder.create(tmp_path, "x"), epochs=1)
     trainer.observer.step = lambda progress: progress.batch == 4 and trainer.model.fc3.bias.data.fill(np.nan)
-    with pytest.raises(NonFiniteError, match=r"validation loss is nan .* output of fc3"):
+    with pytest.raises(NonFiniteError, match=r"the validation loss is nan after epoch 1; .* output of fc3"):
         trainer.run()
     assert all(np.isfinite(a).all() for a in safetensors.load_file(tmp_path / "x-1" / "last.safetensors").values())
+
+
+def test_non_finite_running_statistics_are_blamed():
+    """Which only evaluation uses, and only some images meet, in another type than the images'."""
+    trainer = small_trainer(model="lenet_bn", epochs=1, dtype="float64")
+    trainer.model.double()
+    trainer.observer.step = lambda progress: progress.batch == 4 and trainer.model.bn2.running_mean.data.fill(np.nan)
+    with pytest.raises(NonFiniteError, match="the validation loss is nan after epoch 1; .* the output of bn2"):
+        trainer.run()
+
+
+def test_non_finite_images_in_a_later_batch_are_blamed():
+    trainer = small_trainer(epochs=1)
+    x = np.zeros((40, 1, 28, 28), np.float32)
+    x[30] = np.nan
+    trainer.val = data.DataLoader(data.TensorDataset(x, np.zeros(40, np.int64)), 16)
+    with pytest.raises(NonFiniteError, match="the validation loss is nan after epoch 1; .* is the images themselves"):
+        trainer.run()
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
@@ -489,15 +512,19 @@ def test_best_is_the_best_epoch(tmp_path, monkeypatch):
 def test_run_folders_are_numbered_and_never_reused(tmp_path):
     names = [RunFolder.create(tmp_path / "runs", "lenet").path.name for _ in range(3)]
     assert names == ["lenet-1", "lenet-2", "lenet-3"]
-    RunFolder.create(tmp_path / "runs", "lenet", "mine").write_settings({"model": {"name": "lenet"}})
+    RunFolder.create(tmp_path / "runs", "lenet", "mine").write_settings({})
     (tmp_path / "runs" / "photos").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="mine is a run already; --resume continues it, another --name starts a new one"):
+    with pytest.raises(RunError, match="mine is a run already"):
         RunFolder.create(tmp_path / "runs", "lenet", "mine")
     with pytest.raises(RunError, match="photos exists and is not a run of minicnn; it is left as it is"):
         RunFolder.create(tmp_path / "runs", "lenet", "photos")
-    with pytest.raises(RunError, match="file exists and is not a run"):
+    with pytest.raises(RunError, match="file is a file, so no run folder can be made in it"):
         RunFolder.create(tmp_path / "file", "lenet")
+    with pytest.raises(RunError, match="cannot make a run folder in .*file/in: Not a directory"):
+        RunFolder.create(tmp_path / "file" / "in", "lenet")
+    with pytest.raises(RunError, match="file is a file, not a run folder"):
+        RunFolder.open(tmp_path / "file")
     with pytest.raises(RunError, match="there is no run folder"):
         RunFolder.open(tmp_path / "nothing")
     with pytest.raises(RunError, match="photos is not a run folder: it has no run.json"):
@@ -510,10 +537,51 @@ def test_newest_run(tmp_path):
         folder.write_settings({"model": {"name": model}})
         folder.commit({}, {})
         os.utime(folder.path / "state.json", (1000 + number, 1000 + number))
-    assert RunFolder.newest(tmp_path, "lenet").path.name == "b"
-    assert RunFolder.newest(tmp_path, None).path.name == "c"
+    lines = []
+    assert RunFolder.newest(tmp_path, "lenet", lines.append).path.name == "b"
+    assert RunFolder.newest(tmp_path, None, lines.append).path.name == "c"
     with pytest.raises(RunError, match="there is no run of lenet5 in .* to resume"):
-        RunFolder.newest(tmp_path, "lenet5")
+        RunFolder.newest(tmp_path, "lenet5", lines.append)
+    assert not lines
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"format": 1}', b'{"format": 1, "model": "lenet"}', b"\xff"])
+def test_a_damaged_run_does_not_hide_the_others(tmp_path, content):
+    for name in ("good", "damaged"):
+        folder = RunFolder.create(tmp_path, "x", name)
+        folder.write_settings({"model": {"name": "lenet"}})
+        folder.commit({}, {})
+    (tmp_path / "damaged" / "run.json").write_bytes(content)
+    for model in ("lenet", None):
+        lines = []
+        assert RunFolder.newest(tmp_path, model, lines.append).path.name == "good"
+        assert len(lines) == 1 and lines[0].startswith(f"left out: {tmp_path / 'damaged' / 'run.json'} ")
+
+
+def test_settings_count_from_the_next_checkpoint_on(tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    folder.write_settings({"lr": 0.1})
+    folder.stage_settings({"lr": 1e9})
+    assert RunFolder(folder.path).settings() == {"lr": 0.1}
+    folder.commit({}, {})
+    assert RunFolder(folder.path).settings() == {"lr": 1e9}
+    folder.write_settings({"lr": 0.5})
+    folder.commit({}, {})  # what was written then is not written again
+    assert folder.settings() == {"lr": 0.5}
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path):
+    first = RunFolder.create(tmp_path, "x", "mine")
+    with pytest.raises(RunError, match="mine is in use: a run is being trained in it"):
+        RunFolder.create(tmp_path, "x", "mine")
+    second = RunFolder(first.path)
+    with pytest.raises(RunError, match="mine is in use"):
+        second.lock()
+    first.lock()  # by its owner as often as it likes
+    first.unlock()
+    second.lock()
+    del second  # a folder that is forgotten is free
+    first.lock()
 
 
 class Killed(BaseException):
@@ -524,9 +592,9 @@ def test_a_checkpoint_is_the_old_or_the_new_one_wherever_a_kill_strikes(tmp_path
     """Every write, rename and removal is in turn the last thing that happens, whole or half done."""
     old = {"last.safetensors": b"old weights", "state.safetensors": b"old slots", "best.safetensors": b"old best"}
     new = {"interrupt.safetensors": b"new weights", "state.safetensors": b"new slots"}
-    outcomes, step = set(), 0
+    outcomes = set()
     real_open, real_replace = open, os.replace
-    while True:
+    for step in range(10):
         folder = RunFolder.create(tmp_path, "x")
         folder.commit(old, {"n": 1})
         remaining = iter(range(step))
@@ -575,8 +643,7 @@ def test_a_checkpoint_is_the_old_or_the_new_one_wherever_a_kill_strikes(tmp_path
         assert RunFolder(folder.path).state()[1] == {"last.safetensors": b"later"}
         if finished:
             break
-        step += 1
-    assert outcomes == {1, 2} and step == 6
+    assert finished and outcomes == {1, 2} and step == 6
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
@@ -592,7 +659,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
             folder.commit({"last.safetensors": b"new"}, {"n": 2})
         with pytest.raises(SaveError, match="cannot write .*metrics.csv"):
             folder.append(ROWS[0])
-    assert folder.state() == ({"format": 1, "n": 1, "files": folder._hashes()}, {"last.safetensors": b"old"})
+    assert folder.state() == ({"n": 1, "files": folder._hashes()}, {"last.safetensors": b"old"})
     assert sorted(path.name for path in folder.path.iterdir()) == ["last.safetensors", "state.json"]
 
 
@@ -613,12 +680,23 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (lambda p: flip(p / "state.safetensors"), "state.safetensors is damaged"),
     (lambda p: (p / "state.json").write_text("{"), "state.json is damaged"),
     (lambda p: (p / "state.json").write_text("{}"), "state.json was not written by this version"),
+    (lambda p: change(p / "state.json", lambda state: state.pop("progress")), "state.json is damaged"),
+    (lambda p: change(p / "state.json", lambda state: state.update(files=[])), "state.json is damaged"),
+    (lambda p: change(p / "state.json", lambda state: state["progress"].update(epoch="2")), "state.json is damaged"),
+    (lambda p: change(p / "state.json", lambda state: state["progress"].update(epoch=-1)), "state.json is damaged"),
     (lambda p: (p / "metrics.csv").write_text("epoch\n"), "metrics.csv is damaged")])
 def test_restoring_from_an_incomplete_folder_is_an_error(tmp_path, damage, message):
     small_trainer(RunFolder.create(tmp_path, "x"), epochs=1).run()
     damage(tmp_path / "x-1")
     with pytest.raises(RunError, match=message):
         small_trainer(RunFolder(tmp_path / "x-1")).restore()
+
+
+def change(path, how) -> None:
+    """Rewrite a JSON file as somebody who edits it by hand would."""
+    content = json.loads(path.read_text())
+    how(content)
+    path.write_text(json.dumps(content))
 
 
 def flip(path) -> None:
@@ -652,19 +730,125 @@ def test_empty_training_set():
         small_trainer(images=0)
 
 
-def test_the_number_of_threads_is_chosen_by_the_clock(monkeypatch):
-    """Each trial step reads the clock twice; two threads take 5 here, one takes 1, and the other way round."""
-    from minicnn.training.pace import Pace
+class Machine:
+    """A clock on which a step takes as long as its number of threads says."""
 
-    chosen = []
-    monkeypatch.setattr(mc.backend, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(mc.backend, "set_num_threads", chosen.append)
-    for slow, fast in ((2, 1), (1, 2)):
-        now = [0.0]
-        pace = Pace(clock=lambda now=now: now[0])
-        for _ in range(8):
-            with pace.step():
-                now[0] += 5 if chosen[-1] == slow else 1
-        assert chosen[-1] == fast and len(pace.seconds[1]) == len(pace.seconds[2]) == 3
-        pace.end()
-        assert chosen[-1] == 2
+    def __init__(self, monkeypatch, cores: int) -> None:
+        self.now, self.threads = 0.0, cores
+        monkeypatch.setattr(mc.backend, "get_num_threads", lambda: cores)
+        monkeypatch.setattr(mc.backend, "set_num_threads", lambda n: setattr(self, "threads", n))
+        self.pace = Pace(clock=lambda: self.now)
+
+    def make_steps(self, count: int, seconds: dict[int, float]) -> list[int]:
+        """The number of threads of each step."""
+        threads = []
+        for _ in range(count):
+            with self.pace.step():
+                threads.append(self.threads)
+                self.now += seconds[self.threads]
+        return threads
+
+
+@pytest.mark.parametrize("cores", [2, 16])
+def test_the_faster_number_of_threads_is_used_and_the_other_one_tried(monkeypatch, cores):
+    machine = Machine(monkeypatch, cores)
+    machine.make_steps(1, {cores: 100.0})  # compiles
+    idle, busy = {cores: 1.0, 1: float(cores)}, {cores: 8.0, 1: 2.0}
+    for seconds, faster in ((idle, cores), (busy, 1), (idle, cores)):
+        machine.make_steps(1000, seconds)  # until the change is noticed
+        before, threads = machine.now, machine.make_steps(2000, seconds)
+        assert threads.count(faster) >= 0.9 * len(threads) and machine.threads == faster
+        assert len(set(threads)) == 2
+        slow = sum(seconds[n] for n in threads if n != faster)
+        assert slow <= 0.06 * (machine.now - before)
+    machine.pace.end()
+    assert machine.threads == cores
+
+
+def test_one_thread_is_tried_when_there_is_time_for_it(monkeypatch):
+    """Its step takes 16 seconds, for all that is known, and a second saves a twentieth of one."""
+    threads = Machine(monkeypatch, 16).make_steps(400, {16: 1.0, 1: 16.0})
+    assert 320 <= threads.index(1) <= 325 and threads.count(1) == 1
+
+
+def test_a_single_core_is_not_measured_against_itself(monkeypatch):
+    assert set(Machine(monkeypatch, 1).make_steps(20, {1: 1.0})) == {1}
+
+
+def test_results_do_not_depend_on_the_clock(monkeypatch):
+    """However time passes, and threads change with it, the weights are the same."""
+    weights, chosen, set_num_threads = [], set(), mc.backend.set_num_threads
+    monkeypatch.setattr(mc.backend, "set_num_threads", lambda n: (chosen.add(n), set_num_threads(n)))
+    for seed in range(3):
+        ticks = np.cumsum(10.0 ** np.random.default_rng(seed).uniform(-3, 3, 1000))
+        monkeypatch.setattr(training.trainer, "Pace", lambda ticks=ticks: Pace(clock=iter(ticks).__next__))
+        trainer = small_trainer(model="lenet_bn", epochs=4)
+        trainer.run()
+        weights.append(weights_of(trainer.model))
+    assert weights[0] == weights[1] == weights[2]
+    assert chosen == {1, mc.get_num_threads()}
+
+
+# -- what is said ---------------------------------------------------------------------------------------------------
+
+
+def test_compiling_is_announced_whatever_is_compiled():
+    """A function that Python calls, and a C function, as the jobs of the kernels are."""
+    for compiler in (numba.njit("float64(float64)"), numba.cfunc("float64(float64)")):
+        lines = []
+        with announce_compiling(lines.append):
+            compiler(lambda x: x + 1)
+            compiler(lambda x: x + 2)
+        assert len(lines) == 1 and lines[0].startswith("compiling kernels (once, cached in ")
+    assert len(lines) == 1
+
+
+def test_nothing_is_shown_where_stdout_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    fit(models.create("lenet"), *digits(), epochs=1, batch_size=32)
+
+
+class Witness(Observer):
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.told = Counter()
+
+    def begin(self, trainer) -> None:
+        self.told["begin"] += 1
+
+    def step(self, progress) -> None:
+        self.told["step"] += 1
+
+    def epoch(self, row) -> None:
+        self.told["epoch"] += 1
+
+    def end(self) -> None:
+        self.told["end"] += 1
+
+
+def test_figures_for_tensorboard(tmp_path):
+    """Of a run, and of its continuation."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    from minicnn.training.tensorboard import TensorBoard
+
+    trainer, witness = small_trainer(sched="none"), Witness()
+    for epochs in (2, 3):
+        trainer.recipe = replace(trainer.recipe, epochs=epochs)
+        trainer.observer = TensorBoard(tmp_path / f"until-{epochs}", witness)
+        trainer.run()
+    assert witness.told == {"begin": 2, "step": 12, "epoch": 3, "end": 2}
+    found, started = {}, []
+    for path in sorted(tmp_path.glob("until-*/*")):
+        content = path.read_bytes()
+        while content:
+            length = int.from_bytes(content[:8], "little")  # then its checksum, the event and that of the event
+            event = event_pb2.Event.FromString(content[12:12 + length])
+            content = content[16 + length:]
+            found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+            started += [event.step] * (event.session_log.status == event.session_log.START)
+    assert started == [1, 3]  # TensorBoard forgets later steps of earlier files
+    for row in trainer.history.rows:
+        assert found["loss/training", row.epoch] == pytest.approx(row.loss)
+        assert found["accuracy/validation", row.epoch] == pytest.approx(row.val_acc)
+    assert len(found) == 3 * 6

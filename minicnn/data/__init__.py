@@ -1,11 +1,12 @@
 """Data sets, transforms and the loader."""
 
 from . import transforms
-from .catalog import load, names
+from .catalog import check_name, load, names
 from .dataset import Dataset, ImageDataset, Subset, TensorDataset, default_collate
 from .errors import DataError
 from .idx import read_idx
 from .image import read_image
+from .image_files import ImageFiles
 from .loader import DataLoader
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "ImageDataset",
+    "ImageFiles",
     "Subset",
     "TensorDataset",
+    "check_name",
     "default_collate",
     "load",
     "names",

@@ -1,9 +1,12 @@
 """Data sets: anything with ``__len__`` and ``__getitem__``; the ones here also give whole batches at once."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .image_files import ImageFiles
 
 
 class Dataset:
@@ -24,7 +27,7 @@ class TensorDataset(Dataset):
     """Arrays or CPU tensors of equal length; sample i is the tuple of their i-th rows."""
 
     def __init__(self, *arrays: Any) -> None:
-        self.arrays = tuple(np.asarray(a) for a in arrays)
+        self.arrays: tuple[Any, ...] = tuple(np.asarray(a) for a in arrays)
         lengths = [len(a) for a in self.arrays]
         if not lengths or len(set(lengths)) > 1:
             raise ValueError(f"TensorDataset: needs arrays of one length, not of lengths {lengths}")
@@ -40,10 +43,10 @@ class TensorDataset(Dataset):
 
 
 class ImageDataset(TensorDataset):
-    """Labelled images in memory.
+    """Labelled images of one size.
 
     Args:
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W), in memory or, as ``ImageFiles``, decoded when they are asked for.
         labels: int64 (N,), positions in ``classes``.
         classes: names of the classes.
         name, split: what it is, as given to ``load``.
@@ -53,7 +56,7 @@ class ImageDataset(TensorDataset):
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: "np.ndarray | ImageFiles",
         labels: np.ndarray,
         classes: Sequence[str],
         *,
@@ -63,7 +66,6 @@ class ImageDataset(TensorDataset):
         std: Sequence[float],
         source: str,
     ) -> None:
-        super().__init__(images, labels)
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(f"{name}: images must be uint8 (N, C, H, W), not {images.dtype} {images.shape}")
         if labels.ndim != 1 or labels.dtype != np.int64:
@@ -71,6 +73,9 @@ class ImageDataset(TensorDataset):
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
             found = f"{labels.min()} to {labels.max()}"
             raise ValueError(f"{name}: labels run from {found}, there are {len(classes)} classes")
+        if len(images) != len(labels):
+            raise ValueError(f"{name}: there are {len(images)} images but {len(labels)} labels")
+        self.arrays = images, labels
         self.images, self.labels, self.classes = images, labels, list(classes)
         self.name, self.split, self.source = name, split, source
         self.mean, self.std = tuple(mean), tuple(std)
@@ -80,7 +85,7 @@ class ImageDataset(TensorDataset):
         if n < 0:
             raise ValueError(f"head: n must not be negative, not {n}")
         return ImageDataset(
-            self.images[:n],
+            self.images[:n] if isinstance(self.images, np.ndarray) else self.images.head(n),
             self.labels[:n],
             self.classes,
             name=self.name,

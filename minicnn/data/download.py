@@ -25,13 +25,6 @@ class RemoteFile:
     sha256: str
 
 
-def cache_folder() -> Path:
-    """Where data sets are kept: the user's cache folder, $XDG_CACHE_HOME/minicnn or its like on other systems."""
-    import pooch
-
-    return Path(pooch.os_cache("minicnn"))
-
-
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 

@@ -10,16 +10,16 @@ algorithms", arXiv 1708.07747 (2017).
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .dataset import ImageDataset
-from .download import RemoteFile, Report, cache_folder, download
+from .download import RemoteFile, Report, download
 from .errors import DataError
 from .idx import parse_idx, read_bytes
+from .places import download_folder, not_here, search_path
 
 
 @dataclass(frozen=True)
@@ -148,19 +148,14 @@ def idx_dataset(
 ) -> ImageDataset:
     """One split of the set, from the first folder that holds it, or downloaded into ``data_dir`` or the cache."""
     files = spec.splits[split]
-    folders = list(_folders(spec, data_dir))
+    folders = search_path(spec.folders, data_dir)
     paths = _find(files, folders)
     if paths is None and not offline:
-        target = (Path(data_dir) if data_dir is not None else cache_folder()) / spec.name
+        target = download_folder(spec.name, data_dir)
         download(files, spec.mirrors, target, report)
         paths = _find(files, [target])
     if paths is None:
-        raise DataError(
-            f"{spec.title}: {' and '.join(file.name for file in files)} are not on this machine, and it is offline "
-            f"(searched {', '.join(map(str, folders))})",
-            "allow the download once, or put the files into one of these folders, or name another with --data-dir "
-            "(data_dir=...) or the environment variable MINICNN_DATA",
-        )
+        raise not_here(spec.title, [file.name for file in files], folders)
     images, labels = (_read(spec, file, path) for file, path in zip(files, paths, strict=True))
     return ImageDataset(
         images[:, None],  # (N, 1, 28, 28)
@@ -172,13 +167,6 @@ def idx_dataset(
         std=spec.std,
         source=str(paths[0].parent),
     )
-
-
-def _folders(spec: IdxSet, data_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
-    roots = [data_dir, os.environ.get("MINICNN_DATA") or None, cache_folder()]
-    for root in roots:
-        if root is not None:
-            yield from (Path(root).expanduser() / folder for folder in spec.folders)
 
 
 def _find(files: tuple[IdxFile, ...], folders: list[Path]) -> list[Path] | None:

@@ -19,6 +19,13 @@ from ..engine import Function, Tensor, enable_grad
 __all__ = ["Field", "LayerSummary", "Summary", "summary"]
 
 WIDEST = 250  # columns of a table that is printed where there is no terminal to ask
+COLUMNS = ("layer", "kind", "output", "params", "MACs", "share", "forward", "kept", "im2col", "field", "jump")
+LEGEND = {
+    "kept": "memory held for backward because of this layer",
+    "im2col": "memory that the matrix of all windows would take",
+    "field": "side of the part of the image that one output sees",
+    "jump": "pixels of the image from the field of one output to that of the next",
+}
 
 
 @dataclass(frozen=True)
@@ -104,19 +111,37 @@ class Summary:
         """The largest receptive field that is not the whole image: that before the classifier."""
         return max([layer.field for layer in self.layers], key=lambda field: field.size or (0, 0), default=Field())
 
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.table import Table
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         from rich.text import Text
 
+        shown, names = list(COLUMNS), [layer.name for layer in self.layers]
+        excess = self._width(console, options, shown) - options.max_width
+        if excess > 0:  # a narrow terminal
+            shown = [column for column in shown if column not in ("share", "jump")]
+            excess = self._width(console, options, shown) - options.max_width
+            room = max(8, max(map(len, names)) - excess)  # the end of a long name says more than its beginning
+            names = [name if len(name) <= room else "…" + name[1 - room:] for name in names]
+        legend = "\n".join(f"{name:7} {text}" for name, text in LEGEND.items() if name in shown)
+        yield from (Text(self.title, style="bold"), Text(), self._table(shown, names), Text(),
+                    Text("\n".join(self._totals())), Text(), Text(legend, style="dim"))
+
+    def _width(self, console: Any, options: Any, shown: list[str]) -> int:
+        from rich.measure import Measurement
+
+        table = self._table(shown, [layer.name for layer in self.layers])
+        return Measurement.get(console, options.update_width(10 * WIDEST), table).maximum
+
+    def _table(self, shown: list[str], names: list[str]) -> Any:
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", collapse_padding=True)
-        for heading in ("layer", "", "output"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("params", "MACs", "", "forward", "kept", "im2col", "field", "jump"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for layer in self.layers:
-            table.add_row(*self._cells(layer), style="" if layer.parameters else "dim")
-        return Group(Text(self.title, style="bold"), Text(), table, Text(), Text("\n".join(self._totals())))
+        for column in shown:
+            table.add_column("" if column in ("kind", "share") else column, no_wrap=column != "kind",
+                             overflow="ellipsis", justify="left" if column in ("layer", "kind", "output") else "right")
+        for name, layer in zip(names, self.layers, strict=True):
+            cells = dict(zip(COLUMNS, (name, *self._cells(layer)), strict=True))
+            table.add_row(*(cells[column] for column in shown), style="" if layer.parameters else "dim")
+        return table
 
     def __str__(self) -> str:
         return plain_text(self)
@@ -125,17 +150,17 @@ class Summary:
         parameters = f"{layer.parameters:,}" if layer.parameters else ""
         if layer.buffers:
             parameters += f" +{layer.buffers:,}"
-        return [layer.name, layer.kind, _shape(layer.output), parameters, _count(layer.macs),
+        return [layer.kind, _shape(layer.output), parameters, _count(layer.macs),
                 f"{layer.macs / self.macs:.0%}" if layer.macs else "",
-                _bytes(layer.forward), _bytes(layer.kept), _bytes(layer.im2col),
+                *(_bytes(n) if n else "" for n in (layer.forward, layer.kept, layer.im2col)),
                 *((_side(layer.field.size), _side(layer.field.jump)) if layer.field.size else ("all", ""))]
 
     def _totals(self) -> Iterator[str]:
         buffers = f" and {self.buffers:,} buffers" if self.buffers else ""
         yield f"{self.parameters:,} parameters ({_bytes(self.parameter_bytes)}B){buffers}, {self.macs:,} MACs per image"
         yield f"memory per image: {_bytes(self.forward)}B of outputs in forward, {_bytes(self.kept)}B kept for backward"
-        largest = max(self.layers, key=lambda layer: layer.im2col)
-        if largest.im2col:
+        largest = max(self.layers, key=lambda layer: layer.im2col, default=None)
+        if largest and largest.im2col:
             yield f"largest im2col matrix: {_bytes(largest.im2col)}B per image, at {largest.name}"
         if self.field.size is not None:
             yield f"receptive field: {_side(self.field.size)} of {_side(self.input_shape[1:])} pixels"
@@ -307,8 +332,6 @@ def _count(n: int) -> str:
 
 def _bytes(n: int) -> str:
     """A size in powers of 1024, without the B: 78400 is "76.6Ki"."""
-    if not n:
-        return ""
     for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
         if n >= size:
             return f"{n / size:.1f}{unit}" if n < 100 * size else f"{n / size:.0f}{unit}"

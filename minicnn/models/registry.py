@@ -39,11 +39,25 @@ class Entry:
         return {name: p.default for name, p in parameters.items() if name not in ("num_classes", "in_channels")}
 
     def check_options(self, options: dict[str, Any]) -> None:
-        """Raise TypeError if the model has not all of these options."""
-        unknown = sorted(set(options) - set(self.options))
-        if unknown:
-            has = ", ".join(f"{name}={default!r}" for name, default in self.options.items()) or "none"
-            raise TypeError(f"model {self.name!r} has no option {unknown[0]!r}; its options: {has}")
+        """Raise TypeError if the model lacks one of these options, or has it with a default of another type."""
+        for name, value in options.items():
+            if name not in self.options:
+                has = ", ".join(f"{name}={default!r}" for name, default in self.options.items()) or "none"
+                raise TypeError(f"model {self.name!r} has no option {name!r}; its options: {has}")
+            default = self.options[name]
+            if isinstance(default, bool | int | float | str) and not _alike(value, default):
+                raise TypeError(f"model {self.name!r}: option {name} = {value!r} must be of the type of its default, "
+                                f"{type(default).__name__} {default!r}")
+
+
+def _alike(value: Any, default: Any) -> bool:
+    if isinstance(value, bool) != isinstance(default, bool):  # Python counts True among the integers
+        return False
+    return isinstance(value, int | float if isinstance(default, float) else type(default))
+
+
+class OptionError(ValueError):
+    """A value that an option of a model cannot have."""
 
 
 ENTRIES: dict[str, Entry] = {}
@@ -79,7 +93,8 @@ def create(name: str, num_classes: int = 10, in_channels: int | None = None, **o
 
     Raises:
         ValueError: the name is unknown.
-        TypeError: the model has no such option.
+        TypeError: the model has no such option, or one of another type.
+        OptionError: the option cannot have this value.
     """
     model = entry(name)
     model.check_options(options)
@@ -87,6 +102,9 @@ def create(name: str, num_classes: int = 10, in_channels: int | None = None, **o
     for argument, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if value < 1:
             raise ValueError(f"create: {argument} = {value} must be at least 1")
-    net = model.build(num_classes, in_channels, **options)
+    try:
+        net = model.build(num_classes, in_channels, **options)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     net.spec = Spec(name, num_classes, in_channels, options)
     return net

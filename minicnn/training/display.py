@@ -1,7 +1,7 @@
 """What a run shows: a line per epoch, and in a terminal a bar that moves with every step."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .history import History, Row, figure
 from .trainer import Observer, Progress, Trainer
@@ -82,11 +82,11 @@ def _so_far(progress: Progress) -> str:
     return f"loss {figure(progress.loss / progress.images)}  acc {progress.correct / progress.images:.1%}"
 
 
-def display(quiet: bool = False, interval: int = 0, stream: Any = None) -> Observer:
-    """What suits the stream (by default stdout): a bar for a terminal, lines for anything else, nothing if quiet."""
-    if quiet:
+def display(quiet: bool = False, interval: int = 0) -> Observer:
+    """What suits stdout: a bar for a terminal, lines for anything else, nothing if it is closed or quiet is wanted."""
+    if quiet or sys.stdout is None:
         return Observer()
-    return (LiveBar if (stream or sys.stdout).isatty() else Lines)(interval)
+    return (LiveBar if sys.stdout.isatty() else Lines)(interval)
 
 
 def sparkline(values: list[float], width: int = 40) -> str:

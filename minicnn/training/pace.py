@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,40 +10,43 @@ from .. import backend
 
 __all__ = ["Pace"]
 
-TRIALS = 3  # steps with each number of threads; the median of three does not mind one that compiles
+RECENT = 3  # steps; their median does not mind one that compiles or is disturbed
+SHARE = 0.05  # of the time may go into trying what is slower
 
 
 class Pace:
-    """Tries all threads and one alone at the beginning of every epoch, and goes on with what was faster.
+    """Makes steps with all threads or with one alone, whichever was faster of late.
 
     A kernel waits for all of its threads. On a machine that is busy with other work one of them is always late, and two
-    threads take many times as long as one.
+    threads take many times as long as one. Since load comes and goes, the slower choice is tried again and again: as
+    soon as the time that a step of it takes is no more than its share of the time since the last trial.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.most = backend.get_num_threads()
         self.clock = clock
-        self.begin_epoch()
-
-    def begin_epoch(self) -> None:
-        """Measure anew."""
-        self.trials = [self.most, 1] * TRIALS if self.most > 1 else []
-        self.seconds: dict[int, list[float]] = {self.most: [], 1: []}
+        self.most = backend.get_num_threads()
+        self.recent: dict[int, deque[float]] = {threads: deque(maxlen=RECENT) for threads in (self.most, 1)}
+        self.saved = 0.0  # seconds for the next trial
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Around a training step."""
-        if not self.trials:
-            yield
-            return
-        threads = self.trials.pop()
+        faster, slower = sorted((self.most, 1), key=self._expected)
+        threads = slower if self.saved > self._expected(slower) else faster
         backend.set_num_threads(threads)
         start = self.clock()
         yield
-        self.seconds[threads].append(self.clock() - start)
-        if not self.trials:
-            backend.set_num_threads(min(self.seconds, key=lambda n: statistics.median(self.seconds[n])))
+        seconds = self.clock() - start
+        self.recent[threads].append(seconds)
+        self.saved += SHARE * seconds if threads == faster else -seconds
+        backend.set_num_threads(min((self.most, 1), key=self._expected))  # for what comes between two steps
 
     def end(self) -> None:
         """Give the threads back."""
         backend.set_num_threads(self.most)
+
+    def _expected(self, threads: int) -> float:
+        """Seconds of a step; of one thread, before it was tried, the most that is possible."""
+        if self.recent[threads]:
+            return statistics.median(self.recent[threads])
+        return 0.0 if threads == self.most else self.most * self._expected(self.most)

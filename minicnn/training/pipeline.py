@@ -11,6 +11,8 @@ from .recipes import Recipe
 
 __all__ = ["fitted", "loaders", "transform_for"]
 
+AHEAD = 2  # batches
+
 
 def fitted(recipe: Recipe, model: str, shape: tuple[int, ...]) -> Recipe:
     """The recipe, with images of another size than the model's resized to it unless the recipe says otherwise."""
@@ -40,17 +42,22 @@ def transform_for(recipe: Recipe, mean: Any, std: Any, *, shape: tuple[int, ...]
     return transforms.Compose([*steps, levels[recipe.pixels]])
 
 
-def loaders(recipe: Recipe, train: ImageDataset, val: ImageDataset | None) -> tuple[DataLoader, DataLoader | None]:
-    """Shuffled batches of the training images, and batches of the held-out ones in their order."""
+def loaders(recipe: Recipe, train: ImageDataset, val: ImageDataset | None,
+            workers: int = 1) -> tuple[DataLoader, DataLoader | None]:
+    """Shuffled batches of the training images, and batches of the held-out ones in their order.
+
+    They are prepared ahead by a thread of each loader, or when they are needed with ``workers=0``.
+    """
     transform = transform_for(recipe, train.mean, train.std, shape=train.images.shape[1:], train=True)
-    shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform)
-    return shuffled, None if val is None else val_loader(recipe, train, val)
+    shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform,
+                          prefetch=AHEAD * workers)
+    return shuffled, None if val is None else val_loader(recipe, train, val, workers)
 
 
-def val_loader(recipe: Recipe, train: ImageDataset, val: ImageDataset) -> DataLoader:
+def val_loader(recipe: Recipe, train: ImageDataset, val: ImageDataset, workers: int = 1) -> DataLoader:
     """Batches of held-out images in their order, prepared as the training images are."""
     transform = transform_for(recipe, train.mean, train.std, shape=val.images.shape[1:], train=False)
-    return DataLoader(val, recipe.batch_size, transform=transform)
+    return DataLoader(val, recipe.batch_size, transform=transform, prefetch=AHEAD * workers)
 
 
 def for_prediction(settings: dict[str, Any], images: np.ndarray) -> np.ndarray:

@@ -56,17 +56,19 @@ class Session:
 
 
 def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, options: dict[str, Any] | None = None,
-          device: str = "cpu", out: str = "runs", name: str | None = None, save_every: int = 0) -> Session:
+          device: str = "cpu", out: str = "runs", name: str | None = None, save_every: int = 0,
+          workers: int = 1) -> Session:
     """A new run, in a new folder in ``out``."""
     train, val = selection.load(recipe.data)
     recipe = fitted(recipe, model, train.images.shape[1:])
     manual_seed(recipe.seed)
     net = models.create(model, len(train.classes), train.images.shape[1], **(options or {}))
     initialise(net, recipe.init)
-    train_batches, val_batches = loaders(recipe, train, val)
+    train_batches, val_batches = loaders(recipe, train, val, workers)
     x, _ = next(iter(train_batches.epoch(0)))
     net.check_input(x.shape)  # before anything is written
-    folder = RunFolder.create(out, f"{model}-{recipe.data}", name)
+    stem = f"{model}-{Path(recipe.data.removeprefix('folder:')).resolve().name}"
+    folder = RunFolder.create(out, stem, name)
     spec = models.Spec(model, len(train.classes), train.images.shape[1], options or {})
     settings = {"minicnn": __version__, "model": asdict(spec), "recipe": asdict(recipe), "selection": asdict(selection),
                 "data": _about(train), "device": device, "save_every": save_every, "started": _now(), "resumed": []}
@@ -76,56 +78,71 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
     return Session(trainer, folder, settings, train, val, [])
 
 
-def resume(folder: RunFolder, model: str | None = None, changes: dict[str, Any] | None = None) -> Session:
+def resume(folder: RunFolder, model: str | None = None, changes: dict[str, Any] | None = None, *,
+           workers: int = 1) -> Session:
     """Go on with the run of a folder.
 
     Args:
         model: the model that is expected there; None is any.
-        changes: new values of fields of Recipe or Selection, of ``device`` and ``save_every``; others stay.
+        changes: new values of fields of Recipe or Selection, of ``device`` and ``save_every``; others stay. The next
+            checkpoint makes them the settings of the run.
+        workers: threads that prepare batches ahead, 0 or 1.
 
     Raises:
-        RunError: the folder is incomplete or damaged, holds another model, or a change is impossible.
+        RunError: the folder is in use, incomplete or damaged, holds another model, or a change is impossible.
     """
+    folder.lock()
+    try:
+        return _resume(folder, model, changes or {}, workers)
+    except BaseException:
+        folder.unlock()
+        raise
+
+
+def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], workers: int) -> Session:
     settings = folder.settings()
     if model is not None and model != settings["model"]["name"]:
-        raise RunError(f"{folder} is a run of {settings['model']['name']}, not of {model}")
+        raise RunError(f"{folder} is a run of {settings['model']['name']}, not of {model}",
+                       f"name {settings['model']['name']}, or no model")
     before = {**settings["recipe"], **settings["selection"], **{key: settings[key] for key in ("device", "save_every")}}
-    new = {key: value for key, value in (changes or {}).items() if value != before[key]}
+    new = {key: value for key, value in changes.items() if value != before[key]}
     forbidden = [key for key in new if key in FIXED]
     if forbidden:
         raise RunError(f"{folder} was begun with {forbidden[0]} {before[forbidden[0]]}, which cannot change to "
-                       f"{new[forbidden[0]]}; start a new run")
+                       f"{new[forbidden[0]]}", "start a new run")
     of_recipe, of_selection = ({key: value for key, value in new.items() if key in settings[block]}
                                for block in ("recipe", "selection"))
     recipe = Recipe.make(Recipe(**settings["recipe"]), **of_recipe)
     selection = replace(Selection(**settings["selection"]), **of_selection)
     train, val = selection.load(recipe.data)
     if _about(train) | {"train": 0} != settings["data"] | {"train": 0}:
-        raise RunError(f"{recipe.data} is not the data set that {folder} was begun with")
+        raise RunError(f"{recipe.data} is not the data set that {folder} was begun with",
+                       "look into --data-dir, $MINICNN_DATA and the cache")
+    device, save_every = (new.get(key, settings[key]) for key in ("device", "save_every"))
+    now = {**asdict(recipe), **asdict(selection), "device": device, "save_every": save_every}
+    has_checkpoint = folder.holds_a_checkpoint()
+    stuck = [key for key in BETWEEN_EPOCHS if now[key] != before[key]]
+    if stuck and has_checkpoint and (progress := folder.progress())["batch"]:
+        raise RunError(f"{folder} stopped inside epoch {progress['epoch']}, and {stuck[0]} can change only between "
+                       "epochs", "resume without that change")
     manual_seed(recipe.seed)
     net = checkpoint.create(settings["model"])
     initialise(net, recipe.init)
-    device = new.get("device", settings["device"])
     net.to(Device.parse(device)).to(recipe.dtype)
-    save_every = new.get("save_every", settings["save_every"])
-    trainer = Trainer(net, recipe, *loaders(recipe, train, val), folder=folder, save_every=save_every)
-    if folder.holds_a_checkpoint():  # a run that was killed before its first one begins again, from the same seed
+    trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers), folder=folder, save_every=save_every)
+    if has_checkpoint:  # a run that was killed before its first one begins again, from the same seed
         trainer.restore()
-    now = {**asdict(recipe), **asdict(selection), "device": device, "save_every": save_every}
-    stuck = [key for key in BETWEEN_EPOCHS if now[key] != before[key]]
-    if stuck and trainer.progress.batch:
-        raise RunError(f"{folder} stopped inside epoch {trainer.progress.epoch}, and {stuck[0]} can change only "
-                       "between epochs; resume without that change")
     changed = [f"{key} {before[key]} -> {now[key]}" for key in now if now[key] != before[key]]
     settings |= {"recipe": asdict(recipe), "selection": asdict(selection), "data": _about(train), "device": device,
                  "save_every": save_every}
     settings["resumed"].append({"at": _now(), "epoch": trainer.progress.epoch, "batch": trainer.progress.batch,
                                 "changes": changed})
-    folder.write_settings({key: value for key, value in settings.items() if key != "format"})
+    folder.stage_settings(settings)
     return Session(trainer, folder, settings, train, val, changed)
 
 
-def dry_run(model: str, recipe: Recipe, selection: Selection, *, options: dict[str, Any], device: str) -> None:
+def dry_run(model: str, recipe: Recipe, selection: Selection, *, options: dict[str, Any], device: str,
+            workers: int = 1) -> None:
     """Two steps, a validation, a save and a reload, in a folder that is removed again.
 
     Raises:
@@ -136,7 +153,7 @@ def dry_run(model: str, recipe: Recipe, selection: Selection, *, options: dict[s
         2 * recipe.batch_size, selection.limit_val or 2 * recipe.batch_size))
     with tempfile.TemporaryDirectory() as out:
         session = start(model, replace(recipe, epochs=1, warmup_epochs=None), small, options=options, device=device,
-                        out=out, name="dry")
+                        out=out, name="dry", workers=workers)
         before = session.trainer.run().rows[0].val_loss
         again = resume(RunFolder.open(Path(out) / "dry")).trainer
         best = load_run(Path(out) / "dry", device)
@@ -166,11 +183,11 @@ def load_run(path: str | os.PathLike, device: str = "cpu") -> TrainedModel:
     folder = RunFolder.open(path.parent if path.suffix == ".safetensors" else path)
     file = path if path.suffix == ".safetensors" else folder.path / BEST
     if not file.is_file():
-        raise RunError(f"there is no {file}; {BEST} is written when the first epoch ends")
-    model = checkpoint.load(file)
-    if not isinstance(model, Module):
-        raise RunError(f"{file} holds no model")
-    return TrainedModel(model.to(Device.parse(device)), file, checkpoint.note_of(file)["epochs"], folder.settings())
+        raise RunError(f"there is no {file}", f"{BEST} is written when the first epoch ends")
+    model, note = checkpoint.load(file), checkpoint.note_of(file)
+    if not isinstance(model, Module) or "epochs" not in note:
+        raise RunError(f"{file} is not a checkpoint of a run", "name the folder of the run, or last.safetensors in it")
+    return TrainedModel(model.to(Device.parse(device)), file, note["epochs"], folder.settings())
 
 
 def validation_of(settings: dict[str, Any], changes: dict[str, Any]) -> tuple[ImageDataset, DataLoader]:

@@ -2,8 +2,10 @@
 
 import math
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from .history import History, Row
 from .optimisation import make_optimizer, make_schedule
 from .pace import Pace
 from .recipes import Recipe
-from .run_folder import ARRAYS, BEST, INTERRUPT, LAST, RunError, RunFolder
+from .run_folder import ARRAYS, BEST, DAMAGED, INTERRUPT, LAST, RunError, RunFolder
 from .signals import Interrupted, StopRequest
 
 __all__ = ["Observer", "Progress", "Trainer"]
@@ -64,7 +66,8 @@ class Trainer:
         recipe: how to train; the initial weights are the model's own.
         train: the training images.
         val: the held-out images, if there are any.
-        folder: where checkpoints and figures go; None keeps nothing. With a folder SIGINT and SIGTERM save the state.
+        folder: where checkpoints and figures go; None keeps nothing. With a folder SIGINT, SIGTERM and SIGHUP save the
+            state.
         observer: is told about steps and epochs.
         save_every: steps between checkpoints within an epoch; 0 makes one at its end only.
     """
@@ -108,13 +111,14 @@ class Trainer:
                     self._epoch(stop)
         finally:
             self.pace.end()
+            if self.folder is not None:
+                self.folder.unlock()
             self.observer.end()
         return self.history
 
     def _epoch(self, stop: StopRequest) -> None:
         started = time.perf_counter() - self.progress.seconds
         self.model.train()
-        self.pace.begin_epoch()
         group: list[tuple[Tensor, Tensor]] = []
         with closing(self.train.epoch(self.progress.epoch, start_step=self.progress.batch)) as batches:
             for batch in batches:
@@ -144,7 +148,7 @@ class Trainer:
             loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
             value = loss.item()
             if not math.isfinite(value):
-                self._give_up(f"the loss is {value}", x)
+                self._give_up(f"the loss is {value} {self._here}", [x])
             if len(group) > 1:
                 loss = loss * (len(y) / images)
             loss.backward()
@@ -152,7 +156,7 @@ class Trainer:
             progress.loss += value * len(y)
             progress.correct += int((to_numpy(logits.data).argmax(1) == to_numpy(y.data)).sum())
         if not all(is_finite(p.grad) for p in self.parameters if p.grad is not None):
-            self._give_up("the gradient of the loss is not finite", x)
+            self._give_up(f"the gradient of the loss is not finite {self._here}", [x])
         if self.recipe.clip_grad is not None:
             clip_grad_norm_(self.parameters, self.recipe.clip_grad)
         progress.lr = self.optimizer.param_groups[0]["lr"]
@@ -178,15 +182,20 @@ class Trainer:
             return None
         result = evaluate(self.model, self.val)
         if not math.isfinite(result.loss):
-            x, _ = next(iter(self.val.epoch(0)))
-            self._give_up(f"the validation loss is {result.loss}", x)
+            self.model.eval()
+            self._give_up(f"the validation loss is {result.loss} after epoch {self.progress.epoch}",
+                          (like_weights(self.model, x, y)[0] for x, y in self.val.epoch(0)))
         return result
 
-    def _give_up(self, what: str, x: Tensor) -> None:
-        """Raise NonFiniteError with the layer to blame, found with the batch x and the gradients that there are."""
-        blamed = blame_output(self.model, x) or blame_gradient(self.model) or "the loss itself"
-        where = f"epoch {self.progress.epoch}, step {self.step_in_epoch + 1}"
-        raise NonFiniteError(f"{what} in {where}; the first that is not finite is {blamed}")
+    @property
+    def _here(self) -> str:
+        return f"in epoch {self.progress.epoch}, step {self.step_in_epoch + 1}"
+
+    def _give_up(self, what: str, batches: Iterable[Tensor]) -> NoReturn:
+        """Raise NonFiniteError with the layer to blame, found with these images and the gradients that there are."""
+        found = filter(None, (blame_output(self.model, x) for x in batches))
+        blamed = next(found, None) or blame_gradient(self.model) or "the loss itself"
+        raise NonFiniteError(f"{what}; the first that is not finite is {blamed}")
 
     # -- the state --------------------------------------------------------------------------------------------------
 
@@ -225,11 +234,11 @@ class Trainer:
                 self.optimizer.load_state_dict({"state": join(state["optimizer"], arrays), "param_groups": groups})
             default_generator.load_state_dict(state["generator"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise RunError(f"{self.folder}: the checkpoint does not fit: {error}") from error
+            raise RunError(f"{self.folder}: the checkpoint does not fit: {error}", DAMAGED) from error
         self.history = self.folder.restore_history(self.progress.epoch - 1)
         self.optimizer.steps = (self.progress.epoch - 1) * self.steps_per_epoch + self.step_in_epoch
         if self.optimizer.steps > self.recipe.epochs * self.steps_per_epoch:
             raise RunError(f"{self.folder} is in epoch {self.progress.epoch} already, with {self.steps_per_epoch} "
-                           f"steps each; {self.recipe.epochs} epochs are fewer than it has done")
+                           f"steps each; {self.recipe.epochs} epochs are fewer than it has done", "give more --epochs")
         for _ in range(self.optimizer.steps):
             self.schedule.step()

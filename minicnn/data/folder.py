@@ -1,0 +1,125 @@
+"""Image folders: a sub-folder for each class, with its name, holding image files of any size.
+
+    PATH/cat/tom.jpg  PATH/cat/more/felix.png  PATH/dog/rex.jpg ...
+
+A folder that has the sub-folders train and validation (or val, valid, test) is split by them, each with a sub-folder
+for every class. Else a fifth of the files is for validation, chosen by a check sum of their names: a file stays in its
+part whatever is added or removed beside it, as in the "Speech commands" data (Warden, arXiv 1804.03209, 2018).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .dataset import ImageDataset
+from .download import Report
+from .errors import DataError
+from .image import image_header
+from .image_files import ImageFiles
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SIDE = 256  # of images whose files are of different sizes, at most; as in AlexNet's paper, section 2
+SAMPLE = 500  # training images that decide about channels, size, mean and standard deviation
+HELD_OUT = 0.2  # of the files, for validation
+_VALIDATION = ("validation", "val", "valid", "test")
+_LAYOUT = "each class needs a sub-folder with images, such as cat/1.jpg, dog/1.jpg"
+
+
+def folder_dataset(path: str, split: str, report: Report) -> ImageDataset:
+    """One split of an image folder, in an order that mixes the classes and does not depend on the file system.
+
+    All images come in the size of the files, if a sample of the training images agrees about it, else as squares whose
+    side is the median of the shorter sides, at most SIDE; in grey if all files of the sample are grey.
+
+    Raises:
+        DataError: there is no such folder, it has no classes, or a part of it no images.
+    """
+    root = Path(path).expanduser()
+    parts, classes = _parts(root)
+    sample = [file for file, _ in parts["train"][:SAMPLE]]  # the order is as good as random
+    shape = _common_shape(sample)
+    if split == "train":
+        count = sum(map(len, parts.values()))
+        report(f"looking at {len(sample):,} of the {count:,} images in {root} for their size and colours")
+    mean, std = _mean_and_std(ImageFiles(sample, shape))
+    return ImageDataset(
+        ImageFiles([file for file, _ in parts[split]], shape),
+        np.array([label for _, label in parts[split]], np.int64),
+        classes,
+        name=f"folder:{path}",
+        split=split,
+        mean=mean,
+        std=std,
+        source=str(root),
+    )
+
+
+def _parts(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], list[str]]:
+    """The files of each split with their labels, and the names of the classes."""
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder", "check the path after folder:")
+    held_out = next((root / name for name in _VALIDATION if (root / name).is_dir()), None)
+    if (root / "train").is_dir() and held_out is not None:
+        classes = _classes(root / "train")
+        strange = sorted(set(_classes(held_out)) - set(classes))
+        if strange:
+            raise DataError(f"{held_out}: has a class {strange[0]!r} that {root / 'train'} has not", _LAYOUT)
+        parts = {"train": _files(root / "train", classes), "validation": _files(held_out, classes)}
+    else:
+        classes = _classes(root)
+        parts = {"train": [], "validation": []}
+        for file, label in _files(root, classes):
+            parts["train" if _place(root, file) >= HELD_OUT else "validation"].append((file, label))
+    if len(classes) < 2:
+        raise DataError(f"{root}: has {len(classes)} sub-folders with images", _LAYOUT)
+    for split, files in parts.items():
+        if not files:
+            raise DataError(f"{root}: has too few images, none of them is for {split}", "add images to every class")
+    return parts, classes
+
+
+def _classes(folder: Path) -> list[str]:
+    """The sub-folders with images, sorted by name."""
+    return sorted(sub.name for sub in folder.iterdir() if sub.name[0] != "." and next(_images(sub), None))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """The image files at any depth, without hidden ones and hidden folders."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from (Path(place, name) for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES)
+
+
+def _files(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    """Every image below the folder with its label, ordered by check sum."""
+    found = [(file, label) for label, name in enumerate(classes) for file in _images(folder / name)]
+    return sorted(found, key=lambda pair: (_place(folder, pair[0]), pair[0]))
+
+
+def _place(root: Path, file: Path) -> float:
+    """A number in 0..1 that looks random and follows from the file's path below the root alone."""
+    digest = hashlib.sha256(file.relative_to(root).as_posix().encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _common_shape(paths: list[Path]) -> tuple[int, int, int]:
+    headers = [image_header(path) for path in paths]
+    channels, sizes = max(c for c, _, _ in headers), {(h, w) for _, h, w in headers}
+    if len(sizes) == 1:
+        return (channels, *sizes.pop())
+    side = min(SIDE, int(np.median([min(h, w) for _, h, w in headers])))
+    return channels, side, side
+
+
+def _mean_and_std(images: ImageFiles) -> tuple[list[float], list[float]]:
+    """Per channel, of levels in 0..1; a channel without any contrast gets the standard deviation of one level."""
+    sums = np.zeros((2, images.shape[1]))
+    for i in range(len(images)):
+        levels = images[i].reshape(images.shape[1], -1) / 255  # (C, H·W)
+        sums += levels.mean(1), (levels**2).mean(1)
+    mean, square = sums / len(images)
+    std = np.sqrt(np.maximum(square - mean**2, 255.0**-2))
+    return mean.round(4).tolist(), std.round(4).tolist()
