@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 
-from .cli import UsageError, add_option_argument, execute, positive, show
+from .cli import CommandError, UsageError, add_option_argument, execute, positive, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,16 +20,22 @@ def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     from . import models
     from .explain import summary
+    from .training.compiling import announce_compiling
 
     if args.model is None:
         _list()
         return 0
-    try:
-        models.entry(args.model)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     channels = args.input[0] if args.input else None
-    table = summary(models.create(args.model, args.classes, channels, **dict(args.option)), args.input)
+    try:
+        models.entry(args.model).check_options(dict(args.option))
+        model = models.create(args.model, args.classes, channels, **dict(args.option))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+    with announce_compiling(lambda text: print(text, file=sys.stderr)):
+        try:
+            table = summary(model, args.input)
+        except ValueError as error:  # no image of this size
+            raise CommandError(str(error), "choose a size that fits with --input CxHxW") from error
     show(table)
     return 0
 

@@ -271,6 +271,9 @@ def test_summary(tmp_path):
     assert re.search(r"^lenet +1×28×28 +LeNet as the book teaches it", out, re.MULTILINE)
     assert "did you mean 'lenet'?" in minicnn("summary", "lenette", cwd=tmp_path, code=2)[1]
     assert "must be CxHxW" in minicnn("summary", "lenet", "--input", "28x28", cwd=tmp_path, code=2)[1]
+    for option, message in (("activation=relu", "'relu' is unknown"), ("size=3", "has no option 'size'"),
+                            ("activation=[1]", "must be of the type of its default")):
+        assert message in minicnn("summary", "lenet5", "--option", option, cwd=tmp_path, code=2)[1]
     _, err = minicnn("summary", "lenet", "--input", "1x50x50", cwd=tmp_path, code=1)
     assert "sizes that fit: 28×28 to 31×31" in err
 
