@@ -12,21 +12,28 @@ import numpy as np
 
 Array = np.ndarray
 Pair = tuple[int, int]
+Sizes = tuple[int, ...]
 
 
 class Geometry(NamedTuple):
-    """How a kernel slides over an image; each pair is (rows, columns), padding is zeros (before, after)."""
+    """How a kernel slides over an image; one entry per axis, rows before columns; padding is zeros (before, after).
 
-    stride: Pair = (1, 1)
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
+    The kernels know two axes. Volumes have three, depth first, and are convolved as volumes.py says.
+    """
+
+    stride: Sizes = (1, 1)
+    padding: tuple[Pair, ...] = ((0, 0), (0, 0))
+    dilation: Sizes = (1, 1)
     groups: int = 1
 
-    def output_size(self, size: Pair, kernel: Pair) -> Pair:
-        """(OH, OW) = ⌊(n + before + after − dilation·(k−1) − 1) / stride⌋ + 1, per axis."""
-        (ph, pw), (sh, sw), (dh, dw) = self.padding, self.stride, self.dilation
-        return ((size[0] + ph[0] + ph[1] - dh * (kernel[0] - 1) - 1) // sh + 1,
-                (size[1] + pw[0] + pw[1] - dw * (kernel[1] - 1) - 1) // sw + 1)
+    def output_size(self, size: Sizes, kernel: Sizes) -> Sizes:
+        """⌊(n + before + after − dilation·(k−1) − 1) / stride⌋ + 1, per axis."""
+        return tuple([(n + before + after - d * (k - 1) - 1) // s + 1 for n, k, s, (before, after), d in
+                      zip(size, kernel, self.stride, self.padding, self.dilation)])
+
+    def plane(self) -> "Geometry":
+        """The same for the last two axes alone."""
+        return Geometry(self.stride[-2:], self.padding[-2:], self.dilation[-2:], self.groups)
 
 
 class Windows(NamedTuple):
@@ -42,8 +49,13 @@ class Windows(NamedTuple):
     col_stop: Array  # (OW,)
     step: Pair = (1, 1)
 
-    # equal and hashed as objects: what a kernel works out of windows can be remembered with them
-    __eq__, __hash__ = object.__eq__, object.__hash__
+    # Equal and hashed as objects: what a kernel works out of windows can be remembered with them.
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 # -- convolution: three bilinear operations, each the adjoint of the others -----------------------------------------
@@ -100,6 +112,25 @@ def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[
     """The adjoint of avg_pool2d: each gy / divisor is added to every element of its window."""
 
 
+# -- weighted sums of chosen elements -------------------------------------------------------------------------------
+
+def resample(x: Array, start: Array, index: Array, weight: Array) -> Array:
+    """y[:,i] = Σ weight[t]·x[:,index[t]] over start[i] ≤ t < start[i+1].  x (A,N,B), start (M+1) → y (A,M,B)."""
+
+
+def sample(x: Array, index: Array, w: Array) -> Array:
+    """y[n,c,p] = Σ_k w[n,k,p]·x[n,c,index[n,k,p]], where index −1 stands for no element.  x (N,C,L), index int64 and
+    w (N,K,P) → y (N,C,P)."""
+
+
+def sample_input_grad(gy: Array, index: Array, w: Array, length: int) -> Array:
+    """gx[n,c,index[n,k,p]] += w[n,k,p]·gy[n,c,p], the adjoint of sample in x.  gy (N,C,P) → gx (N,C,length)."""
+
+
+def sample_weight_grad(x: Array, index: Array, gy: Array) -> Array:
+    """gw[n,k,p] = Σ_c gy[n,c,p]·x[n,c,index[n,k,p]], its adjoint in w.  x (N,C,L), gy (N,C,P) → gw (N,K,P)."""
+
+
 # -- normalisation: x and gy are (N, C, L), L the product of the spatial sizes (1 for flat features) ----------------
 
 def channel_sum(x: Array) -> Array:
@@ -122,7 +153,7 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     """
 
 
-# -- activations (any shape) ----------------------------------------------------------------------------------------
+# -- functions of single elements (any shape) -----------------------------------------------------------------------
 
 def relu(x: Array) -> Array:
     """max(x, 0); NaN stays NaN."""
@@ -140,12 +171,28 @@ def leaky_relu_grad(gy: Array, x: Array, slope: float) -> Array:
     """gy where x > 0, else slope·gy."""
 
 
-def elu(x: Array, alpha: float) -> Array:
-    """x where x > 0, else alpha·(eˣ − 1)."""
+def hardtanh(x: Array, low: float, high: float) -> Array:
+    """min(max(x, low), high); NaN stays NaN."""
 
 
-def elu_grad(gy: Array, x: Array, alpha: float) -> Array:
-    """gy where x > 0, else gy·alpha·eˣ."""
+def hardtanh_grad(gy: Array, y: Array, low: float, high: float) -> Array:
+    """0 where y ≤ low or y ≥ high, else gy."""
+
+
+def hardswish(x: Array) -> Array:
+    """x·min(max(x + 3, 0), 6)/6."""
+
+
+def hardswish_grad(gy: Array, x: Array) -> Array:
+    """0 where x ≤ −3, gy where x ≥ 3, else gy·(x/3 + ½)."""
+
+
+def elu(x: Array, alpha: float, scale: float, input_scale: float) -> Array:
+    """scale·x where x > 0, else scale·alpha·(e^(input_scale·x) − 1), with input_scale ≥ 0."""
+
+
+def elu_grad(gy: Array, x: Array, alpha: float, scale: float, input_scale: float) -> Array:
+    """gy·scale where x > 0, else gy·scale·alpha·input_scale·e^(input_scale·x)."""
 
 
 def sigmoid(x: Array) -> Array:
@@ -162,6 +209,46 @@ def tanh(x: Array) -> Array:
 
 def tanh_grad(gy: Array, y: Array) -> Array:
     """gy·(1 − y²)."""
+
+
+def erf(x: Array) -> Array:
+    """2/√π·∫₀ˣ e^(−t²) dt."""
+
+
+def erfc(x: Array) -> Array:
+    """1 − erf(x), exact where it is tiny."""
+
+
+def silu(x: Array) -> Array:
+    """x·σ(x)."""
+
+
+def silu_grad(gy: Array, x: Array) -> Array:
+    """gy·σ(x)·(1 + x·(1 − σ(x)))."""
+
+
+def gelu(x: Array) -> Array:
+    """x·Φ(x), Φ the distribution function of the normal distribution."""
+
+
+def gelu_grad(gy: Array, x: Array) -> Array:
+    """gy·(Φ(x) + x·φ(x)), φ its density."""
+
+
+def gelu_tanh(x: Array) -> Array:
+    """x·½(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715·x³): nearly gelu."""
+
+
+def gelu_tanh_grad(gy: Array, x: Array) -> Array:
+    """gy·(s + x·s·(1 − s)·2u′), s = σ(2u)."""
+
+
+def mish(x: Array) -> Array:
+    """x·t, t = tanh(log(1 + eˣ))."""
+
+
+def mish_grad(gy: Array, x: Array) -> Array:
+    """gy·(t + x·(1 − t²)·σ(x))."""
 
 
 # -- softmax: x is (M, K, L), normalised over K ---------------------------------------------------------------------
@@ -191,6 +278,64 @@ def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
 
 def cross_entropy_grad(gy: Array, p: Array, target: Array) -> Array:
     """gx[n] = gy[n]·(p[n] − onehot(target[n])).  gy (N), p (N,K) → gx (N,K); ignored rows are 0."""
+
+
+# -- connectionist temporal classification: x (T,N,C) log-probabilities of C labels in T frames ---------------------
+
+def ctc(x: Array, states: Array, frames: Array, counts: Array) -> tuple[Array, Array]:
+    """loss (N) = −log P(target), and the sums over paths alpha (N,T,L), float64, that ctc_grad needs.
+
+    states (N,L) int64: for each sequence the labels of its target with blanks around, of which the first counts[n]
+    count, as do the first frames[n] frames; both may differ from sequence to sequence. No path: loss inf.
+    """
+
+
+def ctc_grad(gy: Array, x: Array, states: Array, frames: Array, counts: Array, alpha: Array) -> Array:
+    """gx[t,n] = gy[n]·(e^x[t,n] − posterior of the labels in frame t), 0 from frames[n] on and where gy[n] is 0.
+
+    Where there is no path, gx is NaN at the labels of the states.
+    """
+
+
+# -- recurrent layers: one layer, in one direction, through all steps -----------------------------------------------
+#
+# A packed sequence has the rows of step 0, below them those of step 1, and so on, R in all. Step t has batch_sizes[t]
+# of them, int64 (T), never more than the step before; N = batch_sizes[0] sequences. H hidden features, of which an LSTM
+# with a projection w_hr (P,H) shows P, else P = H. h[t] and c[t] are the states after step t, before it h0 (N,P) and c0
+# (N,H). What changes in place is contiguous and comes as x·w_ihᵀ + b_ih, for an RNN and an LSTM with b_hh in it.
+
+def rnn_sequence(y: Array, h0: Array, w_hh: Array, relu: bool, batch_sizes: Array) -> None:
+    """In place y[t] ← h[t] = f(y[t] + h[t−1]·w_hhᵀ), f = max(·, 0) if relu else tanh.  y (R,H), w_hh (H,H)."""
+
+
+def rnn_sequence_grad(gy: Array, gh: Array, y: Array, w_hh: Array, relu: bool,
+                      batch_sizes: Array) -> tuple[Array, Array]:
+    """ga (R,H), the gradient of what f is taken of, and gh0; gh (N,H) is that of the last state of each sequence."""
+
+
+def lstm_sequence(gates: Array, h0: Array, c0: Array, w_hh: Array, w_hr: Array | None,
+                  batch_sizes: Array) -> tuple[Array, Array]:
+    """y (R,P) and cells (R,H), all h[t] and c[t]; in place gates (R,4H) ← i f g o of a = gates[t] + h[t−1]·w_hhᵀ:
+
+    i, f, o = σ(aᵢ), σ(a_f), σ(aₒ);  g = tanh(a_g);  c[t] = f·c[t−1] + i·g;  h[t] = o·tanh(c[t]), times w_hrᵀ if given.
+    """
+
+
+def lstm_sequence_grad(gy: Array, gh: Array, gc: Array, gates: Array, c0: Array, cells: Array, w_hh: Array,
+                       w_hr: Array | None, batch_sizes: Array) -> tuple[Array, Array, Array, Array | None]:
+    """ga (R,4H), gh0, gc0 and gw_hr; gh (N,P) and gc (N,H) are those of the last states of each sequence."""
+
+
+def gru_sequence(gates: Array, h0: Array, w_hh: Array, b_hh: Array | None, batch_sizes: Array) -> tuple[Array, Array]:
+    """y (R,H), all h[t], and seen (R,H), all aₙ; in place gates (R,3H) ← r z n, with a = h[t−1]·w_hhᵀ + b_hh:
+
+    r, z = σ(gatesᵣ + aᵣ), σ(gates_z + a_z);  n = tanh(gatesₙ + r·aₙ);  h[t] = (1 − z)·n + z·h[t−1].
+    """
+
+
+def gru_sequence_grad(gy: Array, gh: Array, gates: Array, seen: Array, h0: Array, y: Array, w_hh: Array,
+                      batch_sizes: Array) -> tuple[Array, Array, Array]:
+    """The gradients (R,3H) of what the input gave and of a, and gh0; gh (N,H) is that of the last states."""
 
 
 # -- dropout --------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from .reference import convolution as reference
-from .contract import Array, Geometry, Pair
+from .contract import Array, Geometry, Pair, Sizes
 
 Position = tuple[int, int, int, int]
 
@@ -265,7 +265,7 @@ def _by_group(w: Array, groups: int) -> Array:
     return w.reshape(groups, len(w) // groups, *w.shape[1:])
 
 
-def _spread(a: Array, step: Pair) -> Array:
+def _spread(a: Array, step: Sizes) -> Array:
     """step − 1 zeros between neighbouring rows and columns."""
     h, w = a.shape[-2:]
     out = np.zeros((*a.shape[:-2], step[0] * (h - 1) + 1, step[1] * (w - 1) + 1), a.dtype)

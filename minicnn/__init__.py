@@ -20,9 +20,13 @@ from .backend import (Generator, conv_algorithm, cuda_is_available, get_num_thre
 from .dtypes import float16, float32, float64, int8, int16, int32, int64, promote_types, result_type, uint8
 from .dtypes import bool_ as bool
 from .engine import Parameter, Tensor
-from . import ops as _ops
+from . import functional
+from .functional import log_softmax, relu, softmax
+from .ops.arithmetic import *
 from .ops.basic import *
+from .ops.comparison import *
 from .ops.creation import *
+from .ops.cumulative import *
 from .ops.index import *
 from .ops.join import *
 from .ops.linear import *

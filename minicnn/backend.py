@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels.contract import Geometry, Windows
+from .kernels.volumes import Volumes
 
 __all__ = ["Device", "Generator", "Geometry", "Windows", "array_module", "conv_algorithm", "convolution_for",
            "cuda_is_available", "default_generator", "device_of", "get_num_threads", "kernels_for", "manual_seed",
@@ -54,7 +55,7 @@ def why_no_cuda() -> str | None:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError:
-        return "CuPy is not installed; pip install 'minicnn[cuda13]' from the checkout (or cuda12)"
+        return "CuPy is not installed; in the checkout: pip install '.[cuda13]' (or cuda12)"
     return None if cupy.cuda.is_available() else "CuPy finds no GPU"
 
 
@@ -128,9 +129,10 @@ def use_kernels(name: str) -> Iterator[None]:
 def conv_algorithm(name: str) -> Iterator[Any]:
     """Inside the block every convolution is computed by the named formulation.
 
-    "auto" (the kernels of the array's back end), "direct" (the numba kernels), "im2col", "loops", "transposed", "fft",
-    "winograd", or "audit": all that apply, on the same arrays; the block's value is then a report with the largest
-    difference, time and memory of each, which prints as a table.
+    "auto" (the kernels of the array's back end, as they choose), "direct" and "winograd-4x4" (the numba kernels, without
+    and with Winograd's tiles), "im2col", "loops", "transposed", "fft", "winograd", or "audit": all that apply, on the
+    same arrays; the block's value is then a report with the largest difference, time and memory of each, which prints
+    as a table.
     """
     global _conv_algorithm
     audits = importlib.import_module(f"{__package__}.kernels.audit")
@@ -144,8 +146,10 @@ def conv_algorithm(name: str) -> Iterator[Any]:
         _conv_algorithm = before
 
 
-def convolution_for(a: Any, kernel: tuple[int, int], geometry: Geometry) -> Any:
+def convolution_for(a: Any, kernel: tuple[int, ...], geometry: Geometry) -> Any:
     """What offers conv2d, conv2d_input_grad and conv2d_weight_grad for this array, under the algorithm chosen."""
+    if len(kernel) == 3:
+        return Volumes(convolution_for(a, kernel[1:], geometry.plane()))
     if _conv_algorithm == "auto":
         return kernels_for(a)
     if not isinstance(_conv_algorithm, str):

@@ -1,11 +1,13 @@
 """New tensors against PyTorch: values, types, seeds and refusals."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from util import assert_close, check_raises
+from util import assert_close, refused
 
 import minicnn as mc
 
@@ -15,10 +17,6 @@ def same(f, tolerance=0.0):
     ours, theirs = f(mc), f(torch)
     assert_close(ours, theirs, tolerance)
     assert ours.requires_grad == theirs.requires_grad and ours.is_leaf
-
-
-def refused(f, match):
-    check_raises(lambda: f(mc), lambda: f(torch), match)
 
 
 # -- tensor ---------------------------------------------------------------------------------------------------------
@@ -39,6 +37,13 @@ def test_tensor_dtypes(name):
     same(lambda m: m.tensor(np.array([0.5, 1.0]), dtype=getattr(m, name)))
     assert mc.tensor([1], dtype=name).dtype == np.dtype(name)
     assert_close(mc.from_numpy(np.ones(2, name)), torch.from_numpy(np.ones(2, name)), 0)
+
+
+@pytest.mark.parametrize("data, dtype", [(0.1, "float64"), ([0.1, 1e300], "float64"), (16777217.0, "int64"),
+                                         ([2**70, 1], "float32"), ([[0.1], [-2.9]], "int32"), (-3, "uint8"),
+                                         ([-1, 255], "uint8"), ([1e300, 0], "bool"), ([1e300, -1e300], "float32")])
+def test_numbers_are_converted_once(data, dtype):
+    same(lambda m: m.tensor(data, dtype=getattr(m, dtype)))
 
 
 def test_tensor_copies_and_detaches():
@@ -67,13 +72,40 @@ def test_bfloat16():
     assert mc.tensor(x).dtype == mc.bfloat16
 
 
-@pytest.mark.parametrize("data, error, match", [
-    ([[1, 2], [3]], ValueError, "equally long"), ("text", TypeError, "not supported"),
-    (None, TypeError, "not supported"), (["a"], TypeError, "not supported"), (1j, TypeError, "not supported"),
-    (np.ones(2, np.uint16), TypeError, "uint16"), ([2 ** 70], TypeError, "not supported")])
-def test_tensor_refuses(data, error, match):
-    with pytest.raises(error, match=match):
-        mc.tensor(data)
+NO_DATA = {
+    "text": (lambda m: m.tensor("a"), "tensor: data holds 'a' (str)"),
+    "bytes": (lambda m: m.tensor(b"a"), "tensor: data holds b'a' (bytes)"),
+    "none": (lambda m: m.tensor(None), "tensor: data holds None (NoneType)"),
+    "text_among_numbers": (lambda m: m.tensor([[1, 2], [3, "a"]]), "tensor: data holds 'a' (str)"),
+    "none_among_numbers": (lambda m: m.tensor([1.5, None]), "tensor: data holds None (NoneType)"),
+    "text_as_float": (lambda m: m.tensor(["1.5"], dtype=m.float32), "tensor: data holds '1.5' (str)"),
+    "none_as_float": (lambda m: m.tensor([None], dtype=m.float32), "tensor: data holds None (NoneType)"),
+    "dict": (lambda m: m.tensor({1: 2}), "tensor: data holds {1: 2} (dict)"),
+    "set": (lambda m: m.tensor({3}), "tensor: data holds {3} (set)"),
+    "ragged": (lambda m: m.tensor([[1], [1, 2]]), "different lengths"),
+    "ragged_depth": (lambda m: m.tensor([[1], 2]), "different lengths"),
+    "huge": (lambda m: m.tensor(10**30), f"tensor: {10**30} does not fit into int64"),
+    "huge_among_others": (lambda m: m.tensor([[1], [-10**30]]), f"tensor: {-10**30} does not fit into int64"),
+    "just_too_large": (lambda m: m.tensor(2**63), f"tensor: {2**63} does not fit into int64"),
+    "huge_as_integer": (lambda m: m.tensor([10**30], dtype=m.int32), f"tensor: {10**30} does not fit into int64"),
+    "too_large": (lambda m: m.tensor([3, 300], dtype=m.uint8), "tensor: 300 does not fit into uint8"),
+    "too_small": (lambda m: m.tensor(-129, dtype=m.int8), "tensor: -129 does not fit into int8"),
+    "float_too_large": (lambda m: m.tensor(1e20, dtype=m.int32), "tensor: 1e+20 does not fit into int32"),
+    "nan_as_integer": (lambda m: m.tensor([float("nan")], dtype=m.int64), "tensor: nan does not fit into int64"),
+}
+
+
+@pytest.mark.parametrize("case", NO_DATA)
+def test_what_is_no_data(case):
+    call, message = NO_DATA[case]
+    refused(call, re.escape(message))
+
+
+def test_arrays_of_other_types():
+    with pytest.raises(TypeError, match="dtype uint16 is not supported|dtype..uint16"):
+        mc.tensor(np.ones(2, np.uint16))
+    with pytest.raises(TypeError, match=r"tensor: data holds 2j \(complex\)"):
+        mc.tensor(2j)  # PyTorch has complex tensors
 
 
 def test_only_floats_require_gradients():
@@ -102,8 +134,9 @@ def test_dlpack_shares_memory():
     theirs[0] = 1
     assert x.tolist() == [1, 0, 0]
     back = torch.from_dlpack(x)
+    copied = mc.from_dlpack(theirs, copy=True, device="cpu")
     x[1] = 2
-    assert back.tolist() == [1, 2, 0]
+    assert back.tolist() == [1, 2, 0] and copied.tolist() == [1, 0, 0]
     with pytest.raises(TypeError, match="not supported"):
         mc.from_dlpack(torch.zeros(2, dtype=torch.complex64))
 
@@ -163,6 +196,29 @@ def test_arange(arguments):
     same(lambda m: m.arange(*arguments, dtype=m.float64), 1e-12)
 
 
+@pytest.mark.parametrize("name", ["zeros", "ones", "empty", "rand", "randn"])
+def test_sizes_by_name_as_a_tuple_and_as_numbers(name):
+    for library in (mc, torch):
+        make, follow = getattr(library, name), getattr(library.ones(1), f"new_{name}", None)
+        for function in (make, *([follow] if follow else [])):
+            for x in (function(2, 3), function((2, 3)), function([2, 3]), function(size=(2, 3))):
+                assert tuple(x.shape) == (2, 3)
+        assert make(()).shape == ()
+
+
+def test_bounds_and_size_of_randint_by_name():
+    for library in (mc, torch):
+        for x in (library.randint(3, (50,)), library.randint(high=3, size=(50,)), library.randint(3, size=(50,)),
+                  library.randint(0, 3, (50,)), library.randint(low=0, high=3, size=(50,))):
+            assert tuple(x.shape) == (50,) and sorted(set(x.tolist())) == [0, 1, 2]
+        assert set(library.randint(-2, -1, size=(5,)).tolist()) == {-2}
+
+
+def test_arange_by_name():
+    same(lambda m: m.arange(end=4))
+    same(lambda m: m.arange(end=4.0, start=1))
+
+
 def test_arange_to_integers():
     same(lambda m: m.arange(0, 5, 2, dtype=m.int32))
     same(lambda m: m.arange(3, dtype=m.float16))
@@ -198,7 +254,10 @@ REFUSED = {
     "rand": (lambda m: m.rand(2, dtype=m.int64), "rand: dtype int64"),
     "randn": (lambda m: m.randn(2, dtype=m.bool), "randn: dtype bool"),
     "randint": (lambda m: m.randint(3, 3, (2,)), "low = 3 must be less than high = 3"),
-    "randint_arguments": (lambda m: m.randint(3), "1 arguments"),
+    "randint_arguments": (lambda m: m.randint(3), "randint: size = None must be a tuple"),
+    "randint_size": (lambda m: m.randint(3, 4, 5), "randint: size = 5 must be a tuple"),
+    "sizes": (lambda m: m.zeros(3, size=(2,)), "size"),
+    "no_end": (lambda m: m.arange(), "arange: give end"),
     "randint_float": (lambda m: m.randint(2.5, (2,)), "float"),
     "randperm": (lambda m: m.randperm(-1), "n = -1"),
     "dtype": (lambda m: m.zeros(2, dtype="complex64"), "not supported"),

@@ -1,73 +1,21 @@
-"""conv2d, unfold and fold against PyTorch: output, first and second gradients; and conv2d in all its formulations."""
+"""What the table of operators does not say of convolution: messages, memory, what is kept, formulations, filters."""
+
+import re
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 import minicnn as mc
 import minicnn.functional as F
+from minicnn.kernels import volumes
 from minicnn.ops import conv
-
-from util import assert_close, check_op, check_raises, in_both, normal
+from operators.convolution import with_full
+from util import assert_close, check_op, in_both, normal
 
 TF = torch.nn.functional
-
-
-def pairs(low: int, high: int) -> st.SearchStrategy:
-    return st.tuples(st.integers(low, high), st.integers(low, high))
-
-
-@st.composite
-def convolutions(draw: st.DrawFn) -> dict:
-    """Shapes and arguments of a conv2d that fits."""
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
-    c, o = draw(st.integers(1, 3)) * groups, draw(st.integers(1, 3)) * groups
-    kernel, dilation = draw(pairs(1, 4)), draw(pairs(1, 3))
-    padding = draw(st.one_of(st.integers(0, 3), pairs(0, 3), st.sampled_from(["same", "valid", "full"])))
-    stride = (1, 1) if padding == "same" else draw(pairs(1, 3))
-    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    pads = (padding, padding) if isinstance(padding, int) else (0, 0) if padding == "valid" else padding
-    if isinstance(pads, str):
-        pads = [r - 1 for r in reach]
-    size = [max(1, r - 2 * p) + draw(st.integers(0, 5)) for r, p in zip(reach, pads, strict=True)]
-    batch = draw(st.sampled_from([(), (0,), (1,), (2,), (3,)]))
-    return {"x": (*batch, c, *size), "w": (o, c // groups, *kernel), "bias": draw(st.booleans()),
-            "options": {"stride": stride[0] if stride[0] == stride[1] else stride, "padding": padding,
-                        "dilation": dilation, "groups": groups}}
-
-
-def theirs(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None, **options: object) -> torch.Tensor:
-    """torch's conv2d, with the paddings it lacks."""
-    if options["padding"] == "full":
-        dilation = options["dilation"]
-        dilation = (dilation, dilation) if isinstance(dilation, int) else dilation
-        options = {**options, "padding": tuple(d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True))}
-    return TF.conv2d(x, w, b, **options)
-
-
 PLAIN = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-
-
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@settings(max_examples=60)
-@given(convolutions())
-@example({"x": (2, 3, 5, 7), "w": (4, 3, 1, 1), "bias": True, "options": PLAIN})
-@example({"x": (2, 4, 6, 5), "w": (4, 1, 3, 3), "bias": True, "options": {**PLAIN, "groups": 4, "padding": 1}})
-@example({"x": (2, 4, 6, 5), "w": (8, 1, 3, 2), "bias": False, "options": {**PLAIN, "groups": 4, "stride": (2, 1)}})
-@example({"x": (1, 2, 9, 4), "w": (3, 2, 9, 4), "bias": True, "options": PLAIN})
-@example({"x": (2, 2, 9, 8), "w": (3, 2, 2, 2), "bias": True, "options": {**PLAIN, "stride": (4, 3)}})
-@example({"x": (1, 2, 1, 1), "w": (3, 2, 3, 3), "bias": True, "options": {**PLAIN, "padding": 1}})
-@example({"x": (3, 6, 5), "w": (2, 3, 3, 2), "bias": True, "options": PLAIN})
-@example({"x": (1, 1, 12, 11), "w": (2, 1, 3, 4), "bias": True,
-          "options": {**PLAIN, "padding": "same", "dilation": (3, 2)}})
-@example({"x": (2, 17, 8, 9), "w": (19, 17, 3, 3), "bias": True, "options": {**PLAIN, "padding": 1}})
-def test_conv2d(case):
-    arrays = [normal(case["x"]), normal(case["w"], 1)]
-    if case["bias"]:
-        arrays.append(normal(case["w"][:1], 2))
-    check_op(lambda *t: F.conv2d(*t, **case["options"]), lambda *t: theirs(*t, **case["options"]), *arrays)
+theirs = with_full(TF.conv2d)
 
 
 @pytest.mark.parametrize("options", [
@@ -85,15 +33,22 @@ def test_memory_in_any_order():
     check_op(*in_both(program), normal((6, 3, 5, 2)), normal((3, 2, 3, 4)), normal((1,)))
     arrays = normal((2, 3, 4, 5)), normal((2, 3, 2, 2))
     check_op(*in_both(lambda f, x, w: f.conv2d(x[:, :, 1:, :-1], w).sum((2, 3))), *arrays)
+    check_op(*in_both(lambda f, x, w: f.conv3d(x.permute(4, 0, 2, 1, 3), w.permute(1, 0, 4, 3, 2), padding=1).mT),
+             normal((3, 4, 3, 5, 2)), normal((3, 2, 2, 3, 2)))
+    check_op(*in_both(lambda f, x, w: f.conv_transpose2d(x.mT[:, :, ::2], w.mT, stride=2).sum(3)),
+             normal((2, 3, 4, 5)), normal((3, 2, 2, 3)))
 
 
-def test_a_tensor_as_image_and_kernel():
-    check_op(*in_both(lambda f, x: f.conv2d(x, x, padding=2)), normal((2, 2, 3, 4)))
+@pytest.mark.parametrize("name, shape", [("conv1d", (2, 2, 3)), ("conv2d", (2, 2, 3, 4)), ("conv3d", (2, 2, 3, 4, 2)),
+                                         ("conv_transpose2d", (2, 2, 3, 4))])
+def test_a_tensor_as_image_and_kernel(name, shape):
+    check_op(*in_both(lambda f, x: getattr(f, name)(x, x, padding=1)), normal(shape))
 
 
+@pytest.mark.parametrize("shapes", [((2, 2, 5, 4), (3, 2, 3, 2)), ((2, 2, 3, 5, 4), (3, 2, 2, 3, 2))])
 @pytest.mark.parametrize("constant", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)])
-def test_only_wanted_gradients_are_computed_and_only_what_they_need_is_kept(constant, monkeypatch):
-    called, arrays = set(), [normal((2, 2, 5, 4)), normal((3, 2, 3, 2)), normal((3,))]
+def test_only_wanted_gradients_are_computed_and_only_what_they_need_is_kept(shapes, constant, monkeypatch):
+    called, arrays, name = set(), [*map(normal, shapes), normal((3,))], f"conv{len(shapes[0]) - 2}d"
     for operation in (conv.Conv2dInputGrad, conv.Conv2dWeightGrad):
         def forward(self, *arrays, operation=operation, before=operation.forward):
             called.add(operation)
@@ -101,60 +56,95 @@ def test_only_wanted_gradients_are_computed_and_only_what_they_need_is_kept(cons
 
         monkeypatch.setattr(operation, "forward", forward)
     tensors = [mc.tensor(a, requires_grad=i not in constant) for i, a in enumerate(arrays)]
-    y = F.conv2d(*tensors)
+    y = getattr(F, name)(*tensors)
     kept = [t is not None for t in y.grad_fn.saved]
     assert kept == [1 not in constant, 0 not in constant]
     y.sum().backward()
     assert called == {op for i, op in enumerate((conv.Conv2dInputGrad, conv.Conv2dWeightGrad)) if i not in constant}
-    check_op(F.conv2d, TF.conv2d, *arrays, constant=constant)
+    check_op(*in_both(lambda f, *t: getattr(f, name)(*t)), *arrays, constant=constant)
 
 
-@pytest.mark.parametrize("x, w, b, options, match", [
-    ((8, 3, 32, 32), (16, 4, 3, 3), None, {},
+@pytest.mark.parametrize("name, x, w, b, options, match", [
+    ("conv2d", (8, 3, 32, 32), (16, 4, 3, 3), None, {},
      r"conv2d: x has 3 channels but weight expects 4 \(x \(8, 3, 32, 32\), weight \(16, 4, 3, 3\), groups 1\)"),
-    ((1, 4, 5, 5), (3, 2, 3, 3), None, {"groups": 2}, "groups = 2 must be positive and divide the 3 output channels"),
-    ((1, 4, 5, 5), (4, 4, 3, 3), None, {"groups": 0}, "groups = 0 must be positive"),
-    ((1, 4, 5, 5), (4, 4, 3, 3), None, {"groups": -1}, "groups = -1 must be positive"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), (2,), {}, r"bias has shape \(2,\), expected \(3,\)"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), (3, 1), {}, r"bias has shape \(3, 1\), expected \(3,\)"),
-    ((2, 5, 5), (3, 2, 3), None, {}, r"weight \(O, C/groups, KH, KW\)"),
-    ((5, 5), (3, 2, 3, 3), None, {}, r"x must be \(N, C, H, W\) or \(C, H, W\)"),
-    ((1, 1, 2, 2, 5, 5), (3, 2, 3, 3), None, {}, r"x must be \(N, C, H, W\)"),
-    ((1, 2, 2, 5), (3, 2, 3, 3), None, {}, r"reaches over \(3, 3\) does not fit into the padded input of \(2, 5\)"),
-    ((1, 2, 3, 5), (3, 2, 3, 3), None, {"dilation": 3, "padding": 1},
+    ("conv2d", (1, 4, 5, 5), (3, 2, 3, 3), None, {"groups": 2},
+     "groups = 2 must be a positive integer that divides the first axis of weight"),
+    ("conv2d", (1, 4, 5, 5), (4, 4, 3, 3), None, {"groups": -1}, "groups = -1 must be a positive integer"),
+    ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), (2,), {}, r"bias has shape \(2,\), expected \(3,\)"),
+    ("conv2d", (2, 5, 5), (3, 2, 3), None, {}, r"weight \(O, C/groups, KH, KW\)"),
+    ("conv1d", (2, 5, 5, 5), (3, 2, 3), None, {},
+     r"conv1d: x must be \(N, C, L\) or \(C, L\) and weight \(O, C/groups, K\)"),
+    ("conv3d", (2, 5, 5), (3, 2, 3), None, {}, r"x must be \(N, C, D, H, W\) or .* weight \(O, C/groups, KD, KH, KW\)"),
+    ("conv2d", (1, 2, 2, 5), (3, 2, 3, 3), None, {},
+     r"reaches over \(3, 3\) does not fit into the padded input of \(2, 5\)"),
+    ("conv2d", (1, 2, 3, 5), (3, 2, 3, 3), None, {"dilation": 3, "padding": 1},
      r"reaches over \(7, 7\) does not fit into the padded input of \(5, 7\) \(x \(1, 2, 3, 5\)"),
-    ((1, 2, 0, 5), (3, 2, 3, 3), None, {"padding": 2}, "only the batch may be empty"),
-    ((1, 2, 5, 5), (0, 2, 3, 3), None, {}, "only the batch may be empty"),
-    ((1, 2, 5, 5), (3, 2, 0, 3), None, {}, "only the batch may be empty"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": 0}, "stride = 0 must be an integer of at least 1 or a pair"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": (1, 2, 3)}, r"stride = \(1, 2, 3\) must be"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": 1.5}, "stride = 1.5 must be"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": ()}, r"stride = \(\) must be"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": "2"}, "stride = '2' must be"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"dilation": 0}, "dilation = 0 must be"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": -1}, "padding = -1 must be an integer of at least 0"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": "Same"}, "padding 'Same' is unknown"),
-    ((1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": "same", "stride": 2}, "padding 'same' needs stride 1"),
+    ("conv1d", (1, 2, 3), (3, 2, 4), None, {}, r"reaches over \(4,\) does not fit into the padded input of \(3,\)"),
+    ("conv2d", (1, 2, 0, 5), (3, 2, 3, 3), None, {"padding": 2}, "only the batch may be empty"),
+    ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": 0},
+     "stride = 0 must be an integer of at least 1, or 2 of them"),
+    ("conv3d", (1, 2, 5, 5, 5), (3, 2, 3, 3, 3), None, {"dilation": (1, 2)},
+     r"dilation = \(1, 2\) must be .* or 3 of them"),
+    ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": -1}, "padding = -1 must be an integer of at least 0"),
+    ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": "Same"}, "padding 'Same' is unknown"),
+    ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": "same", "stride": 2}, "padding 'same' needs stride 1"),
+    ("conv_transpose2d", (1, 3, 5, 5), (2, 2, 3, 3), None, {}, "x has 3 channels but weight expects 2"),
+    ("conv_transpose2d", (1, 3, 5, 5), (3, 2, 3, 3), None, {"groups": 2},
+     "must be a positive integer that divides the first axis of weight"),
+    ("conv_transpose2d", (1, 2, 5, 5), (2, 3, 3, 3), (2,), {"groups": 2}, r"bias has shape \(2,\), expected \(6,\)"),
+    ("conv_transpose1d", (1, 2, 5), (2, 3, 3), None, {"output_padding": 1},
+     r"output_padding \(1,\) must be smaller than stride \(1,\) or dilation \(1,\)"),
+    ("conv_transpose1d", (1, 2, 1), (2, 3, 3), None, {"padding": 2}, r"the output would be of size \(-1,\)"),
+    ("conv_transpose2d", (1, 2, 3), (2, 3, 3), None, {}, r"weight \(C, O/groups, KH, KW\)"),
 ])
-def test_conv2d_refuses(x, w, b, options, match):
-    check_raises(lambda: F.conv2d(mc.ones(*x), mc.ones(*w), mc.ones(*b) if b else None, **options),
-                 lambda: TF.conv2d(torch.ones(x), torch.ones(w), torch.ones(b) if b else None, **options), match)
+def test_messages(name, x, w, b, options, match):
+    with pytest.raises((RuntimeError, ValueError), match=match):
+        getattr(F, name)(mc.ones(*x), mc.ones(*w), mc.ones(*b) if b else None, **options)
 
 
-def test_conv2d_needs_one_floating_type():
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_one_floating_type_is_needed(name):
     x, w, b = mc.ones(1, 1, 3, 3), mc.ones(1, 1, 2, 2), mc.ones(1)
     for arguments in ((x.double(), w, b), (x, w.half(), b), (x, w, b.double()), (x.long(), w.long(), None)):
-        with pytest.raises(RuntimeError, match=r"conv2d: x is .*, weight is .*; all must have the same floating type"):
-            F.conv2d(*arguments)
+        with pytest.raises(RuntimeError, match=f"{name}: x is .*, weight is .*; all must have the same floating type"):
+            getattr(F, name)(*arguments)
 
 
-def test_float16_rounds_once():
-    """Products of 16-bit numbers are added up in 32 bits."""
-    x, w = normal((1, 64, 6, 6)).astype(np.float16), normal((3, 64, 3, 3), 1).astype(np.float16)
-    y = F.conv2d(mc.tensor(x), mc.tensor(w))
-    exact = TF.conv2d(torch.from_numpy(x).double(), torch.from_numpy(w).double()).half()
-    assert y.dtype == mc.float16
-    np.testing.assert_allclose(y.numpy().astype(float), exact.numpy().astype(float), rtol=2e-3, atol=1e-2)
+@pytest.mark.parametrize("name, x, w", [("conv2d", (1, 64, 6, 6), (3, 64, 3, 3)),
+                                        ("conv3d", (1, 64, 4, 4, 4), (3, 64, 3, 3, 3)),
+                                        ("conv_transpose3d", (1, 64, 3, 3, 3), (64, 2, 3, 3, 3))])
+def test_float16_rounds_once(name, x, w, monkeypatch):
+    """Products of 16-bit numbers are added up in 32 bits, in forward and backward, and part by part."""
+    monkeypatch.setattr(volumes, "WORKSPACE", 1)
+    x, w = normal(x).astype(np.float16), normal(w, 1).astype(np.float16)
+    ours = [mc.tensor(a, requires_grad=True) for a in (x, w)]
+    exact = [torch.from_numpy(a).double().requires_grad_() for a in (x, w)]
+    y, y_exact = getattr(F, name)(*ours), getattr(TF, name)(*exact)
+    gy = normal(y.shape, 2).astype(np.float16)
+    y.backward(mc.tensor(gy)), y_exact.backward(torch.from_numpy(gy).double())
+    for a, b in zip((y, *[t.grad for t in ours]), (y_exact, *[t.grad for t in exact])):
+        assert a.dtype == mc.float16
+        np.testing.assert_allclose(a.detach().numpy().astype(float), b.detach().half().numpy().astype(float),
+                                   rtol=1e-3, atol=1e-5)
+
+
+def test_volumes_are_cut_into_parts_that_fit(monkeypatch):
+    """One output slice at a time, then one image: the same numbers as all at once."""
+    arrays = normal((3, 2, 7, 5, 4)), normal((4, 1, 3, 2, 3), 1), normal((4,), 2)
+    options = {"stride": (2, 1, 1), "padding": (2, 0, 1), "dilation": (2, 1, 1), "groups": 2}
+    for workspace in (1, 3 * 2 * 3 * 5 * 4 * 8):
+        monkeypatch.setattr(volumes, "WORKSPACE", workspace)
+        check_op(*in_both(lambda f, *t: f.conv3d(*t, **options)), *arrays)
+
+
+def test_volumes_take_the_chosen_formulation():
+    x, w = mc.tensor(normal((1, 2, 3, 4, 5))), mc.tensor(normal((2, 2, 2, 3, 3), 1))
+    with mc.conv_algorithm("audit") as report:
+        F.conv3d(x, w)
+    assert {row.algorithm for row in report.rows} >= {"im2col", "loops", "fft", "direct"}
+    assert report.largest_difference < 1e-12
+    with mc.conv_algorithm("winograd"), pytest.raises(ValueError, match="'winograd' cannot compute this"):
+        F.conv3d(x, w[..., :2])
 
 
 # -- the same convolution in other words ----------------------------------------------------------------------------
@@ -166,7 +156,7 @@ CASES = [((2, 3, 6, 7), (4, 3, 3, 3), PLAIN), ((2, 3, 6, 7), (4, 3, 3, 3), {**PL
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["im2col", "loops", "transposed", "fft", "winograd", "direct"])
+@pytest.mark.parametrize("name", ["im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-4x4"])
 def test_every_formulation_gives_the_same_gradients(name, case):
     x, w, options = case
     arrays = [normal(x), normal(w, 1), normal(w[:1], 2)]
@@ -174,8 +164,9 @@ def test_every_formulation_gives_the_same_gradients(name, case):
     def ours(*tensors):
         return F.conv2d(*tensors, **options)
 
-    if name == "winograd" and (w[2:] != (3, 3) or options["stride"] != 1 or options["dilation"] != 1):
-        with mc.conv_algorithm(name), pytest.raises(ValueError, match="conv_algorithm 'winograd' cannot compute this"):
+    plain = w[2:] == (3, 3) and options["stride"] == options["dilation"] == 1
+    if name == "winograd" and not plain or name == "winograd-4x4" and not (plain and options["groups"] == 1):
+        with mc.conv_algorithm(name), pytest.raises(ValueError, match=f"conv_algorithm '{name}' cannot compute this"):
             ours(*map(mc.tensor, arrays))
         return
     with mc.conv_algorithm(name):
@@ -190,13 +181,17 @@ def test_audit_runs_all_formulations_and_reports():
     assert_close(y.detach(), F.conv2d(x, w, padding=1).detach(), 1e-12)
     assert {(row.operation, row.algorithm) for row in report.rows} == {
         (operation, algorithm) for operation in ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
-        for algorithm in ("im2col", "loops", "transposed", "fft", "winograd", "direct")}
+        for algorithm in ("im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-4x4")}
     assert report.largest_difference < 1e-12
-    assert all(row.seconds > 0 and row.megabytes > 0 for row in report.rows)
-    table = [line.split()[:2] for line in str(report).splitlines()]
-    assert table == [["operation", "algorithm"], *[[row.operation, row.algorithm] for row in report.rows]]
+    assert all(row.seconds > 0 and row.memory > 0 for row in report.rows)
+    table = [re.split("  +", line) for line in str(report).splitlines()]
+    assert table[0] == ["operation", "algorithm", "difference from im2col", "ms", "memory"]
+    assert [line[:2] for line in table[1:]] == [[row.operation, row.algorithm] for row in report.rows]
+    for line, row in zip(table[1:], report.rows, strict=True):
+        size, unit = line[-1].split()
+        assert float(size) * {"B": 1, "KiB": 2**10, "MiB": 2**20}[unit] == pytest.approx(row.memory, rel=0.05)
     F.conv2d(x, w)
-    assert len(report.rows) == 18  # outside the block nothing is noted
+    assert len(report.rows) == 21  # outside the block nothing is noted
 
 
 def test_conv_algorithm_is_reset_and_knows_its_names():
@@ -217,30 +212,7 @@ def test_reference_kernels_give_the_same_gradients(case):
         check_op(lambda *t: F.conv2d(*t, **options), lambda *t: theirs(*t, **options), *arrays)
 
 
-# -- columns --------------------------------------------------------------------------------------------------------
-
-@st.composite
-def windows(draw: st.DrawFn) -> dict:
-    kernel, dilation, padding, stride = draw(pairs(1, 3)), draw(pairs(1, 2)), draw(pairs(0, 2)), draw(pairs(1, 3))
-    size = [max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 4))
-            for k, d, p in zip(kernel, dilation, padding, strict=True)]
-    batch = draw(st.sampled_from([(), (0,), (1,), (3,)]))
-    return {"batch": batch, "channels": draw(st.integers(1, 3)), "size": tuple(size),
-            "arguments": (kernel, dilation, padding, stride)}
-
-
-@given(windows())
-@example({"batch": (2,), "channels": 2, "size": (5, 4), "arguments": (2, 1, 0, 1)})
-def test_unfold(case):
-    x = normal((*case["batch"], case["channels"], *case["size"]))
-    check_op(*in_both(lambda f, x: f.unfold(x, *case["arguments"])), x)
-
-
-@given(windows())
-def test_fold(case):
-    columns = TF.unfold(torch.zeros(*case["batch"], case["channels"], *case["size"]), *case["arguments"]).shape
-    check_op(*in_both(lambda f, c: f.fold(c, case["size"], *case["arguments"])), normal(columns))
-
+# -- the relatives of convolution -----------------------------------------------------------------------------------
 
 def test_a_convolution_is_a_matrix_product_of_columns():
     def by_columns(x, w):
@@ -249,23 +221,106 @@ def test_a_convolution_is_a_matrix_product_of_columns():
     check_op(by_columns, lambda x, w: TF.conv2d(x, w, padding=1), normal((2, 2, 5, 6)), normal((4, 2, 3, 3), 1))
 
 
-@pytest.mark.parametrize("x, arguments, match", [
-    ((1, 2, 3, 3), (4,), "large enough for a window"), ((1, 0, 4, 4), (2,), "C, H, W > 0"),
-    ((1, 2, 0, 4), (2, 1, 1), "C, H, W > 0"),
-    ((4, 4), (2,), r"x must be \(N, C, H, W\)"), ((1, 2, 4, 4), (0,), "kernel_size = 0 must be"),
-    ((1, 2, 4, 4), (2, 0), "dilation = 0 must be"), ((1, 2, 4, 4), (2, 1, -1), "padding = -1 must be"),
-    ((1, 2, 4, 4), (2, 1, 0, 0), "stride = 0 must be"), ((1, 2, 4, 4), ((1, 2, 3),), "kernel_size = .* must be"),
+@pytest.mark.parametrize("call, match", [
+    (lambda: F.unfold(mc.ones(1, 2, 3, 3), 4), "unfold: x must be .* large enough for a window"),
+    (lambda: F.unfold(mc.ones(1, 2, 4, 4), (1, 2, 3)), r"unfold: kernel_size = \(1, 2, 3\) must be"),
+    (lambda: F.fold(mc.ones(1, 7, 9), (4, 4), 2), r"input of shape \(1, 7, 9\) must be \(N, C·2·2, 3·3\)"),
+    (lambda: F.fold(mc.ones(1, 4, 0), (1, 3), 2), "fold: no window fits"),
 ])
-def test_unfold_refuses(x, arguments, match):
-    check_raises(lambda: F.unfold(mc.ones(*x), *arguments), lambda: TF.unfold(torch.ones(x), *arguments), match)
+def test_messages_of_columns(call, match):
+    with pytest.raises((RuntimeError, ValueError), match=match):
+        call()
 
 
-@pytest.mark.parametrize("columns, arguments, match", [
-    ((1, 8, 8), ((4, 4), 2), r"input of shape \(1, 8, 8\) must be \(N, C·2·2, 3·3\)"),
-    ((1, 7, 9), ((4, 4), 2), r"input of shape \(1, 7, 9\) must be \(N, C·2·2, 3·3\)"),
-    ((1, 0, 9), ((4, 4), 2), "must be"), ((9,), ((4, 4), 2), "must be"), ((1, 1, 8, 9), ((4, 4), 2), "must be"),
-    ((1, 4, 0), ((1, 3), 2), "no window fits"), ((1, 9, 1), ((1, 1), 3), "no window fits"),
-    ((1, 8, 9), (0, 2), "output_size = 0 must be"), ((1, 8, 9), ((4, 4), 2, 1, -1), "padding = -1 must be"),
+def mathematical(x: np.ndarray, w: np.ndarray, sign: int, mode: str) -> np.ndarray:
+    """y[i] = Σ x[i − sign·k]·w[k] by the definition, and the part of it that the mode keeps."""
+    (h, v), (kh, kw) = x.shape, w.shape
+    y = np.zeros((h + kh - 1, v + kw - 1))
+    for i in range(kh):
+        for j in range(kw):
+            top, left = (i, j) if sign == 1 else (kh - 1 - i, kw - 1 - j)
+            y[top:top + h, left:left + v] += x * w[i, j]
+    if mode == "valid":
+        return y[kh - 1:h, kw - 1:v]
+    # in the middle, as SciPy puts it: an even kernel has two middles, and turning it changes which one is taken
+    a, b = ((kh - 1) // 2, (kw - 1) // 2) if sign == 1 else (kh // 2, kw // 2)
+    return y[a:a + h, b:b + v] if mode == "same" else y
+
+
+@pytest.mark.parametrize("shapes", [((5, 7), (3, 2)), ((4, 4), (4, 1)), ((4, 6), (2, 5)), ((1, 1), (1, 1))])
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("name, sign", [("convolve2d", 1), ("correlate2d", -1)])
+def test_mathematical_convolution(name, sign, mode, shapes):
+    x, w = normal(shapes[0]), normal(shapes[1], 1)
+    assert_close(getattr(F, name)(mc.tensor(x), mc.tensor(w), mode), mathematical(x, w, sign, mode), 1e-12)
+
+
+def test_modes_as_in_scipy():
+    """The numbers that scipy.signal 1.16 gives for an even kernel."""
+    x, w = mc.arange(1.0, 7.0).reshape(1, 6), mc.tensor([[1.0, 10.0, 100.0, 1000.0]])
+    assert F.convolve2d(x, w, "same").tolist() == [[12, 123, 1234, 2345, 3456, 4560]]
+    assert F.correlate2d(x, w, "same").tolist() == [[3210, 4321, 5432, 6543, 654, 65]]
+    assert F.convolve2d(x, w).tolist() == [[1, 12, 123, 1234, 2345, 3456, 4560, 5600, 6000]]
+    assert F.correlate2d(x, w, "valid").tolist() == [[4321, 5432, 6543]]
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("shape", [(2, 3, 6, 5), (0, 3, 6, 5), (3, 6, 5)])
+def test_mathematical_convolution_over_channels(mode, shape):
+    """Over channels, and its gradients: PyTorch's correlation with the kernel turned."""
+    x, w = normal(shape), normal((4, 3, 3, 5), 1)
+    check_op(lambda x, w: F.convolve2d(x, w, mode), lambda x, w: theirs(x, w.flip((2, 3)), padding=mode), x, w)
+    check_op(lambda x, w: F.correlate2d(x, w, mode), lambda x, w: theirs(x, w, padding=mode), x, w)
+
+
+def test_laws_of_convolution():
+    """It commutes and associates, an impulse gives back the kernel; correlation with x is its adjoint."""
+    a, b, c = (mc.tensor(normal(shape, i)) for i, shape in enumerate([(3, 4), (2, 5), (4, 2)]))
+    assert_close(F.convolve2d(a, b), F.convolve2d(b, a), 1e-12)
+    assert_close(F.convolve2d(F.convolve2d(a, b), c), F.convolve2d(a, F.convolve2d(b, c)), 1e-12)
+    assert_close(F.convolve2d(mc.ones(1, 1, dtype=mc.float64), a), a, 0)
+    y = mc.tensor(normal((4, 8), 3))
+    assert ((F.convolve2d(a, b) * y).sum() - (F.correlate2d(y, b, "valid") * a).sum()).abs().item() < 1e-12
+
+
+@pytest.mark.parametrize("call, match", [
+    (lambda f, x, w: f(x, w, "middle"), "mode 'middle' is unknown; use 'full', 'same' or 'valid'"),
+    (lambda f, x, w: f(x, w[0]), r"x \(4, 5\) and weight \(3,\) must be \(H, W\) and \(KH, KW\)"),
+    (lambda f, x, w: f(x.reshape(1, 1, 4, 5), w), r"must be \(H, W\) and \(KH, KW\), or \(N, C, H, W\)"),
+    (lambda f, x, w: f(w, x, "valid"), "does not fit into the padded input"),
+    (lambda f, x, w: f(x.reshape(2, 2, 5), w.reshape(1, 1, 3, 3)), "x has 2 channels but weight expects 1"),
+    (lambda f, x, w: f(x, w.double()), "same floating type"),
 ])
-def test_fold_refuses(columns, arguments, match):
-    check_raises(lambda: F.fold(mc.ones(*columns), *arguments), lambda: TF.fold(torch.ones(columns), *arguments), match)
+@pytest.mark.parametrize("name", ["convolve2d", "correlate2d"])
+def test_mathematical_convolution_refuses(name, call, match):
+    with pytest.raises((RuntimeError, ValueError), match=f"{name}: .*{match}"):
+        call(getattr(F, name), mc.ones(4, 5), mc.ones(3, 3))
+
+
+def test_an_impulse_fades_as_the_filter_says():
+    """y[t] = 1·x[t] + ½·x[t − 1] + ¼·x[t − 2]."""
+    w = mc.tensor([1.0, 0.5, 0.25])
+    assert F.causal_filter(mc.tensor([0.0, 1, 0, 0, 0]), w).tolist() == [0, 1, 0.5, 0.25, 0]
+    assert F.causal_filter(mc.tensor([[4.0, 0], [8, 4]]), w).tolist() == [[4, 2], [8, 8]]
+
+
+@pytest.mark.parametrize("shape, taps", [((7,), 3), ((2, 3, 5), 4), ((2, 3), 5), ((0, 4), 2), ((1, 1), 1)])
+def test_causal_filter(shape, taps):
+    """It never looks ahead: a convolution of signals that were silent before."""
+    def by_convolution(x, w):
+        signals = TF.pad(x.reshape(-1, 1, shape[-1]), (taps - 1, 0))
+        return TF.conv1d(signals, w.flip(0).reshape(1, 1, -1)).reshape(shape)
+
+    if 0 in shape:
+        assert F.causal_filter(mc.ones(shape), mc.ones(taps)).shape == shape
+    else:
+        check_op(F.causal_filter, by_convolution, normal(shape), normal((taps,), 1))
+
+
+@pytest.mark.parametrize("x, w, match", [
+    (mc.ones(5), mc.ones(1, 2), r"x \(5,\) and weight \(1, 2\) must be \(\.\.\., T\) and \(K\)"),
+    (mc.ones(0), mc.ones(2), "T and K at least 1"), (mc.ones(5), mc.ones(0), "T and K at least 1"),
+    (mc.ones(()), mc.ones(2), "must be"), (mc.ones(5), mc.ones(2).double(), "same floating type")])
+def test_causal_filter_refuses(x, w, match):
+    with pytest.raises(RuntimeError, match=f"causal_filter: .*{match}"):
+        F.causal_filter(x, w)

@@ -1,6 +1,7 @@
 """Pooling, normalisation, activations, softmax, dropout, optimisers: reference against PyTorch, cpu against both."""
 
 import inspect
+import math
 import os
 import subprocess
 import sys
@@ -252,6 +253,17 @@ def test_variance_is_stable_around_a_large_mean(kernels, dtype, shape):
     np.testing.assert_allclose(var, exact.var((0, 2)).astype(dtype), rtol=1e-6 if dtype == np.float32 else 1e-9)
 
 
+@pytest.mark.parametrize("shape", [(700, 101), (3000, 96), (40000, 1), (3, 20000), (70, 2000)])
+def test_large_flat_features_agree(shape):
+    """Cut into jobs, whose sums are added up."""
+    x, gy, c = 3 * normal(0, *shape, 1) + 2, normal(1, *shape, 1), shape[1]
+    w, b, inv_std = normal(2, c), normal(3, c), np.abs(normal(4, c)) + 0.5
+    same("batch_norm_stats", x)
+    same("batch_norm", x, normal(5, c), inv_std, w, b)
+    for training in (True, False):
+        same("batch_norm_grad", gy, x, normal(5, c), inv_std, w, training)
+
+
 @BACKENDS
 @given(CHANNELS, SEEDS)
 def test_channel_sum(kernels, shape, seed):
@@ -270,8 +282,13 @@ def test_sums_do_not_drift(kernels):
 
 ACTIVATIONS = {
     "relu": (torch.relu, (), "y"), "sigmoid": (torch.sigmoid, (), "y"), "tanh": (torch.tanh, (), "y"),
-    "leaky_relu": (lambda x: F.leaky_relu(x, 0.3), (0.3,), "x"), "elu": (lambda x: F.elu(x, 0.7), (0.7,), "x"),
+    "leaky_relu": (lambda x: F.leaky_relu(x, 0.3), (0.3,), "x"),
+    "elu": (lambda x: torch.ops.aten.elu(x, 0.7, 1.2, 0.5), (0.7, 1.2, 0.5), "x"),
+    "hardtanh": (lambda x: F.hardtanh(x, -0.5, 2.0), (-0.5, 2.0), "y"), "hardswish": (F.hardswish, (), "x"),
+    "silu": (F.silu, (), "x"), "mish": (F.mish, (), "x"), "gelu": (F.gelu, (), "x"),
+    "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), (), "x"),
 }
+AT_NAN = {"elu": NAN, "hardtanh": 1, "hardswish": 1}  # gx / gy
 SPECIAL = [NAN, INF, -INF, 0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 800.0, -800.0]
 
 
@@ -289,8 +306,8 @@ def test_activations(kernels, name, shape, seed):
         gx = np.asarray(getattr(kernels, name + "_grad")(gy, y if saves == "y" else x, *parameters))
     close(y, expected)
     expected_gx = gradients(expected, gy, t)[0].numpy()
-    if name == "elu":  # there PyTorch's gradient at NaN is gy or NaN, depending on the place in the array
-        expected_gx = np.where(np.isnan(x), NAN, expected_gx)
+    if name in AT_NAN:  # where PyTorch's gradient depends on the place in the array
+        expected_gx = np.where(np.isnan(x), gy * AT_NAN[name], expected_gx)
     close(gx, expected_gx)
     if kernels is cpu:
         same(name, x, *parameters)
@@ -306,11 +323,27 @@ def test_exponentials_are_good_to_the_last_places(dtype):
     exact, negative = x.astype(np.longdouble), x[x <= 0]
     with np.errstate(over="ignore", under="ignore"):
         pairs = [(cpu.sigmoid(x), 1 / (1 + np.exp(-exact))), (cpu.tanh(x), np.tanh(exact)),
-                 (cpu.elu(negative, 1.0), np.expm1(exact[x <= 0])),
-                 (cpu.elu_grad(np.ones_like(negative), negative, 1.0), np.exp(exact[x <= 0]))]
+                 (cpu.elu(negative, 1.0, 1.0, 1.0), np.expm1(exact[x <= 0])),
+                 (cpu.elu_grad(np.ones_like(negative), negative, 1.0, 1.0, 1.0), np.exp(exact[x <= 0]))]
         for actual, expected in pairs:
             unit = np.spacing(np.abs(expected.astype(dtype)))
             assert (np.abs(actual - expected) / unit).max() < 3
+
+
+@BACKENDS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["erf", "erfc"])
+def test_error_functions_are_good_to_the_last_places(kernels, name, dtype):
+    """Also where erfc is tiny: the C library's, one number at a time, is as exact as float64 can be."""
+    top = 9 if dtype == np.float32 else 26
+    x = np.concatenate([np.linspace(-top, top, 20000), np.linspace(-1, 1, 5000), 10.0 ** np.linspace(-30, 0, 500)])
+    x = x.astype(dtype)
+    exact = np.array([getattr(math, name)(float(v)) for v in x])
+    y = getattr(kernels, name)(x)
+    assert y.dtype == dtype and np.abs((y - exact) / exact).max() < 8 * np.finfo(dtype).eps
+    special = np.array([NAN, INF, -INF, 0.0, -0.0, 40.0, -40.0], dtype)
+    close(getattr(kernels, name)(special), getattr(torch, name)(torch.from_numpy(special)))
+    same(name, normal(0, 70, 500))
 
 
 # -- softmax --------------------------------------------------------------------------------------------------------
@@ -484,6 +517,14 @@ def test_adam_step(kernels, shape, amsgrad, weight_decay, decoupled, maximize, s
 # -- memory and threads ---------------------------------------------------------------------------------------------
 
 WINDOWS = Windows(*sliding(7, 2, 2, 0, 1, False)[:2], *sliding(7, 2, 2, 0, 1, False)[:2])
+TAPS = np.array([0, 2, 2, 5]), np.array([0, 6, 3, 3, 1]), np.linspace(-1, 1, 5)
+
+
+def places(x: np.ndarray) -> np.ndarray:
+    """Elements to sample from x[0], some of them outside."""
+    return np.resize(np.arange(-1, 7), (x.shape[1], 3, 5))
+
+
 CALLS = {  # every kernel that returns arrays, on arrays whose strides may be anything
     "max_pool2d": lambda k, x, gy: k.max_pool2d(x, WINDOWS),
     "pool_scatter": lambda k, x, gy: k.pool_scatter(gy[:, :, :3, :3], k.max_pool2d(x, WINDOWS)[1], x.shape),
@@ -502,9 +543,14 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     "cross_entropy": lambda k, x, gy: k.cross_entropy(x[0, 0], np.arange(14)[::2]),
     "cross_entropy_grad": lambda k, x, gy: k.cross_entropy_grad(gy[0, 0, 0], x[0, 0], np.arange(14)[::2]),
     "dropout": lambda k, x, gy: k.dropout(x, 0.5, (1, 2)),
+    "resample": lambda k, x, gy: (k.resample(x[0], *TAPS), k.resample(x[0, :, :, :1], *TAPS)),
+    "sample": lambda k, x, gy: k.sample(x[0], places(x), gy[0, :, :3, :5]),
+    "sample_input_grad": lambda k, x, gy: k.sample_input_grad(gy[0, :, :, :5], places(x), x[0, :, :3, :5], 7),
+    "sample_weight_grad": lambda k, x, gy: k.sample_weight_grad(x[0], places(x), gy[0, :, :, :5]),
     **{name: lambda k, x, gy, name=name, a=a: getattr(k, name)(x, *a) for name, (_, a, _) in ACTIVATIONS.items()},
     **{name + "_grad": lambda k, x, gy, name=name, a=a: getattr(k, name + "_grad")(gy, x, *a)
        for name, (_, a, _) in ACTIVATIONS.items()},
+    "erf": lambda k, x, gy: k.erf(x), "erfc": lambda k, x, gy: k.erfc(x),
 }
 
 

@@ -285,6 +285,22 @@ def test_loading_copies_and_converts():
     assert array.any()
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float64"])
+def test_loading_converts_as_pytorch_does(dtype):
+    """Also bools into floats and floats into the integer count of batches, which PyTorch cuts off."""
+    values = np.array([0.0, 1.0, 2.75, 3.0])
+    loaded = []
+    for layers, library in LIBRARIES:
+        net = layers.BatchNorm1d(4)
+        state = {key: library.tensor(values if value.ndim else values[2]).to(getattr(library, dtype))
+                 for key, value in net.state_dict().items()}
+        net.load_state_dict(state)
+        loaded.append({key: value.numpy() for key, value in net.state_dict().items()})
+    for key, value in loaded[1].items():
+        assert loaded[0][key].dtype == value.dtype
+        np.testing.assert_array_equal(loaded[0][key], value, err_msg=key)
+
+
 def test_weights_move_both_ways():
     theirs, ours = (network(*library) for library in LIBRARIES[::-1])
     ours.load_state_dict(theirs.state_dict())

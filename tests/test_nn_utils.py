@@ -95,3 +95,33 @@ def test_parameters_as_a_vector_and_back():
         assert p.data is a
     with pytest.raises(ValueError, match=r"vec has shape \(4,\), but the parameters have 23 elements"):
         nn.utils.vector_to_parameters(mc.ones(4), ours[:-1])
+
+
+@pytest.mark.parametrize("dims, transpose", [(1, False), (2, False), (3, False), (1, True), (2, True), (3, True)])
+@pytest.mark.parametrize("groups, bias, affine", [(1, True, True), (2, False, True), (2, True, False)])
+def test_fused_convolution_is_both_layers(dims, transpose, groups, bias, affine):
+    """Against PyTorch's two layers one after the other, with weights and statistics that are not the initial ones."""
+    name, size = f"Conv{'Transpose' * transpose}{dims}d", (7, 6, 5)[:dims]
+    options = {"stride": 2, "groups": groups, "bias": bias}
+    conv = getattr(nn, name)(4, 6, 3, **options).double()
+    bn = getattr(nn, f"BatchNorm{dims}d")(6, affine=affine).double()
+    conv_, bn_ = (getattr(torch.nn, name)(4, 6, 3, **options).double(),
+                  getattr(torch.nn, f"BatchNorm{dims}d")(6, affine=affine).double())
+    for module, twin in ((conv, conv_), (bn, bn_)):
+        state = {key: normal(tuple(v.shape), i) ** 2 + 0.1 for i, (key, v) in enumerate(twin.state_dict().items())
+                 if key != "num_batches_tracked"}
+        module.load_state_dict({key: mc.tensor(a) for key, a in state.items()}, strict=False)
+        twin.load_state_dict({key: torch.from_numpy(a) for key, a in state.items()}, strict=False)
+    x = normal((2, 4, *size))
+    before = {key: v.numpy().copy() for key, v in conv.state_dict().items()}
+    fused = nn.utils.fuse_conv_bn_eval(conv.eval(), bn.eval(), transpose)
+    assert_close(fused(mc.tensor(x)), bn_.eval()(conv_.eval()(torch.from_numpy(x))), FIRST)
+    assert all(np.array_equal(v.numpy(), before[key]) for key, v in conv.state_dict().items())
+
+
+def test_layers_that_cannot_be_fused():
+    conv, bn = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+    with pytest.raises(ValueError, match="must be in evaluation mode; call eval"):
+        nn.utils.fuse_conv_bn_eval(conv.eval(), bn)
+    with pytest.raises(ValueError, match="keeps no running statistics"):
+        nn.utils.fuse_conv_bn_eval(conv.eval(), nn.BatchNorm2d(2, track_running_stats=False).eval())

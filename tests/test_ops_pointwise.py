@@ -11,24 +11,7 @@ from hypothesis import strategies as st
 import minicnn as mc
 from minicnn import backend
 from minicnn.kernels import reference
-from util import assert_close, check_op, check_raises, distinct, normal, rng_of
-
-@pytest.fixture(autouse=True)
-def silence():
-    """Infinities, NaN and overflow are on purpose here."""
-    with np.errstate(all="ignore"):
-        yield
-
-
-def same(call, *arrays, **options):
-    """call(library, *tensors) gives the same in both libraries."""
-    check_op(lambda *x: call(mc, *x), lambda *x: call(torch, *x), *arrays, **options)
-
-
-def refused(call, match):
-    """call(library) raises in both libraries, ours with a message that matches."""
-    check_raises(lambda: call(mc), lambda: call(torch), match)
-
+from util import agree, assert_close, check_op, distinct, normal, refused, rng_of
 
 SHAPES = st.sampled_from([(), (1,), (5,), (0, 3), (2, 3), (3, 1, 4)])
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.5, 3.5, 30.0, -30.0, 800.0, -800.0, 1e-30, np.inf, -np.inf,
@@ -144,7 +127,7 @@ def test_names_of_functions_and_nodes():
     x = mc.tensor([0.5], requires_grad=True)
     for name in DOMAINS:
         function = getattr(mc, name)
-        assert function.__doc__ and getattr(mc.Tensor, name) is function
+        assert function.__doc__ and getattr(mc.Tensor, name) is function.__wrapped__
         assert function.__name__ == name and function(x).grad_fn.name == name.capitalize() + "Backward"
     for alias, name in {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh",
                         "arctanh": "atanh", "fix": "trunc", "sgn": "sign"}.items():
@@ -175,7 +158,7 @@ def test_error_function_to_the_last_places(name):
 def test_error_function_of_more_than_one_block_and_of_views():
     x = normal((3, 50_000))
     check_op(mc.erf, torch.erf, x[:, ::2], second=False)
-    same(lambda m, x: m.erfc(x.mT), x[:2], second=False)
+    agree(lambda m, x: m.erfc(x.mT), x[:2], second=False)
 
 
 # -- rounding, NaN --------------------------------------------------------------------------------------------------
@@ -183,7 +166,7 @@ def test_error_function_of_more_than_one_block_and_of_views():
 @pytest.mark.parametrize("decimals", [0, 1, 3, -1, -2])
 def test_round(decimals):
     x = np.array([0.0, 0.5, 1.5, -2.5, 0.25, 0.35, 12.345, -1234.5678, 150.0, 250.0, np.inf])
-    same(lambda m, x: m.round(x, decimals=decimals), x)
+    agree(lambda m, x: m.round(x, decimals=decimals), x)
 
 
 def test_round_of_integers():
@@ -194,9 +177,9 @@ def test_round_of_integers():
 
 @pytest.mark.parametrize("options", [{}, {"nan": 2.0}, {"posinf": 5.0}, {"neginf": -1.0, "nan": 1.0}])
 def test_nan_to_num(options):
-    same(lambda m, x: x.nan_to_num(**options), SPECIAL)
-    same(lambda m, x: x.nan_to_num(**options), np.array([1, 2]))
-    same(lambda m, x: x.nan_to_num(**options), np.array(np.nan))
+    agree(lambda m, x: x.nan_to_num(**options), SPECIAL)
+    agree(lambda m, x: x.nan_to_num(**options), np.array([1, 2]))
+    agree(lambda m, x: x.nan_to_num(**options), np.array(np.nan))
 
 
 def test_nan_to_num_of_16_bits():
@@ -230,8 +213,8 @@ def test_pairs_of_special_values(name):
 def test_functions_of_pairs_of_integers():
     a, b = np.array([0, 2, 3]), np.array([1, 2, 0])
     check_op(mc.xlogy, torch.xlogy, a, b)
-    same(lambda m, x: m.xlogy(2.0, x), np.array([0.0, 1.5]))
-    same(lambda m, x: m.xlogy(x, 2), np.array([0.0, 1.5]))
+    agree(lambda m, x: m.xlogy(2.0, x), np.array([0.0, 1.5]))
+    agree(lambda m, x: m.xlogy(x, 2), np.array([0.0, 1.5]))
     for name in ("logaddexp", "hypot"):
         refused(lambda m, name=name: getattr(m, name)(m.from_numpy(a), m.from_numpy(b)), f"{name}: int64")
 
@@ -239,7 +222,7 @@ def test_functions_of_pairs_of_integers():
 @given(shapes=PAIRS, weight=st.sampled_from([0.0, 0.25, 0.5, 1.0, -0.75, 2.0]), seed=st.integers(0, 99))
 def test_lerp(shapes, weight, seed):
     a, b = normal(shapes[0], seed), normal(shapes[1], seed + 100)
-    same(lambda m, a, b: m.lerp(a, b, weight), a, b)
+    agree(lambda m, a, b: m.lerp(a, b, weight), a, b)
     check_op(mc.lerp, torch.lerp, a, b, normal(shapes[1], 7))
     check_op(mc.lerp, torch.lerp, a, b, np.array(weight), constant=[0, 1])
 
@@ -254,7 +237,7 @@ def test_lerp_refuses_mixed_types():
     refused(lambda m: m.lerp(m.ones(2), m.ones(2), m.ones(2, dtype=m.float64)), "lerp: weight is float64")
     refused(lambda m: m.lerp(m.ones(2, dtype=m.int64), m.ones(2, dtype=m.int64), 0.5), "lerp: int64")
     w = np.array(0.5)  # without axes, any floating type will do
-    same(lambda m, a, b: m.lerp(a, b, m.from_numpy(w)), np.float32([1, 2]), np.float32([3, 5]))
+    agree(lambda m, a, b: m.lerp(a, b, m.from_numpy(w)), np.float32([1, 2]), np.float32([3, 5]))
 
 
 @given(shapes=st.sampled_from([((2, 3), (3,), (2, 1)), ((), (), ()), ((3,), (2, 3), ()), ((0,), (1,), (1,))]),
@@ -262,12 +245,12 @@ def test_lerp_refuses_mixed_types():
 def test_addcmul_and_addcdiv(shapes, value, seed):
     a, b, c = (distinct(shape, seed + i) for i, shape in enumerate(shapes))
     for name in ("addcmul", "addcdiv"):
-        same(lambda m, *x, name=name: getattr(m, name)(*x, value=value), a, b, c)
+        agree(lambda m, *x, name=name: getattr(m, name)(*x, value=value), a, b, c)
 
 
 def test_addcmul_and_addcdiv_of_integers():
     a = np.array([1, 2])
-    same(lambda m, a: m.addcmul(a, a, a, value=3), a)
+    agree(lambda m, a: m.addcmul(a, a, a, value=3), a)
     refused(lambda m: m.addcdiv(m.ones(2), m.from_numpy(a), m.from_numpy(a)), "addcdiv: int64 and int64")
 
 
@@ -283,4 +266,4 @@ def test_heaviside():
 @pytest.mark.parametrize("name", ["ceil", "exp", "floor", "reciprocal", "round", "rsqrt", "sigmoid", "sqrt", "square",
                                   "tanh", "trunc"])
 def test_in_place(name):
-    same(lambda m, x: getattr(x * 1.0, name + "_")(), np.abs(distinct((2, 3))) + 0.1)
+    agree(lambda m, x: getattr(x * 1.0, name + "_")(), np.abs(distinct((2, 3))) + 0.1)

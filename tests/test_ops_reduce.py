@@ -1,4 +1,4 @@
-"""Reductions and running sums against PyTorch: axes, types, gradients with ties and zeros, empty tensors."""
+"""Reductions against PyTorch: axes, types, gradients with ties and zeros, empty tensors."""
 
 import itertools
 import math
@@ -11,52 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn as mc
-from util import assert_close, check_op, check_raises, distinct, rng_of
+from util import (agree, assert_close, both, check_op, distinct, normal, refused, rng_of, shapes_and_dims, with_dim,
+                  with_ties)
 
 NAN, INF = math.nan, math.inf
-
-
-def normal(shape, seed=0):
-    return np.asarray(rng_of(seed).standard_normal(shape))
-
-
-@pytest.fixture(autouse=True)
-def silence():
-    """Infinities, NaN and overflow are on purpose here."""
-    with np.errstate(all="ignore"):
-        yield
-
-
-def same(call, *arrays, **options):
-    """call(library, *tensors) gives the same in both libraries."""
-    check_op(lambda *x: call(mc, *x), lambda *x: call(torch, *x), *arrays, **options)
-
-
-def refused(call, match):
-    """call(library) raises in both libraries, ours with a message that matches."""
-    check_raises(lambda: call(mc), lambda: call(torch), match)
-
-
-@st.composite
-def shapes_and_dims(draw, several=True, empty=True):
-    """A shape, and what to pass as dim for it: None, a number from either end, or (several) a tuple of numbers."""
-    shape = tuple(draw(st.lists(st.sampled_from((0, 1, 2, 3, 4) if empty else (1, 2, 3, 4)), max_size=4)))
-    ndim = max(len(shape), 1)
-    dim = st.integers(-ndim, ndim - 1)
-    if several and shape:
-        axes = st.lists(st.integers(0, ndim - 1), max_size=ndim, unique=True).flatmap(
-            lambda axes: st.tuples(*[st.sampled_from((a, a - ndim)) for a in axes]))
-        return shape, draw(st.one_of(st.none(), dim, axes, axes.map(list)))
-    return shape, draw(st.one_of(st.none(), dim))
-
-
-def both(name, *args, **options):
-    """The method of both libraries with the same arguments, as two functions of x."""
-    return (lambda x: getattr(x, name)(*args, **options),) * 2
-
-
-def with_dim(name, dim, keepdim, **options):
-    return both(name, **options) if dim is None else both(name, dim, keepdim, **options)
 
 
 # -- sums and means -------------------------------------------------------------------------------------------------
@@ -90,9 +48,9 @@ def test_dtype_argument(dtype):
     if dtype != "int32":
         calls.append(("mean", ()))
     for a, (name, args) in itertools.product((np.array([1.5, -2.5, 3.0]), np.array([1, 2, 3])), calls):
-        same(lambda m, x, name=name, args=args: getattr(x, name)(*args, dtype=getattr(m, dtype)), a, tolerance=1e-6,
+        agree(lambda m, x, name=name, args=args: getattr(x, name)(*args, dtype=getattr(m, dtype)), a, tolerance=1e-6,
              constant=[0] if dtype == "int32" else [])
-    same(lambda m, x: x.norm(dtype=m.float64), np.array([1.5, -2.5, 3.0]))
+    agree(lambda m, x: x.norm(dtype=m.float64), np.array([1.5, -2.5, 3.0]))
     refused(lambda m: m.ones(2).mean(dtype=m.int32), "mean: int32")
 
 
@@ -125,132 +83,6 @@ def test_count_nonzero(case, seed):
     shape, dim = case
     check_op(*both("count_nonzero", dim), with_ties(shape, seed))
     check_op(*both("count_nonzero", dim), np.asarray(normal(shape, seed) > 0))
-
-
-# -- products and running sums --------------------------------------------------------------------------------------
-
-@st.composite
-def with_zeros(draw, shape):
-    """Numbers around ±1, some of them 0."""
-    seed = draw(st.integers(0, 99))
-    zeros = rng_of(seed).random(shape) < draw(st.sampled_from((0, 0.3, 0.7)))
-    return np.where(zeros, 0.0, 1 + normal(shape, seed + 1))
-
-
-@given(case=shapes_and_dims(several=False), keepdim=st.booleans(), data=st.data())
-def test_prod(case, keepdim, data):
-    shape, dim = case
-    check_op(*with_dim("prod", dim, keepdim), data.draw(with_zeros(shape)))
-
-
-@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
-@given(case=shapes_and_dims(several=False), data=st.data())
-def test_running_sums_and_products(name, case, data):
-    shape, dim = case
-    check_op(*both(name, dim or 0), data.draw(with_zeros(shape)))
-
-
-@pytest.mark.parametrize("name", ["prod", "cumprod"])
-@pytest.mark.parametrize("a", [[2.0, 0.0, 3.0, -1.5], [2.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0, 1.0], [1.5, -2.0, 0.5, 3]])
-def test_third_derivatives_of_products_with_zeros(name, a):
-    x, gy = mc.tensor(np.array(a), requires_grad=True), normal((4,) if name == "cumprod" else ())
-
-    def second(x):
-        (gx,) = mc.autograd.grad(getattr(x, name)(0), x, mc.tensor(gy), create_graph=True)
-        return mc.autograd.grad(gx.square().sum(), x, create_graph=True)[0]
-
-    assert mc.autograd.gradcheck(second, (x,))
-
-
-# -- extremes -------------------------------------------------------------------------------------------------------
-
-def with_ties(shape, seed):
-    return np.asarray(np.round(normal(shape, seed)))
-
-
-@pytest.mark.parametrize("name", ["amax", "amin"])
-@given(case=shapes_and_dims(empty=False), keepdim=st.booleans(), seed=st.integers(0, 99))
-def test_extremes_over_axes(name, case, keepdim, seed):
-    shape, dim = case
-    check_op(*with_dim(name, dim, keepdim), with_ties(shape, seed))
-
-
-@pytest.mark.parametrize("name", ["max", "min"])
-@given(case=shapes_and_dims(several=False, empty=False), keepdim=st.booleans(), seed=st.integers(0, 99))
-def test_largest_and_smallest(name, case, keepdim, seed):
-    shape, dim = case
-    check_op(*with_dim(name, dim, keepdim), with_ties(shape, seed))
-    check_op(*with_dim("arg" + name, dim, keepdim), with_ties(shape, seed))
-
-
-@given(case=shapes_and_dims(several=False, empty=False), keepdim=st.booleans(), seed=st.integers(0, 99))
-def test_median(case, keepdim, seed):
-    shape, dim = case
-    check_op(*with_dim("median", dim, keepdim), distinct(shape, seed))
-    check_op(*both("median"), with_ties(shape, seed))
-
-
-def test_median_along_an_axis_takes_the_first_of_equals_in_value_order():
-    values, indices = mc.tensor([[3.0, 1.0, 1.0, 1.0], [2.0, 2.0, 0.0, 5.0]]).median(1)
-    assert values.tolist() == [1.0, 2.0] and indices.tolist() == [2, 0]
-
-
-@pytest.mark.parametrize("name", ["max", "min", "amax", "amin", "argmax", "argmin", "median"])
-def test_nan_wins(name):
-    for a in ([1.0, NAN, 3.0, NAN], [NAN, 1.0], [INF, NAN, -INF], [INF, -INF]):
-        check_op(*both(name), np.array(a), second=False)
-        if name not in ("amax", "amin"):
-            check_op(*both(name, 0), np.array(a), second=False)
-
-
-def test_several_equal_extremes_share_evenly():
-    x = mc.tensor([[3.0, 3.0, 1.0], [0.0, 3.0, 3.0]], requires_grad=True)
-    for y, expected in ((x.max(), [[0.25, 0.25, 0], [0, 0.25, 0.25]]),
-                        (x.amax(1).sum(), [[0.5, 0.5, 0], [0, 0.5, 0.5]]),
-                        (x.max(1).values.sum(), [[1, 0, 0], [0, 1, 0]])):
-        assert mc.autograd.grad(y, x)[0].tolist() == expected
-
-
-def test_values_and_indices_are_named():
-    x = mc.tensor([[1.0, 5.0], [7.0, 2.0]], requires_grad=True)
-    for function, values, indices in ((mc.max, [5, 7], [1, 0]), (mc.min, [1, 2], [0, 1]), (mc.median, [1, 2], [0, 1])):
-        found = function(x, dim=1)
-        assert found.values.tolist() == values and found.indices.tolist() == indices
-        assert found.values.requires_grad and not found.indices.requires_grad and found.indices.dtype == mc.int64
-
-
-@pytest.mark.parametrize("name", ["max", "min"])
-def test_largest_of_two_tensors(name):
-    a, b = np.array([[1.0, 2.0, 3.0]]), np.array([[2.0], [2.0], [0.0]])
-    same(lambda m, a, b: getattr(m, name)(a, b), a, b)
-    same(lambda m, a, b: getattr(m, name)(a, other=b), a, b)
-
-
-@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
-def test_extremes_of_integers(dtype):
-    a = np.array([[0, 1, 200], [1, 1, 0]]).astype(dtype)
-    for name in ("max", "min", "amax", "amin"):
-        check_op(*both(name), a)
-        check_op(*both(name, 1), a)
-    for name in ("argmax", "argmin", "median"):
-        if dtype == np.bool_:
-            refused(lambda m, name=name: getattr(m, name)(m.from_numpy(a)), f"{name}: bool")
-        else:
-            check_op(*both(name), a)
-            if name != "median":  # of equals PyTorch may pick any
-                check_op(*both(name, 1), a)
-
-
-@pytest.mark.parametrize("name", ["max", "min", "amax", "amin", "argmax", "argmin", "median"])
-def test_extremes_of_nothing(name):
-    refused(lambda m: getattr(m.empty(0, 3), name)(0), f"{name}: shape")
-    check_op(*both(name, 1), np.empty((0, 3)))
-    if name == "median":
-        check_op(*both(name), np.empty((0, 3)))
-        with pytest.raises(IndexError, match="median: shape"):
-            mc.empty(0, dtype=mc.int64).median()
-    else:
-        refused(lambda m: getattr(m.empty(0, 3), name)(), f"{name}: shape")
 
 
 @pytest.mark.parametrize("name", ["any", "all"])
@@ -298,7 +130,7 @@ def test_spread_as_it_can_be_called(name):
                           (((0, 2), False, True), {}), ((), {"unbiased": False}), ((), {"correction": 2}),
                           ((1,), {"correction": 0, "keepdim": True}), (([0, 1],), {"unbiased": True}),
                           ((), {"dim": 0, "unbiased": False, "keepdim": True})):
-        same(lambda m, x, args=args, options=options: getattr(m, name)(x, *args, **options), a)
+        agree(lambda m, x, args=args, options=options: getattr(m, name)(x, *args, **options), a)
     refused(lambda m: getattr(m, name)(m.ones(3), unbiased=True, correction=1), "not both")
 
 
@@ -371,7 +203,7 @@ def test_norm_with_zeros_and_ties(p):
 def test_norms_without_a_value_for_nothing(p):
     refused(lambda m: m.ones(0, 3).norm(p, 0), "norm: shape")
     refused(lambda m: m.ones(0).norm(p), "norm: shape")
-    same(lambda m, x: x.norm(p, 1), np.empty((0, 3)), second=False)
+    agree(lambda m, x: x.norm(p, 1), np.empty((0, 3)), second=False)
 
 
 def test_norm_of_what_it_does_not_know():

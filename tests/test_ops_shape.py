@@ -5,21 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from util import assert_close, check_op, check_raises, normal
+from util import agree, assert_close, normal, refused
 
 import minicnn as mc
 
 SHAPES = st.lists(st.integers(0, 4), min_size=0, max_size=4).map(tuple)
-
-
-def same(f, *arrays, **options):
-    """f(library, tensors) gives the same in both libraries."""
-    check_op(lambda *xs: f(mc, *xs), lambda *xs: f(torch, *xs), *arrays, **options)
-
-
-def refused(f, match):
-    """f(library) raises in both libraries."""
-    check_raises(lambda: f(mc), lambda: f(torch), match)
 
 
 def axis(data, ndim):
@@ -98,7 +88,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_view(case):
     shape, f = CASES[case]
-    same(f, normal(shape))
+    agree(f, normal(shape))
 
 
 COPYING = [c for c in CASES if "expand" in c or "broadcast" in c] + ["reshape_of_permuted", "ravel"]  # or read-only
@@ -134,16 +124,16 @@ def test_permute_squeeze_flatten(data):
     start = data.draw(st.integers(0, max(len(shape) - 1, 0)))
     end = data.draw(st.integers(start, max(len(shape) - 1, 0)))
     at = data.draw(st.integers(-len(shape) - 1, len(shape)))
-    same(lambda m, x: x.permute(order).flatten(start, end).unsqueeze(-1).squeeze(), normal(shape), single=False)
-    same(lambda m, x: x.unsqueeze(at) * 2, normal(shape), single=False)
+    agree(lambda m, x: x.permute(order).flatten(start, end).unsqueeze(-1).squeeze(), normal(shape), single=False)
+    agree(lambda m, x: x.unsqueeze(at) * 2, normal(shape), single=False)
 
 
 @given(st.data())
 def test_expand_and_broadcast(data):
     shape = data.draw(SHAPES)
     thin = tuple(1 if data.draw(st.booleans()) else n for n in shape)[data.draw(st.integers(0, len(shape))):]
-    same(lambda m, x, y: m.broadcast_tensors(x, y), normal(shape), normal(thin), single=False)
-    same(lambda m, x: x.expand(*shape) if shape else x.expand(()), normal(thin), single=False)
+    agree(lambda m, x, y: m.broadcast_tensors(x, y), normal(shape), normal(thin), single=False)
+    agree(lambda m, x: x.expand(*shape) if shape else x.expand(()), normal(thin), single=False)
 
 
 @given(st.data())
@@ -156,10 +146,10 @@ def test_parts(data):
     start = data.draw(st.integers(-shape[i], shape[i] - 1))
     length = data.draw(st.integers(0, shape[i] - start % shape[i]))
     x = normal(shape)
-    same(lambda m, x: x.diagonal(offset, i, j), x, single=False)
-    same(lambda m, x: x.unfold(i, size, step), x, single=False)
-    same(lambda m, x: x.narrow(i, start, length), x, single=False)
-    same(lambda m, x: x.select(i, start), x, single=False)
+    agree(lambda m, x: x.diagonal(offset, i, j), x, single=False)
+    agree(lambda m, x: x.unfold(i, size, step), x, single=False)
+    agree(lambda m, x: x.narrow(i, start, length), x, single=False)
+    agree(lambda m, x: x.select(i, start), x, single=False)
 
 
 @given(st.data())
@@ -167,7 +157,7 @@ def test_as_strided(data):
     size = data.draw(st.lists(st.integers(0, 3), max_size=3))
     stride = data.draw(st.lists(st.integers(0, 3), min_size=len(size), max_size=len(size)))
     offset = data.draw(st.integers(0, 2))
-    same(lambda m, x: x.as_strided(size, stride, offset), normal((3, 7)), single=False)
+    agree(lambda m, x: x.as_strided(size, stride, offset), normal((3, 7)), single=False)
 
 
 def test_as_strided_counts_from_its_input():
@@ -181,17 +171,17 @@ def test_split(data):
     i = axis(data, len(shape))
     size, parts = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
     x = normal(shape)
-    same(lambda m, x: x.split(size, i), x, single=False)
-    same(lambda m, x: x.chunk(parts, i), x, single=False)
-    same(lambda m, x: x.tensor_split(parts, i), x, single=False)
-    same(lambda m, x: x.unbind(i)[::2], x, single=False)
+    agree(lambda m, x: x.split(size, i), x, single=False)
+    agree(lambda m, x: x.chunk(parts, i), x, single=False)
+    agree(lambda m, x: x.tensor_split(parts, i), x, single=False)
+    agree(lambda m, x: x.unbind(i)[::2], x, single=False)
 
 
 def test_meshgrid():
     a, b, c = normal((2,)), normal((3,)), normal(())
-    same(lambda m, *xs: m.meshgrid(*xs, indexing="ij"), a, b, c)
-    same(lambda m, *xs: m.meshgrid(xs, indexing="xy"), a, b, c)
-    same(lambda m, *xs: m.meshgrid(*xs, indexing="xy"), a)
+    agree(lambda m, *xs: m.meshgrid(*xs, indexing="ij"), a, b, c)
+    agree(lambda m, *xs: m.meshgrid(xs, indexing="xy"), a, b, c)
+    agree(lambda m, *xs: m.meshgrid(*xs, indexing="xy"), a)
     with pytest.raises(RuntimeError, match="indexing 'ji'"):
         mc.meshgrid(mc.ones(2), indexing="ji")
     with pytest.raises(RuntimeError, match=r"\[\(2, 2\)\]"):
@@ -303,7 +293,7 @@ COPIES = {
 @pytest.mark.parametrize("case", COPIES)
 def test_copy(case):
     shape, f = COPIES[case]
-    same(f, normal(shape))
+    agree(f, normal(shape))
     x = mc.from_numpy(normal(shape))
     assert not np.shares_memory(f(mc, x).numpy(), x.numpy())
 
@@ -318,9 +308,9 @@ def test_cat_and_stack(data):
         shape[i] = n
         arrays.append(normal(shape, k))
     constant = [k for k in range(len(lengths)) if data.draw(st.booleans())]
-    same(lambda m, *xs: m.cat(xs, i), *arrays, constant=constant, single=False)
+    agree(lambda m, *xs: m.cat(xs, i), *arrays, constant=constant, single=False)
     j = data.draw(st.integers(-len(shape) - 1, len(shape)))
-    same(lambda m, *xs: m.stack(xs, j), *[normal(shape, k) for k in range(3)], constant=[1], single=False)
+    agree(lambda m, *xs: m.stack(xs, j), *[normal(shape, k) for k in range(3)], constant=[1], single=False)
 
 
 @given(st.data())
@@ -330,10 +320,10 @@ def test_repeat_roll_flip(data):
     dims = data.draw(st.permutations(range(len(shape))))[:data.draw(st.integers(1, len(shape)))]
     shifts = [data.draw(st.integers(-4, 4)) for _ in dims]
     x = normal(shape)
-    same(lambda m, x: x.repeat(repeats), x, single=False)
-    same(lambda m, x: x.tile(repeats[1:]), x, single=False)
-    same(lambda m, x: x.roll(shifts, dims), x, single=False)
-    same(lambda m, x: x.flip(dims), x, single=False)
+    agree(lambda m, x: x.repeat(repeats), x, single=False)
+    agree(lambda m, x: x.tile(repeats[1:]), x, single=False)
+    agree(lambda m, x: x.roll(shifts, dims), x, single=False)
+    agree(lambda m, x: x.flip(dims), x, single=False)
 
 
 @given(st.data())
@@ -341,15 +331,15 @@ def test_repeat_interleave(data):
     shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple))
     i = axis(data, len(shape))
     counts = np.array([data.draw(st.integers(0, 3)) for _ in range(shape[i])])
-    same(lambda m, x, n: x.repeat_interleave(n, i), normal(shape), counts, single=False)
-    same(lambda m, x: x.repeat_interleave(int(counts[0]), i), normal(shape), single=False)
+    agree(lambda m, x, n: x.repeat_interleave(n, i), normal(shape), counts, single=False)
+    agree(lambda m, x: x.repeat_interleave(int(counts[0]), i), normal(shape), single=False)
 
 
 @given(st.integers(-4, 4), st.lists(st.integers(0, 4), min_size=2, max_size=3).map(tuple))
 def test_triangles(diagonal, shape):
-    same(lambda m, x: x.tril(diagonal), normal(shape), single=False)
-    same(lambda m, x: x.triu(diagonal), normal(shape), single=False)
-    same(lambda m, x: x.diag(diagonal), normal(shape[:1]), single=False)
+    agree(lambda m, x: x.tril(diagonal), normal(shape), single=False)
+    agree(lambda m, x: x.triu(diagonal), normal(shape), single=False)
+    agree(lambda m, x: x.diag(diagonal), normal(shape[:1]), single=False)
 
 
 @pytest.mark.parametrize("dtypes", [("int64", "float32"), ("float32", "float64"), ("bool", "int32"), ("int8", "uint8")])
@@ -379,7 +369,7 @@ REFUSED_COPIES = {
     "cat_scalars": (lambda m, x: m.cat([x.sum(), x.sum()]), "0-d"),
     "cat_dim": (lambda m, x: m.cat([x, x], 2), "dim 2"),
     "cat_tensor": (lambda m, x: m.cat(x), "list or tuple"),
-    "cat_numbers": (lambda m, x: m.cat([x, 1.0]), "element 1 is a float"),
+    "cat_numbers": (lambda m, x: m.cat([x, 1.0]), "cat: operand 1 must be a Tensor, not float"),
     "stack": (lambda m, x: m.stack([x, x.T]), r"tensor 1 has shape \(3, 2\)"),
     "stack_nothing": (lambda m, x: m.stack([]), "at least one"),
     "stack_dim": (lambda m, x: m.stack([x], 3), "dim 3"),
@@ -422,6 +412,34 @@ def test_a_write_through_a_view_is_noticed(case):
         (view if target == "base" else x).mul_(2.0)
         with pytest.raises(RuntimeError, match="modified by an in-place operation"):
             y.backward()
+
+
+def test_iteration_is_one_operation():
+    """One node for all rows: one each would add up as many gradients of the whole tensor."""
+    agree(lambda m, x: sum(row * i for i, row in enumerate(x)), normal((4, 3)))
+    agree(lambda m, x: [*x], normal((2, 3)), second=False)
+    assert len({row.grad_fn for row in mc.ones(5, 2, requires_grad=True)}) == 1
+    assert list(mc.ones(0, 2)) == [] and [float(v) for v in mc.arange(3.0)] == [0, 1, 2]
+    refused(lambda m: list(m.ones(())), "iteration over a 0-d tensor")
+
+
+@pytest.mark.parametrize("name, argument, value", [
+    ("reshape", "shape", (3, 2)), ("view", "size", (3, 2)), ("expand", "size", (4, 2, 3)), ("permute", "dims", (1, 0)),
+    ("flip", "dims", (0, 1)), ("repeat", "repeats", (2, 1)), ("tile", "dims", (2,))])
+def test_shapes_by_name_as_a_tuple_and_as_numbers(name, argument, value):
+    x = normal((2, 3))
+    for call in (lambda m, x: getattr(x, name)(*value), lambda m, x: getattr(x, name)(value),
+                 lambda m, x: getattr(x, name)(**{argument: value})):
+        agree(call, x, single=False)
+    if hasattr(torch, name):
+        agree(lambda m, x: getattr(m, name)(x, value), x, single=False)
+        agree(lambda m, x: getattr(m, name)(x, **{argument: value}), x, single=False)
+    refused(lambda m: getattr(m.ones(2, 3), name)(*value, **{argument: value}), "multiple values|positional argument")
+
+
+def test_the_length_that_repeats_add_up_to():
+    agree(lambda m, x: m.repeat_interleave(x, 2, 1, output_size=6), normal((2, 3)))
+    refused(lambda m: m.ones(3).repeat_interleave(m.tensor([1, 2, 3]), output_size=7), "output_size = 7, but .* to 6")
 
 
 @pytest.mark.parametrize("case", ["split", "chunk", "unbind"])

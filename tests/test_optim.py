@@ -1,7 +1,7 @@
-"""Optimisers beside PyTorch's over 100 steps, schedules over 50; groups, states, errors."""
+"""Optimisers beside PyTorch's over 100 steps; groups, states, errors."""
 
 import copy
-import itertools
+import importlib
 import json
 import math
 import pickle
@@ -9,10 +9,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from util import assert_close, normal
 
 import minicnn as mc
 from minicnn import nn, optim
+from minicnn.optim.line_search import Point, strong_wolfe
 
 SHAPES = ((4, 3), (5,), (), (2, 1, 3))
 OPTIMISERS = [
@@ -28,7 +31,31 @@ OPTIMISERS = [
     ("Adam", dict(lr=0.02, maximize=True, weight_decay=0.01)),
     ("AdamW", dict(lr=0.02)),
     ("AdamW", dict(lr=0.02, weight_decay=0.3, amsgrad=True, maximize=True)),
+    ("RMSprop", dict()),
+    ("RMSprop", dict(lr=0.02, alpha=0.9, eps=1e-6, weight_decay=0.1, maximize=True)),
+    ("RMSprop", dict(lr=0.02, momentum=0.8, centered=True)),
+    ("RMSprop", dict(lr=0.02, momentum=0.5, weight_decay=0.05)),
+    ("Adagrad", dict()),
+    ("Adagrad", dict(lr=0.1, lr_decay=0.05, weight_decay=0.1, initial_accumulator_value=0.3, eps=1e-6)),
+    ("Adagrad", dict(lr=0.1, maximize=True)),
+    ("Adadelta", dict()),
+    ("Adadelta", dict(lr=0.5, rho=0.8, eps=1e-4, weight_decay=0.1, maximize=True)),
+    ("NAdam", dict()),
+    ("NAdam", dict(lr=0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1, momentum_decay=0.1)),
+    ("NAdam", dict(lr=0.02, weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ("RAdam", dict()),
+    ("RAdam", dict(lr=0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)),
+    ("RAdam", dict(lr=0.02, weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ("RAdam", dict(lr=0.02, betas=(0.5, 0.6))),  # ρ∞ = 4: never sure of the variance
 ]
+
+
+@pytest.fixture(autouse=True)
+def doubles():
+    """PyTorch's own numbers, such as NAdam's product of momenta, in double precision, as ours are."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def case_id(case: tuple) -> str:
@@ -72,7 +99,7 @@ def test_a_hundred_steps_end_where_pytorch_does(case, kernels):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float16", 2e-2)])
-@pytest.mark.parametrize("case", OPTIMISERS[::3], ids=case_id)
+@pytest.mark.parametrize("case", OPTIMISERS[::3] + OPTIMISERS[13::4], ids=case_id)
 def test_narrow_types(case, dtype, tolerance):
     if dtype == "float16" and "eps" not in case[1] and case[0] != "SGD":
         case = case[0], {**case[1], "eps": 1e-3}  # 1e-8 is 0 in float16
@@ -108,7 +135,7 @@ def test_a_step_is_noticed_and_leaves_arrays_where_they_are():
         loss.backward()
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam"])
 def test_parameters_and_gradients_with_any_strides(name):
     array = normal((3, 4))
     p, q = nn.Parameter(mc.tensor(array).T), torch.nn.Parameter(torch.from_numpy(array.copy()).T)
@@ -162,13 +189,138 @@ def test_a_network_learns():
     assert loss.item() < 0.1
 
 
+# -- L-BFGS ---------------------------------------------------------------------------------------------------------
+
+LBFGS = [dict(line_search_fn="strong_wolfe"), dict(lr=0.1, max_iter=4), dict(lr=0.2, max_iter=3, history_size=2),
+         dict(lr=0.3, line_search_fn="strong_wolfe", max_eval=3, history_size=1), dict(lr=0.1, max_eval=2),
+         dict(lr=10.0, line_search_fn="strong_wolfe", max_iter=2, tolerance_change=1e-4),
+         dict(lr=0.1, tolerance_grad=0.05), dict(lr=0.1, tolerance_change=0.01)]
+
+
+def fit(optimiser, parameters, library):
+    """The closure of a curve fit: a quadratic and a little of a fourth power, so that nothing is exact."""
+    features, target = library.tensor(normal((60, 24), 7)), library.tensor(normal((60,), 8))
+
+    def closure():
+        optimiser.zero_grad()
+        v = library.cat([p.reshape(-1) for p in parameters])
+        loss = ((features @ v - target) ** 2).mean() + 0.1 * (v ** 4).sum()
+        loss.backward()
+        return loss
+
+    return closure
+
+
+@pytest.mark.parametrize("options", LBFGS, ids=str)
+def test_a_hundred_steps_of_lbfgs_end_where_pytorch_does(options):
+    ours, theirs = parameters()
+    a, b = make(("LBFGS", options), ours, theirs)
+    closures = fit(a, ours, mc), fit(b, theirs, torch)
+    for _ in range(100):
+        losses = [o.step(closure).detach().item() for o, closure in zip((a, b), closures, strict=True)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-8)
+    same(ours, theirs, 1e-7)  # rounding errors grow along the way
+    counts = [{key: o.state[ps[0]][key] for key in ("func_evals", "n_iter")} for o, ps in ((a, ours), (b, theirs))]
+    assert counts[0] == counts[1]
+
+
+def test_lbfgs_finds_the_bottom_of_a_bent_valley():
+    p = nn.Parameter(mc.tensor([-1.2, 1.0, -0.5, 2.0], dtype="float64"))
+    optimiser = optim.LBFGS([p], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        loss = (100 * (p[1:] - p[:-1] ** 2) ** 2 + (1 - p[:-1]) ** 2).sum()
+        loss.backward()
+        return loss
+
+    assert optimiser.step(closure).item() > 100 and closure().item() < 1e-9
+
+
+@pytest.mark.parametrize("options", LBFGS[:3], ids=str)
+def test_the_state_of_lbfgs_goes_to_pytorch_and_comes_back(options):
+    ours, theirs = parameters()
+    a, b = make(("LBFGS", options), ours, theirs)
+    closures = fit(a, ours, mc), fit(b, theirs, torch)
+    a.step(closures[0]), b.step(closures[1])
+    a2, b2 = make(("LBFGS", {}), ours, theirs)
+    a2.load_state_dict(b.state_dict()), b2.load_state_dict(to_torch(a.state_dict()))
+    a2.step(closures[0]), b2.step(closures[1])
+    same(ours, theirs)
+    with pytest.raises(ValueError, match=r"has shape \(24,\) in the loaded state"):
+        optim.LBFGS(ours[:1]).load_state_dict({"state": a.state_dict()["state"], "param_groups": [{"params": [0]}]})
+
+
+def test_lbfgs_moves_parameters_with_any_strides_and_without_gradients():
+    array = normal((3, 4))
+    p, q = nn.Parameter(mc.tensor(array).T), nn.Parameter(mc.ones(2, dtype="float64"))
+    memory, version = p.data, p._version
+    optimiser = optim.LBFGS([p, q], line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        loss = ((p - 1) ** 2).sum()
+        loss.backward()
+        return loss
+
+    with mc.no_grad():
+        optimiser.step(closure)
+    assert p.data is memory and p._version > version and optimiser.steps == 1
+    np.testing.assert_allclose(p.detach().numpy(), 1, atol=1e-12)
+    np.testing.assert_array_equal(q.detach().numpy(), 1)
+
+
+@pytest.mark.parametrize("call, error, match", [
+    (lambda p: optim.LBFGS([{"params": [p]}, {"params": []}]), ValueError, "all parameters form one group"),
+    (lambda p: optim.LBFGS([p]).add_param_group({"params": []}), ValueError, "all parameters form one group"),
+    (lambda p: optim.LBFGS([p], lr=-1), ValueError, "LBFGS: lr = -1"),
+    (lambda p: optim.LBFGS([p], history_size=0), ValueError, "history_size = 0 must be at least 1"),
+    (lambda p: optim.LBFGS([p], line_search_fn="weak_wolfe"), ValueError, "line_search_fn 'weak_wolfe' is unknown"),
+    (lambda p: optim.LBFGS([p]).step(), TypeError, "closure"),
+])
+def test_wrong_uses_of_lbfgs(call, error, match):
+    with pytest.raises(error, match=match):
+        call(nn.Parameter(mc.ones(2)))
+
+
+@settings(max_examples=150)
+@example([-1, -4, 8, 8, -8], 0.3, 10)  # higher after the first extrapolation, but not too high
+@given(st.lists(st.integers(-8, 8), min_size=5, max_size=5), st.sampled_from((0.01, 0.3, 1.0, 4.0)), st.integers(0, 25))
+def test_the_line_search_takes_pytorchs_steps(coefficients, t, most):
+    """On polynomials of degree 6 with all kinds of valleys and slopes, downhill at first."""
+    curve = np.polynomial.Polynomial([1.0, -1.0, *[c / 4 for c in coefficients]])
+    places: tuple[list, list] = ([], [])
+
+    def ours(t):
+        places[0].append(float(t))
+        return Point(t, curve(t), curve.deriv()(t), curve.deriv()(t))
+
+    def theirs(x, t, d):
+        places[1].append(float(t))
+        return float(curve(float(t))), torch.tensor([float(curve.deriv()(float(t)))])
+
+    point, evaluations = strong_wolfe(ours, ours(np.float64(0)), np.float64(t), 1.0, 1e-9, most)
+    start = torch.tensor([-1.0])
+    theirs_search = importlib.import_module("torch.optim.lbfgs")._strong_wolfe
+    loss, _, end, count = theirs_search(theirs, None, t, torch.ones(1), 1.0, start, start[0], max_ls=most)
+    assert evaluations == count == len(places[1])
+    tolerance = dict(rel=1e-3, nan_ok=True)  # a cubic through two close points is a shaky thing
+    assert places[0][1:] == pytest.approx(places[1], **tolerance)
+    assert (float(point.t), float(point.loss)) == pytest.approx((float(end), float(loss)), **tolerance)
+
+
 # -- state ----------------------------------------------------------------------------------------------------------
 
 def to_torch(state: dict) -> dict:
     """Our state with PyTorch's tensors."""
     return {"param_groups": state["param_groups"], "state": {
-        i: {k: torch.from_numpy(v.numpy().copy()) if isinstance(v, mc.Tensor) else v for k, v in s.items()}
-        for i, s in state["state"].items()}}
+        i: {key: as_torch(value) for key, value in values.items()} for i, values in state["state"].items()}}
+
+
+def as_torch(value):
+    if isinstance(value, list):
+        return [as_torch(v) for v in value]
+    return torch.from_numpy(value.numpy().copy()) if isinstance(value, mc.Tensor) else value
 
 
 @pytest.mark.parametrize("case", OPTIMISERS, ids=case_id)
@@ -278,6 +430,15 @@ def test_printing():
     ("Adam", dict(betas=(1.0, 0.9)), r"betas = \(1.0, 0.9\)"),
     ("AdamW", dict(betas=(0.9, -0.1)), "AdamW: betas"),
     ("AdamW", dict(weight_decay=-1.0), "weight_decay = -1.0"),
+    ("RMSprop", dict(alpha=-0.1), "RMSprop: alpha = -0.1 must be at least 0"),
+    ("RMSprop", dict(momentum=-0.1), "momentum = -0.1"),
+    ("Adagrad", dict(lr_decay=-0.1), "lr_decay = -0.1"),
+    ("Adagrad", dict(initial_accumulator_value=-1), "initial_accumulator_value = -1"),
+    ("Adadelta", dict(rho=-0.1), "rho = -0.1 must be at least 0"),
+    ("Adadelta", dict(rho=1.5), "rho = 1.5 must be at most 1"),
+    ("NAdam", dict(momentum_decay=-1), "momentum_decay = -1"),
+    ("NAdam", dict(betas=(0.9, 1.0)), "NAdam: betas"),
+    ("RAdam", dict(eps=-1.0), "RAdam: eps = -1.0"),
 ])
 def test_illegal_options_are_refused(name, options, match):
     p, q = nn.Parameter(mc.ones(1)), torch.nn.Parameter(torch.ones(1))
@@ -315,8 +476,9 @@ def test_a_parameter_twice_in_one_group_is_refused():
 def test_a_gradient_that_does_not_fit_is_refused(gradient):
     p = nn.Parameter(mc.ones(2))
     p.grad = gradient
-    with pytest.raises(RuntimeError, match=r"a parameter of shape \(2,\) and float32 has a gradient of shape"):
-        optim.SGD([p]).step()
+    for step in (optim.SGD([p]).step, lambda: optim.LBFGS([p]).step(lambda: 1.0)):
+        with pytest.raises(RuntimeError, match=r"a parameter of shape \(2,\) and float32 has a gradient of shape"):
+            step()
 
 
 def test_a_subclass_that_forgets_its_arithmetic_is_told():
@@ -330,228 +492,3 @@ def test_a_subclass_that_forgets_its_arithmetic_is_told():
         Lazy([p], {}).step()
     with pytest.raises(NotImplementedError, match=r"Optimizer has no check\(\)"):
         optim.Optimizer([p], {})
-
-
-# -- schedules ------------------------------------------------------------------------------------------------------
-
-def sequence(s, o):
-    parts = [s.LinearLR(o, 0.1, total_iters=5), s.CosineAnnealingLR(o, 12, 0.01), s.ExponentialLR(o, 0.9)]
-    return s.SequentialLR(o, parts, [5, 17])
-
-
-def many(s, o):
-    parts = [s.ConstantLR(o, 0.5, 3), s.LambdaLR(o, lambda t: 0.9 ** t), s.StepLR(o, 4), s.MultiStepLR(o, [2, 4]),
-             s.LinearLR(o), s.OneCycleLR(o, 0.2, 30)]
-    return s.SequentialLR(o, parts, [4, 9, 20, 26, 32])
-
-
-SCHEDULES = {
-    "StepLR": lambda s, o: s.StepLR(o, 7, gamma=0.3),
-    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [30, 8, 8, 21], gamma=0.5),
-    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.95),
-    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 12, eta_min=0.003),
-    "CosineAnnealingLR over all": lambda s, o: s.CosineAnnealingLR(o, T_max=50),
-    "LinearLR": lambda s, o: s.LinearLR(o, 0.25, 0.8, total_iters=9),
-    "LinearLR default": lambda s, o: s.LinearLR(o),
-    "ConstantLR": lambda s, o: s.ConstantLR(o, 0.4, total_iters=6),
-    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda t: 1 / (1 + t)),
-    "LambdaLR per group": lambda s, o: s.LambdaLR(o, [lambda t: 0.9 ** t, lambda t: max(0, 1 - t / 40)]),
-    "OneCycleLR": lambda s, o: s.OneCycleLR(o, 0.4, total_steps=51),
-    "OneCycleLR linear": lambda s, o: s.OneCycleLR(o, [0.4, 0.1], None, 17, 3, pct_start=0.4, anneal_strategy="linear",
-                                                   div_factor=5, final_div_factor=50),
-    "OneCycleLR three phases": lambda s, o: s.OneCycleLR(o, 0.4, 51, three_phase=True, base_momentum=0.7,
-                                                         max_momentum=[0.9, 0.8]),
-    "OneCycleLR without momentum": lambda s, o: s.OneCycleLR(o, 0.4, 51, cycle_momentum=False),
-    "SequentialLR": sequence,
-    "SequentialLR of many": many,
-}
-CHAINS = [("ExponentialLR", "StepLR"), ("LinearLR", "CosineAnnealingLR"),
-          ("ConstantLR", "MultiStepLR", "ExponentialLR")]
-
-
-LIBRARIES = optim.lr_scheduler, torch.optim.lr_scheduler
-
-
-def optimiser_of(library, tensor, name="SGD"):
-    groups = [{"params": [tensor]}, {"params": [tensor * 1], "lr": 0.05}]
-    options = {"momentum": 0.9} if name == "SGD" else {}
-    return getattr(library, name)(groups, lr=0.2, **options)
-
-
-def pair_of_optimisers(name="SGD"):
-    return optimiser_of(optim, mc.ones(1), name), optimiser_of(torch.optim, torch.ones(1), name)
-
-
-def rates(optimiser):
-    return [[g["lr"], g.get("momentum", 0), *g.get("betas", ())] for g in optimiser.param_groups]
-
-
-def run(optimisers, schedules, steps=50):
-    """Step both and compare rates and momenta after every step."""
-    a, b = optimisers
-    for step in range(steps + 1):
-        for x, y in zip(rates(a), rates(b), strict=True):
-            assert x == pytest.approx(y, rel=1e-12, abs=1e-15), f"step {step}"
-        assert schedules[0][-1].get_last_lr() == pytest.approx(schedules[1][-1].get_last_lr(), rel=1e-12, abs=1e-15)
-        assert schedules[0][-1].get_last_lr() == [g["lr"] for g in a.param_groups]
-        a.step(), b.step()
-        if step < steps:
-            for schedule in itertools.chain(*schedules):
-                schedule.step()
-
-
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_fifty_steps_of_a_schedule(schedule, name):
-    optimisers = pair_of_optimisers(name)
-    run(optimisers, [[SCHEDULES[schedule](library, o)]
-                     for library, o in zip(LIBRARIES, optimisers, strict=True)])
-
-
-@pytest.mark.parametrize("names", CHAINS)
-def test_chained_schedules(names):
-    optimisers = pair_of_optimisers()
-    run(optimisers, [[SCHEDULES[n](library, o) for n in names]
-                     for library, o in zip(LIBRARIES, optimisers, strict=True)])
-
-
-def test_a_sequence_within_a_sequence_is_one_sequence():
-    s, optimisers = optim.lr_scheduler, [optimiser_of(optim, mc.ones(1)) for _ in range(3)]
-    parts = [[s.ConstantLR(o, 0.1, 3), s.CosineAnnealingLR(o, 12), s.ExponentialLR(o, 0.8)] for o in optimisers]
-    schedules = [[s.SequentialLR(optimisers[0], parts[0], [5, 17])]]
-    inner = s.SequentialLR(optimisers[1], parts[1][:2], [5])
-    schedules.append([s.SequentialLR(optimisers[1], [inner, parts[1][2]], [17])])
-    run(optimisers[:2], schedules, 30)
-    inner = s.SequentialLR(optimisers[2], parts[2][1:], [12])
-    last = s.SequentialLR(optimisers[2], [parts[2][0], inner], [5])
-    optimiser = optimiser_of(optim, mc.ones(1))
-    parts = [s.ConstantLR(optimiser, 0.1, 3), s.CosineAnnealingLR(optimiser, 12), s.ExponentialLR(optimiser, 0.8)]
-    run([optimiser, optimisers[2]], [[s.SequentialLR(optimiser, parts, [5, 17])], [last]], 30)
-
-
-RESUMED = {
-    "StepLR": lambda s, o, e: s.StepLR(o, 7, 0.3, last_epoch=e),
-    "MultiStepLR": lambda s, o, e: s.MultiStepLR(o, [8, 14, 15, 21], 0.5, last_epoch=e),
-    "ExponentialLR": lambda s, o, e: s.ExponentialLR(o, 0.95, last_epoch=e),
-    "CosineAnnealingLR": lambda s, o, e: s.CosineAnnealingLR(o, 12, 0.003, last_epoch=e),
-    "LinearLR": lambda s, o, e: s.LinearLR(o, 0.25, 0.8, 19, last_epoch=e),
-    "ConstantLR": lambda s, o, e: s.ConstantLR(o, 0.4, 16, last_epoch=e),
-    "LambdaLR": lambda s, o, e: s.LambdaLR(o, lambda t: 1 / (1 + t), last_epoch=e),
-    "OneCycleLR": lambda s, o, e: s.OneCycleLR(o, 0.4 if e == -1 else 0.7, 51, last_epoch=e),  # the first peak counts
-}
-
-
-@pytest.mark.parametrize("schedule", RESUMED)
-@pytest.mark.parametrize("last_epoch", [13, 14])
-def test_a_schedule_goes_on_from_last_epoch(schedule, last_epoch):
-    optimisers, pairs = pair_of_optimisers(), []
-    for library, o in zip(LIBRARIES, optimisers, strict=True):
-        before = RESUMED[schedule](library, o, -1)
-        for _ in range(last_epoch):
-            o.step(), before.step()
-        pairs.append([RESUMED[schedule](library, o, last_epoch)])
-    run(optimisers, pairs, 20)
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_schedule_goes_on_from_its_state(schedule):
-    make_schedule = SCHEDULES[schedule]
-    straight, first, second = (optimiser_of(optim, mc.ones(1)) for _ in range(3))
-    a, b = make_schedule(optim.lr_scheduler, straight), make_schedule(optim.lr_scheduler, first)
-    for _ in range(19):
-        for o, s in ((straight, a), (first, b)):
-            o.step(), s.step()
-    c = make_schedule(optim.lr_scheduler, second)
-    second.load_state_dict(first.state_dict()), c.load_state_dict(copy.deepcopy(b.state_dict()))
-    for _ in range(20):
-        assert rates(second) == rates(straight) and c.get_last_lr() == a.get_last_lr()
-        for o, s in ((straight, a), (second, c)):
-            o.step(), s.step()
-
-
-def test_the_state_of_a_callable_object_is_kept():
-    class Decay:
-        def __init__(self, rate):
-            self.rate = rate
-
-        def __call__(self, step):
-            return self.rate ** step
-
-    first, second = optimiser_of(optim, mc.ones(1)), optimiser_of(optim, mc.ones(1))
-    a = optim.lr_scheduler.LambdaLR(first, [Decay(0.5), lambda t: 1])
-    b = optim.lr_scheduler.LambdaLR(second, [Decay(0.9), lambda t: 1])
-    assert a.state_dict()["lr_lambdas"] == [{"rate": 0.5}, None]
-    b.load_state_dict(a.state_dict())
-    second.step(), b.step()
-    assert b.get_last_lr() == [0.1, 0.05]
-
-
-def test_a_schedule_of_ones_own():
-    class Halving(optim.lr_scheduler.LRScheduler):
-        def get_lr(self):
-            return [group["lr"] / 2 if self.last_epoch else group["lr"] for group in self.optimizer.param_groups]
-
-    optimiser = optimiser_of(optim, mc.ones(1))
-    schedule = Halving(optimiser)
-    optimiser.step(), schedule.step()
-    assert schedule.get_last_lr() == [0.1, 0.025]
-    with pytest.raises(NotImplementedError, match=r"LRScheduler has neither get_lr\(\) nor following\(\)"):
-        optim.lr_scheduler.LRScheduler(optimiser)
-
-
-def test_stepping_the_schedule_first_warns():
-    for library, tensor in ((optim, mc.ones(1)), (torch.optim, torch.ones(1))):
-        optimiser = optimiser_of(library, tensor)
-        schedule = library.lr_scheduler.StepLR(optimiser, 3)
-        with pytest.warns(UserWarning, match=r"`?lr_scheduler.step\(\)`? .*before `?optimizer.step\(\)"):
-            schedule.step()
-
-
-def test_a_cycle_whose_rise_has_no_length():
-    optimiser = optim.SGD([mc.ones(1)], momentum=0.9)
-    schedule = optim.lr_scheduler.OneCycleLR(optimiser, 0.5, total_steps=4, pct_start=0.25)
-    assert schedule.get_last_lr() == [0.5]
-
-
-@pytest.mark.parametrize("call, error, match", [
-    (lambda s, o: s.StepLR(3, 5), TypeError, "StepLR: int is not an Optimizer"),
-    (lambda s, o: s.LambdaLR(o, [len]), ValueError, "lr_lambda has 1 values for 2 parameter groups"),
-    (lambda s, o: s.StepLR(o, 5, last_epoch=3), KeyError, "group 0 has no 'initial_lr'"),
-    (lambda s, o: s.ConstantLR(o, 1.5), ValueError, "factor = 1.5"),
-    (lambda s, o: s.LinearLR(o, 0.0), ValueError, "start_factor = 0.0 must be above 0"),
-    (lambda s, o: s.LinearLR(o, 0.5, 2.0), ValueError, "end_factor = 2.0 must be at least 0 and at most 1"),
-    (lambda s, o: s.OneCycleLR(o, 0.1), ValueError, "give total_steps, or epochs and steps_per_epoch"),
-    (lambda s, o: s.OneCycleLR(o, 0.1, epochs=3), ValueError, "give total_steps"),
-    (lambda s, o: s.OneCycleLR(o, 0.1, total_steps=0), ValueError, "total_steps = 0"),
-    (lambda s, o: s.OneCycleLR(o, 0.1, epochs=3, steps_per_epoch=-1), ValueError, "total_steps = -3"),
-    (lambda s, o: s.OneCycleLR(o, 0.1, 10, pct_start=1.5), ValueError, "pct_start = 1.5"),
-    (lambda s, o: s.OneCycleLR(o, 0.1, 10, anneal_strategy="step"), ValueError, "'step'"),
-    (lambda s, o: s.OneCycleLR(o, [0.1], 10), ValueError, "max_lr has 1 values"),
-    (lambda s, o: s.OneCycleLR(3, 0.1, 10), TypeError, "int is not an Optimizer"),
-    (lambda s, o: s.SequentialLR(o, [], []), ValueError, "0 schedulers"),
-    (lambda s, o: s.SequentialLR(o, [s.StepLR(o, 2)], [3]), ValueError, "1 schedulers need 0 milestones, got 1"),
-    (lambda s, o: s.SequentialLR(o, [s.StepLR(optimiser_like(o), 2)], []), ValueError, "scheduler 0 .*another"),
-])
-def test_wrong_schedules_are_refused(call, error, match):
-    for library, o in zip(LIBRARIES, pair_of_optimisers(), strict=True):
-        with pytest.raises(error, match=match if library is optim.lr_scheduler else None):
-            call(library, o)
-
-
-def optimiser_like(o):
-    return type(o)([(mc if isinstance(o, optim.Optimizer) else torch).ones(1)])
-
-
-def test_a_cycle_needs_momentum_and_ends():
-    class Plain(optim.Optimizer):
-        def check(self, group):
-            pass
-
-    with pytest.raises(ValueError, match="Plain has neither momentum nor betas"):
-        optim.lr_scheduler.OneCycleLR(Plain([mc.ones(1)], {"lr": 1}), 0.1, 5)
-    optimiser = optim.SGD([mc.ones(1)], momentum=0.9)
-    schedule = optim.lr_scheduler.OneCycleLR(optimiser, 0.5, total_steps=3)
-    for _ in range(3):
-        optimiser.step(), schedule.step()
-    with pytest.raises(ValueError, match="step 4 is beyond total_steps = 3"):
-        schedule.step()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 import minicnn as mc
 import minicnn.functional as F
@@ -28,7 +29,35 @@ def distinct(shape: Sequence[int], seed: int = 0, gap: float = 0.125) -> np.ndar
 
 
 def normal(shape: Sequence[int], seed: int = 0) -> np.ndarray:
-    return rng_of(seed).standard_normal(shape)
+    return np.asarray(rng_of(seed).standard_normal(shape))
+
+
+def with_ties(shape: Sequence[int], seed: int = 0) -> np.ndarray:
+    """Whole numbers around zero, many of them equal."""
+    return np.asarray(np.round(normal(shape, seed)))
+
+
+# -- shapes, axes and values to draw from ---------------------------------------------------------------------------
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -2.0, 3.0, np.inf, -np.inf, np.nan])
+SHAPE_PAIRS = st.sampled_from([((), ()), ((3,), ()), ((), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 4)), ((0, 3), (1, 3)),
+                               ((1,), (0,)), ((2, 1, 4), (3, 1))])
+
+
+@st.composite
+def shapes_and_dims(draw: st.DrawFn, several: bool = True, empty: bool = True) -> tuple[tuple[int, ...], Any]:
+    """A shape, and what to pass as dim for it: None, a number from either end, or (several) a tuple of numbers."""
+    shape = tuple(draw(st.lists(st.sampled_from((0, 1, 2, 3, 4) if empty else (1, 2, 3, 4)), max_size=4)))
+    ndim = max(len(shape), 1)
+    dim = st.integers(-ndim, ndim - 1)
+    if several and shape:
+        axes = st.lists(st.integers(0, ndim - 1), max_size=ndim, unique=True).flatmap(
+            lambda axes: st.tuples(*[st.sampled_from((a, a - ndim)) for a in axes]))
+        return shape, draw(st.one_of(st.none(), dim, axes, axes.map(list)))
+    return shape, draw(st.one_of(st.none(), dim))
+
+
+# -- comparison -----------------------------------------------------------------------------------------------------
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float, what: str = "") -> None:
@@ -129,6 +158,22 @@ def check_raises(ours: Callable, theirs: Callable, match: str | None = None) -> 
 
 
 # -- programs that are written once and run in both -----------------------------------------------------------------
+
+def both(name: str, *arguments: Any, **options: Any) -> tuple[Callable, Callable]:
+    """The function of that name in minicnn and in PyTorch, to be called with tensors, for check_op."""
+    return (lambda *tensors: getattr(mc, name)(*tensors, *arguments, **options),
+            lambda *tensors: getattr(torch, name)(*tensors, *arguments, **options))
+
+
+def with_dim(name: str, dim: Any, keepdim: bool) -> tuple[Callable, Callable]:
+    """both for a reduction: over dim, or over everything where dim is None."""
+    return both(name) if dim is None else both(name, dim, keepdim)
+
+
+def agree(call: Callable, *arrays: Any, **options: Any) -> None:
+    """check_op of call(library, *tensors), where the library is minicnn or PyTorch."""
+    check_op(lambda *tensors: call(mc, *tensors), lambda *tensors: call(torch, *tensors), *arrays, **options)
+
 
 def in_both(call: Callable) -> tuple[Callable, Callable]:
     """call(functions, *tensors) with minicnn's functions and with PyTorch's, for check_op."""

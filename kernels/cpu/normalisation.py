@@ -1,13 +1,15 @@
 """Batch normalisation and sums per channel.
 
 A job is a few neighbouring channels over the whole batch, so that every sum is made by one thread in one order, and
-the second pass of the gradient finds the channel still in the cache. Long sums run in float64.
+the second pass of the gradient finds the channel still in the cache. Long sums run in float64. Where L is 1 all this
+would be slow; flat_normalisation.py is for that.
 """
 
 import numpy as np
 from numba import prange
 
 from ..contract import Array
+from . import flat_normalisation
 from .support import CHUNK, SERIAL, for_floats, inlined, regrouped_sum, threaded
 
 PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
@@ -153,15 +155,6 @@ def _grad_all(gy, x, mean, inv_std, scale, training, gx, gw, gb):
             _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, job * block, min(channels, (job + 1) * block))
 
 
-def _long_rows(x: Array) -> Array:
-    """x contiguous, flat features (N, C, 1) turned to (1, C, N): the same sums, in rows worth the name."""
-    return np.ascontiguousarray(x.transpose(2, 1, 0) if x.shape[2] == 1 else x)
-
-
-def _in_shape(rows: Array, shape: tuple[int, ...]) -> Array:
-    return rows if rows.shape == shape else np.ascontiguousarray(rows.transpose(2, 1, 0))
-
-
 @for_floats
 def channel_sum(x: Array) -> Array:
     total = np.zeros(x.shape[1])
@@ -175,31 +168,39 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
     # Deviations are taken from an element of the channel, which is about as far from the mean as any other, so the
     # square of the sum taken off the sum of squares is of its own size, however large the mean.
     pivot = x[0, :, 0].astype(np.float64) if x.size else np.zeros(x.shape[1])
-    first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    _moments_all(_long_rows(x), pivot, first, second)
+    x = np.ascontiguousarray(x)
+    if x.shape[2] == 1:
+        first, second = flat_normalisation.moments(x[:, :, 0], pivot)
+    else:
+        first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        _moments_all(x, pivot, first, second)
     first /= m
     return (pivot + first).astype(x.dtype), np.maximum(second / m - first * first, 0).astype(x.dtype)
 
 
 @for_floats
 def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
-    rows = _long_rows(x)
-    y = np.empty_like(rows)
-    n, c, length = rows.shape
-    scale = inv_std if w is None else inv_std * w
+    x = np.ascontiguousarray(x)
+    n, c, length = x.shape
+    mean, scale = np.ascontiguousarray(mean), np.ascontiguousarray(inv_std if w is None else inv_std * w)
     shift = np.zeros_like(mean) if b is None else np.ascontiguousarray(b)
-    _normalise_all(rows.reshape(n * c, length), np.ascontiguousarray(mean), np.ascontiguousarray(scale), shift,
-                   y.reshape(n * c, length))
-    return _in_shape(y, x.shape)
+    if length == 1:
+        return flat_normalisation.normalise(x[:, :, 0], mean, scale, shift)[:, :, None]
+    y = np.empty_like(x)
+    _normalise_all(x.reshape(n * c, length), mean, scale, shift, y.reshape(n * c, length))
+    return y
 
 
 @for_floats
 def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
                     training: bool) -> tuple[Array, Array, Array]:
-    rows = _long_rows(x)
-    gx = np.empty_like(rows)
-    gw, gb = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    scale = inv_std if w is None else inv_std * w
-    _grad_all(_long_rows(gy), rows, np.ascontiguousarray(mean), np.ascontiguousarray(inv_std),
-              np.ascontiguousarray(scale), bool(training), gx, gw, gb)
-    return _in_shape(gx, x.shape), gw.astype(x.dtype), gb.astype(x.dtype)
+    gy, x = np.ascontiguousarray(gy), np.ascontiguousarray(x)
+    mean, inv_std = np.ascontiguousarray(mean), np.ascontiguousarray(inv_std)
+    scale = np.ascontiguousarray(inv_std if w is None else inv_std * w)
+    if x.shape[2] == 1:
+        gx, gw, gb = flat_normalisation.gradients(gy[:, :, 0], x[:, :, 0], mean, inv_std, scale, training)
+        gx = gx[:, :, None]
+    else:
+        gx, gw, gb = np.empty_like(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        _grad_all(gy, x, mean, inv_std, scale, bool(training), gx, gw, gb)
+    return gx, gw.astype(x.dtype), gb.astype(x.dtype)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 from .. import reference
 
@@ -23,10 +24,13 @@ SERIAL = 2 * CHUNK  # elements below which waking the threads costs more than th
 # division by zero give infinity instead of raising.
 OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}
 inlined = njit(**OPTIONS)
+# A formula is part of the loop it stands in, however long it is: a call would keep the loop from becoming vector code.
+FORMULA: Any = OPTIONS | {"forceinline": True}
+formula = register_jitable(**FORMULA)
 # A sum that may be regrouped runs in vector lanes, which is also more accurate than one running total.
 regrouped_sum = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
-_LENDING = "support.py", "exponential.py"
+_LENDING = "support.py", "exponential.py", "error_function.py", "elementwise.py", "jobs.py"
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in _LENDING))
 
 

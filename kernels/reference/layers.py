@@ -1,4 +1,4 @@
-"""The definition of every kernel but convolution, in plain NumPy: short before fast, one line per term.
+"""The definition of most kernels, in plain NumPy: short before fast, one line per term.
 
 Each function is the text to read for what an operation computes, and what the fast back ends are tested against. They
 work for every floating type, for empty batches and, as they call the module their argument comes from, for CuPy
@@ -111,88 +111,6 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     else:
         gx = _per_channel(scale) * gy
     return gx, gw, gb
-
-
-# -- activations ----------------------------------------------------------------------------------------------------
-
-def relu(x: Array) -> Array:
-    return _array_module(x).maximum(x, 0)
-
-
-def relu_grad(gy: Array, y: Array) -> Array:
-    return _array_module(y).where(y <= 0, 0, gy)
-
-
-def leaky_relu(x: Array, slope: float) -> Array:
-    return _array_module(x).where(x > 0, x, x.dtype.type(slope) * x)
-
-
-def leaky_relu_grad(gy: Array, x: Array, slope: float) -> Array:
-    return _array_module(x).where(x > 0, gy, x.dtype.type(slope) * gy)
-
-
-def elu(x: Array, alpha: float) -> Array:
-    xp = _array_module(x)
-    return xp.where(x > 0, x, x.dtype.type(alpha) * xp.expm1(xp.minimum(x, 0)))
-
-
-def elu_grad(gy: Array, x: Array, alpha: float) -> Array:
-    xp = _array_module(x)
-    return xp.where(x > 0, gy, gy * x.dtype.type(alpha) * xp.exp(xp.minimum(x, 0)))
-
-
-def sigmoid(x: Array) -> Array:
-    xp = _array_module(x)
-    e = xp.exp(-abs(x))  # never above 1
-    return xp.where(x < 0, e, 1) / (1 + e)
-
-
-def sigmoid_grad(gy: Array, y: Array) -> Array:
-    return gy * y * (1 - y)
-
-
-def tanh(x: Array) -> Array:
-    return _array_module(x).tanh(x)
-
-
-def tanh_grad(gy: Array, y: Array) -> Array:
-    return gy * (1 - y * y)
-
-
-# -- softmax: x is (M, K, L) ----------------------------------------------------------------------------------------
-
-def softmax(x: Array) -> Array:
-    e = _array_module(x).exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-def softmax_grad(gy: Array, y: Array) -> Array:
-    return y * (gy - (gy * y).sum(1, keepdims=True))
-
-
-def log_softmax(x: Array) -> Array:
-    xp = _array_module(x)
-    shifted = x - x.max(1, keepdims=True)
-    return shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
-
-
-def log_softmax_grad(gy: Array, y: Array) -> Array:
-    return gy - _array_module(y).exp(y) * gy.sum(1, keepdims=True)
-
-
-def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
-    xp = _array_module(x)
-    log_p = log_softmax(x[:, :, None])[:, :, 0]  # (N, K)
-    counted = (target >= 0) & (target < x.shape[1])
-    picked = xp.take_along_axis(log_p, xp.where(counted, target, 0)[:, None], 1)[:, 0]  # (N)
-    return xp.where(counted, -picked, 0), xp.exp(log_p)
-
-
-def cross_entropy_grad(gy: Array, p: Array, target: Array) -> Array:
-    classes = _array_module(p).arange(p.shape[1])
-    onehot = classes == target[:, None]  # (N, K)
-    counted = (target >= 0) & (target < p.shape[1])
-    return _array_module(p).where(counted[:, None], gy[:, None] * (p - onehot.astype(p.dtype)), 0)
 
 
 # -- dropout --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import itertools
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class _DetachedClock(_Clock):
     """The clock of detached memory: every write counts in the clock of the whole memory, records only here."""
 
     __slots__ = ("whole",)
+    whole: _Clock
 
     def __init__(self, clock: _Clock) -> None:
         self.whole = clock.whole if isinstance(clock, _DetachedClock) else clock
@@ -88,6 +89,7 @@ class Tensor:
         __ge__: Any
         __getitem__: Any
         __setitem__: Any
+        __iter__: Any
         T: Any
         mT: Any
         cpu: Any
@@ -311,11 +313,6 @@ class Tensor:
         if self.data.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
         return self.data.shape[0]
-
-    def __iter__(self) -> "Iterator[Tensor]":
-        if self.data.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(self.data.shape[0]))
 
     def __bool__(self) -> bool:
         if self.data.size != 1:

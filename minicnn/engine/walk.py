@@ -104,7 +104,7 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
         shape, dtype = node.outputs[index]
         slots[index] = add(slots[index], _checked(g, shape, dtype, sender), edge)
 
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), np.errstate(all="ignore"):  # ∞ − ∞ is NaN: a result, not an event
         for output, g in zip(outputs, gradients, strict=True):
             deliver((output.grad_fn, output.output_index) if output.grad_fn else output, g, "gradient")
         while heap:

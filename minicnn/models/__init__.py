@@ -2,12 +2,15 @@
 
 import builtins
 
-from . import lenet as _lenet  # each family enters its models into the registry
-from .network import Network, Spec
+from . import (  # each family enters its models into the registry
+    alexnet as _alexnet, densenet as _densenet, googlenet as _googlenet, inception as _inception, lenet as _lenet,
+    mobilenet as _mobilenet, nin as _nin, resnet as _resnet, squeezenet as _squeezenet, vgg as _vgg)
+from .network import HeadedNetwork, Network, Outputs, Spec
 from .registry import Entry, create, entry
 from .shapes import Window, output_shape, window_of
 
-__all__ = ["Entry", "Network", "Spec", "Window", "create", "entry", "list", "output_shape", "window_of"]
+__all__ = ["Entry", "HeadedNetwork", "Network", "Outputs", "Spec", "Window", "create", "entry", "list",
+           "output_shape", "window_of"]
 
 
 def list() -> builtins.list[str]:  # noqa: A001

@@ -5,7 +5,14 @@ http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf. What is taught as LeNet diff
 place, in padding, activation and pooling; each of these readings is a model of its own here.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import functional as F
 from .. import nn
+from ..engine import Tensor
+from ..ops.creation import randint, tensor
 from .network import Network
 from .registry import register
 
@@ -93,3 +100,110 @@ def cnn2(num_classes: int = 10, in_channels: int = 1, *, softmax: bool = False) 
     if softmax:
         layers["softmax"] = nn.Softmax(dim=1)
     return Network(layers)
+
+
+# -- the paper's network --------------------------------------------------------------------------------------------
+
+# Table I: the maps of S2 that each map of C3 reads. Different inputs force the maps to look for different things.
+TABLE = ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1), (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5),
+         (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5))
+
+# Targets of the 84 units before the output, +1 for ink: images of 7×12 in the manner of the paper's figure 3
+DIGITS = """
+    ..###.. ...##.. .#####. ####### ....##. ####### ..####. ####### .#####. .#####.
+    .##.##. ..###.. ##...## .....## ...###. ##..... .##.... ##...## ##...## ##...##
+    ##...## .####.. .....## ....##. ..####. ##..... ##..... .....## ##...## ##...##
+    ##...## ...##.. .....## ...##.. .##.##. ##..... ##..... ....##. ##...## ##...##
+    ##...## ...##.. ....##. ..####. ##..##. ######. ######. ....##. .#####. ##...##
+    ##...## ...##.. ...##.. .....## ##..##. .....## ##...## ...##.. ##...## .######
+    ##...## ...##.. ..##... .....## ####### .....## ##...## ...##.. ##...## .....##
+    ##...## ...##.. .##.... .....## ....##. .....## ##...## ..##... ##...## .....##
+    .##.##. ...##.. ##..... ##...## ....##. ##...## ##...## ..##... ##...## ....##.
+    ..###.. .###### ####### .#####. ....##. .#####. .#####. ..##... .#####. .####..
+    ....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+    ....... ....... ....... ....... ....... ....... ....... ....... ....... ......."""
+
+
+class ScaledTanh(nn.Module):
+    """1.7159·tanh(2x/3), which is ±1 at ±1, where it bends most, and so has room for targets of ±1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7159 * F.tanh(x * (2 / 3))
+
+
+class Subsampling(nn.AvgPool2d):
+    """Sum over each 2×2 window, times a trainable coefficient, plus a bias, both of the map."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(2, divisor_override=1)
+        self.weight = nn.Parameter(np.ones((channels, 1, 1), np.float32))
+        self.bias = nn.Parameter(np.zeros((channels, 1, 1), np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.weight + self.bias
+
+
+class TableConv2d(nn.Conv2d):
+    """Convolution in which output map i reads the input maps table[i] alone.
+
+    weight is (connections, 1, K, K), one kernel per entry of the table in its order, bias (len(table)).
+    """
+
+    def __init__(self, table: Sequence[Sequence[int]], in_channels: int, kernel_size: int) -> None:
+        self.table = table
+        super().__init__(in_channels, len(table), kernel_size)
+        connections = sum(map(len, table))
+        index = np.full((len(table), in_channels), connections)  # which kernel; the last one is zero
+        index[np.repeat(np.arange(len(table)), list(map(len, table))), np.concatenate(table)] = np.arange(connections)
+        self.register_buffer("index", tensor(index), persistent=False)
+
+    def weight_shape(self) -> tuple[int, ...]:
+        return (sum(map(len, self.table)), 1, *self.kernel_size)
+
+    def reset_parameters(self) -> None:
+        """Draw new values, uniform within ±2.4/fan-in of the output map."""
+        maps = [len(inputs) for inputs in self.table]
+        fan_in = np.array(maps) * self.kernel_size[0] * self.kernel_size[1]
+        for p, fan in ((self.weight, np.repeat(fan_in, maps)[:, None, None, None]), (self.bias, fan_in)):
+            nn.init.uniform_(p, -2.4, 2.4)
+            p.data /= fan
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernels = F.pad(self.weight[:, 0], (0, 0, 0, 0, 0, 1))  # (connections + 1, K, K)
+        return F.conv2d(x, kernels[self.index], self.bias)  # index (out, in): kernels[index] (out, in, K, K)
+
+
+class RadialBasis(nn.Module):
+    """−‖x − code‖² for the code of each class, (N, 84) → (N, classes); as logits these make cross_entropy eq. 9.
+
+    Classes beyond the ten digits have random codes of ±1, which the paper names as the alternative to images.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        rows = [row.split() for row in DIGITS.split("\n") if row]
+        images = np.array([[[pixel == "#" for pixel in image] for image in row] for row in rows])  # (12, 10, 7)
+        digits = np.where(images.transpose(1, 0, 2).reshape(10, 84), 1, -1)
+        others = 2 * randint(0, 2, (max(0, num_classes - 10), 84)).numpy() - 1
+        codes = np.concatenate([digits, others])[:num_classes].astype(np.float32)
+        self.register_buffer("codes", tensor(codes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -((x.unsqueeze(1) - self.codes) ** 2).sum(2)
+
+
+@register((1, 32, 32), source="LeCun et al. 1998, section II.B")
+def lenet5_1998(num_classes: int = 10, in_channels: int = 1) -> Network:
+    """LeNet-5 of the paper: C3 by its table, trainable subsampling, scaled tanh, radial basis functions as output.
+
+    The weights begin uniform within ±2.4/fan-in. The paper's images have levels of −0.1 (paper) to 1.175 (ink).
+    """
+    net = Network({
+        "c1": nn.Conv2d(in_channels, 6, 5), "act1": ScaledTanh(), "s2": Subsampling(6), "act2": ScaledTanh(),
+        "c3": TableConv2d(TABLE, 6, 5), "act3": ScaledTanh(), "s4": Subsampling(16), "act4": ScaledTanh(),
+        "c5": nn.Conv2d(16, 120, 5), "act5": ScaledTanh(), "flatten": nn.Flatten(),
+        "f6": nn.Linear(120, 84), "act6": ScaledTanh(), "output": RadialBasis(num_classes)})
+    for name, fan_in in (("c1", in_channels * 25), ("s2", 4), ("s4", 4), ("c5", 16 * 25), ("f6", 120)):
+        for p in net.get_submodule(name).parameters():
+            nn.init.uniform_(p, -2.4 / fan_in, 2.4 / fan_in)
+    return net

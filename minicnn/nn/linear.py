@@ -1,5 +1,6 @@
 """Fully connected layers, and those that only reshape."""
 
+import math
 from typing import Any
 
 from .. import functional as F
@@ -8,7 +9,7 @@ from . import init
 from .arguments import parameter, whole
 from .module import Module
 
-__all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
+__all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class Linear(Module):
@@ -37,6 +38,37 @@ class Linear(Module):
     def extra_repr(self) -> str:
         """The sizes and whether there is a bias."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """y[o] = x₁·weight[o]·x₂ᵀ + bias[o], (..., in1_features) and (..., in2_features) → (..., out_features)."""
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: Any = None) -> None:
+        super().__init__()
+        self.in1_features = whole("Bilinear", "in1_features", in1_features)
+        self.in2_features = whole("Bilinear", "in2_features", in2_features, 0)
+        self.out_features = whole("Bilinear", "out_features", out_features, 0)
+        self.weight = parameter((out_features, in1_features, in2_features), dtype, device)
+        if bias:
+            self.bias = parameter((out_features,), dtype, device)
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new values, uniform within ±1/√in1_features, PyTorch's default."""
+        for values in self.parameters():
+            init.uniform_(values, -1 / math.sqrt(self.in1_features), 1 / math.sqrt(self.in1_features))
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """bilinear(input1, input2, weight, bias)."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes and whether there is a bias."""
+        return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+                f"out_features={self.out_features}, bias={self.bias is not None}")
 
 
 class Identity(Module):

@@ -9,6 +9,7 @@ from .. import dtypes
 from ..backend import Device, move
 from ..engine import Handle, Parameter, Tensor, no_grad
 from .hooks import BackwardHooks
+from .parameter import UninitializedParameter
 
 __all__ = ["Module", "Parameter", "clear_gradients"]
 
@@ -369,17 +370,22 @@ class Module:
         for name, (_, tensor) in own.items():
             if name not in state_dict:
                 continue
-            array = Tensor(state_dict[name]).data
+            value, unknown = state_dict[name], isinstance(tensor, UninitializedParameter)
+            if unknown and isinstance(value, UninitializedParameter):
+                continue
+            array = Tensor(value).data
             if not dtypes.is_supported(array.dtype):
                 errors.append(f"{name}: a tensor or an array of numbers is needed, "
-                              f"not {type(state_dict[name]).__name__}.")
-            elif array.shape != tensor.shape:
+                              f"not {type(value).__name__}.")
+            elif not unknown and array.shape != tensor.shape:
                 errors.append(f"size mismatch for {name}: copying a param with shape {array.shape} from checkpoint, "
                               f"the shape in current model is {tensor.shape}.")
             pairs.append((tensor, array))
         if errors:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
         for tensor, array in pairs:
+            if isinstance(tensor, UninitializedParameter):
+                tensor.materialize(array.shape)
             tensor.data[...] = move(array, tensor.device)
             tensor.touch()
         return IncompatibleKeys(missing, unexpected)

@@ -1,5 +1,7 @@
 """Every operation, one file per family: forward and backward next to each other."""
 
-from . import basic, binding, creation, index, join, linear, order, pointwise, reduce, shape
+from . import (arithmetic, basic, binding, comparison, creation, cumulative, index, join, linear, order, pointwise,
+               reduce, shape)
 
-binding.attach((basic, pointwise, reduce, shape, join, index, order, linear, creation))
+binding.attach((basic, arithmetic, comparison, pointwise, reduce, cumulative, order, shape, join, index, linear,
+                creation))

@@ -1,83 +1,72 @@
-"""Activations. Each runs a fused kernel backward too, or operations where the gradient is itself recorded."""
+"""Activations of exponentials, and softmax; those made of straight lines are in piecewise.py, gates in gated.py.
+
+The backward of most is a kernel of its own that runs once over memory, and operations where the gradient is itself
+recorded.
+"""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
+from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
-from .conv import same_floats
+from .arguments import same_floats
+from .basic import refuse_bool
+from .shape import axis_of
 
-__all__ = ["elu", "leaky_relu", "log_softmax", "logsigmoid", "relu", "relu6", "softmax", "softplus"]
+__all__ = ["celu", "elu", "log_softmax", "logsigmoid", "selu", "softmax", "softmin", "softplus", "softsign",
+           "tanhshrink"]
 
-
-def fused(kernel: str, formula: Callable[[], Tensor], *arguments: Any) -> Tensor:
-    """The kernel's result, or the formula's where operations are recorded: the same numbers, differentiable again."""
-    if is_grad_enabled():
-        return formula()
-    arrays = [a.data if isinstance(a, Tensor) else a for a in arguments]
-    return Tensor(getattr(kernels_for(arrays[0]), kernel)(*arrays))
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
-class Relu(Function):
-    """y = max(x, 0);  gx = gy where y > 0, so 0 at x = 0."""
+class Elementwise(Function):
+    """y = kernel(x, parameters);  gx = kernel_grad(gy, x or y, parameters), or ``gradient`` where gx is recorded."""
+
+    kernel: str
+    keeps_result = False  # whether the gradient is a function of y rather than of x
+
+    def __init__(self, *parameters: float) -> None:
+        self.parameters = parameters
 
     def forward(self, x):
-        y = kernels_for(x).relu(x)
-        self.save(y)
+        y = getattr(kernels_for(x), self.kernel)(x, *self.parameters)
+        self.save(y if self.keeps_result else x)
         return y
 
     def backward(self, gy):
-        (y,) = self.saved
-        return fused("relu_grad", lambda: gy.where(~(y <= 0), 0.0), gy, y)  # where y is NaN, gx = gy as in PyTorch
+        (kept,) = self.saved
+        if is_grad_enabled():
+            return self.gradient(gy, kept)
+        return Tensor(getattr(kernels_for(gy.data), self.kernel + "_grad")(gy.data, kept.data, *self.parameters))
+
+    def gradient(self, gy: Tensor, kept: Tensor) -> Tensor:
+        """gx in operations, from x or y, so that it can be differentiated again."""
+        raise NotImplementedError
 
 
-class Relu6(Function):
-    """y = min(max(x, 0), 6);  gx = gy where 0 < y < 6, so 0 at both bounds."""
-
-    def forward(self, x):
-        xp = array_module(x)
-        y = xp.minimum(xp.maximum(x, 0), 6)
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        return gy.where((y > 0) & (y < 6), 0.0)
+def activate(name: str, function: Callable[[Tensor], Tensor], input: Tensor, inplace: bool = False,
+             integers: bool = False) -> Tensor:
+    """function(input), written into input if inplace, after the check of its type."""
+    if integers and not dtypes.is_floating(input.dtype):
+        refuse_bool(name, input)
+    else:
+        same_floats(name, x=input)
+    return input.overwrite(function(input.before_write())) if inplace else function(input)
 
 
-class LeakyRelu(Function):
-    """y = x where x > 0, else slope·x;  gx = gy where x > 0, else slope·gy."""
+# -- of single elements ---------------------------------------------------------------------------------------------
 
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
+class Elu(Elementwise):
+    """y = s·x where x > 0, else s·α(e^(x·r) − 1);  gx = s·gy where x > 0, else gy·s·α·r·e^(x·r);  (α, s, r)."""
 
-    def forward(self, x):
-        self.save(x)
-        return kernels_for(x).leaky_relu(x, self.slope)
+    kernel = "elu"
 
-    def backward(self, gy):
-        (x,) = self.saved
-        return fused("leaky_relu_grad", lambda: gy.where(x > 0, gy * self.slope), gy, x, self.slope)
-
-
-class Elu(Function):
-    """y = x where x > 0, else α(eˣ − 1);  gx = gy where x > 0, else gy·α·eˣ."""
-
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-
-    def forward(self, x):
-        self.save(x)
-        return kernels_for(x).elu(x, self.alpha)
-
-    def backward(self, gy):
-        (x,) = self.saved
-        return fused("elu_grad", lambda: self._formula(gy, x), gy, x, self.alpha)
-
-    def _formula(self, gy, x):
-        e = x.masked_fill(x >= 0, 0.0).exp()  # of what is negative, so that it cannot overflow where it is not used
-        return gy.where(x > 0, gy * (self.alpha * e))
+    def gradient(self, gy, x):
+        alpha, scale, input_scale = self.parameters
+        e = (x.masked_fill(x >= 0, 0.0) * input_scale).exp()  # of x < 0, to not overflow where it is not used
+        return gy.where(x > 0, gy * (alpha * input_scale * e)) * scale
 
 
 class LogSigmoid(Function):
@@ -92,113 +81,147 @@ class LogSigmoid(Function):
         return gy * (-self.saved[0]).sigmoid()
 
 
-class Softmax(Function):
-    """y = eˣ / Σ eˣ along an axis;  gx = y·(gy − Σ gy·y)."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, x):
-        y = kernels_for(x).softmax(_lanes(x, self.dim)).reshape(x.shape)
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        if is_grad_enabled():
-            return y * (gy - (gy * y).sum(self.dim, keepdim=True))
-        return _along(self.dim, "softmax_grad", gy, y)
-
-
-class LogSoftmax(Function):
-    """y = x − log Σ eˣ along an axis;  gx = gy − e^y·Σ gy."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, x):
-        y = kernels_for(x).log_softmax(_lanes(x, self.dim)).reshape(x.shape)
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        if is_grad_enabled():
-            return gy - y.exp() * gy.sum(self.dim, keepdim=True)
-        return _along(self.dim, "log_softmax_grad", gy, y)
-
-
-def _lanes(x, dim):
-    """x as (M, K, L), K the axis to normalise over."""
-    return x.reshape(math.prod(x.shape[:dim]), x.shape[dim], math.prod(x.shape[dim + 1:]))
-
-
-def _along(dim: int, kernel: str, gy: Tensor, y: Tensor) -> Tensor:
-    gx = getattr(kernels_for(y.data), kernel)(_lanes(gy.data, dim), _lanes(y.data, dim))
-    return Tensor(gx.reshape(y.shape))
-
-
-# -- public functions -----------------------------------------------------------------------------------------------
-
-def _apply(name: str, function: Function, input: Tensor, inplace: bool) -> Tensor:
-    same_floats(name, x=input)
-    if inplace:
-        return input.overwrite(function(input.before_write()))
-    return function(input)
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0), any shape; the gradient at 0 is 0. Nair & Hinton 2010."""
-    return _apply("relu", Relu(), input, inplace)
-
-
-def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x, 0), 6), any shape; the gradient is 0 at both bounds."""
-    return _apply("relu6", Relu6(), input, inplace)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x where x > 0, else negative_slope·x, any shape. Maas et al. 2013."""
-    return _apply("leaky_relu", LeakyRelu(negative_slope), input, inplace)
-
-
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x where x > 0, else alpha·(eˣ − 1), any shape. Clevert et al. 2015."""
-    return _apply("elu", Elu(alpha), input, inplace)
+    """x where x > 0, else alpha·(eˣ − 1), for every element: (∗) → (∗).
+
+    gx = gy where x > 0, else gy·alpha·eˣ. Raises RuntimeError for integers. Clevert et al. 2015.
+    """
+    return activate("elu", Elu(alpha, 1.0, 1.0), input, inplace)
 
 
-def logsigmoid(input: Tensor) -> Tensor:
-    """log σ(x), finite for every finite x, any shape."""
-    return _apply("logsigmoid", LogSigmoid(), input, False)
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else alpha·(e^(x/alpha) − 1), which unlike elu has no kink: (∗) → (∗).
+
+    gx = gy where x > 0, else gy·e^(x/alpha). Raises RuntimeError for integers and unless alpha > 0. Barron 2017.
+    """
+    if not alpha > 0:
+        raise RuntimeError(f"celu: alpha = {alpha} must be positive")
+    return activate("celu", Elu(alpha, 1.0, 1 / alpha), input, inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """1.0507·(x where x > 0, else 1.6733·(eˣ − 1)), which keeps mean 0 and variance 1: (∗) → (∗).
+
+    gx as of elu, scaled. Needs weights of variance 1/fan_in and alpha_dropout. Raises RuntimeError for integers.
+    Klambauer et al. 2017.
+    """
+    return activate("selu", Elu(SELU_ALPHA, SELU_SCALE, 1.0), input, inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta·x))/beta, any shape; x itself where beta·x > threshold."""
-    same_floats("softplus", x=input)
-    scaled = input * beta
-    return input.where(scaled > threshold, -LogSigmoid()(-scaled) / beta)
+    """log(1 + e^(beta·x))/beta, a smooth relu, for every element: (∗) → (∗); x itself where beta·x > threshold.
+
+    gx = gy·σ(beta·x). Raises RuntimeError for integers. Dugas et al. 2000.
+    """
+    def smooth(x: Tensor) -> Tensor:
+        scaled = x * beta
+        return x.where(scaled > threshold, -LogSigmoid()(-scaled) / beta)
+
+    return activate("softplus", smooth, input)
 
 
-def _dim(name: str, x: Tensor, dim: int | None) -> int:
-    same_floats(name, x=x)
-    if dim is None:
-        raise TypeError(f"{name}: give dim, the axis to normalise over (for logits (N, C) it is 1)")
-    if not -max(x.ndim, 1) <= dim < max(x.ndim, 1):
-        raise IndexError(f"{name}: dim {dim} is out of range for a tensor with {x.ndim} axes")
-    return dim % max(x.ndim, 1)
+def logsigmoid(input: Tensor) -> Tensor:
+    """log σ(x), finite for every finite x, for every element: (∗) → (∗).
+
+    gx = gy·σ(−x). Raises RuntimeError for integers. Good 1952.
+    """
+    return activate("logsigmoid", LogSigmoid(), input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x/(1 + |x|), for every element: (∗) → (∗).
+
+    gx = gy/(1 + |x|)². Raises TypeError where input is no Tensor. Elliott 1993; Bergstra et al. 2009.
+    """
+    return input / (1 + input.abs())
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x − tanh(x), for every element: (∗) → (∗).
+
+    gx = gy·tanh²(x). Raises TypeError where input is no Tensor. Collobert et al. 2011.
+    """
+    return input - input.tanh()
+
+
+# -- along an axis --------------------------------------------------------------------------------------------------
+
+class AlongAxis(Function):
+    """y = kernel(x) along an axis;  gx = kernel_grad(gy, y), or ``gradient`` where gx is recorded."""
+
+    kernel: str
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, x):
+        y = getattr(kernels_for(x), self.kernel)(self.lanes(x)).reshape(x.shape)
+        self.save(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved
+        if is_grad_enabled():
+            return self.gradient(gy, y)
+        gx = getattr(kernels_for(y.data), self.kernel + "_grad")(self.lanes(gy.data), self.lanes(y.data))
+        return Tensor(gx.reshape(y.shape))
+
+    def lanes(self, x: Any) -> Any:
+        """x as (M, K, L), K the axis."""
+        return x.reshape(math.prod(x.shape[:self.dim]), x.shape[self.dim], math.prod(x.shape[self.dim + 1:]))
+
+    def gradient(self, gy: Tensor, y: Tensor) -> Tensor:
+        """gx in operations, so that it can be differentiated again."""
+        raise NotImplementedError
+
+
+class Softmax(AlongAxis):
+    """y = eˣ / Σ eˣ along an axis;  gx = y·(gy − Σ gy·y)."""
+
+    kernel = "softmax"
+
+    def gradient(self, gy, y):
+        return y * (gy - (gy * y).sum(self.dim, keepdim=True))
+
+
+class LogSoftmax(AlongAxis):
+    """y = x − log Σ eˣ along an axis;  gx = gy − e^y·Σ gy."""
+
+    kernel = "log_softmax"
+
+    def gradient(self, gy, y):
+        return gy - y.exp() * gy.sum(self.dim, keepdim=True)
 
 
 def _normalise(name: str, operation: type, input: Tensor, dim: int | None, dtype: Any) -> Tensor:
     x = input if dtype is None else input.to(dtype)
-    axis = _dim(name, x, dim)
+    same_floats(name, x=x)
+    if dim is None:
+        raise TypeError(f"{name}: give dim, the axis to normalise over (for logits (N, C) it is 1)")
+    axis = axis_of(name, dim, x.ndim)
     return operation(axis)(x) if x.ndim else operation(0)(x.reshape(1)).reshape(())
 
 
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """eˣ / Σ eˣ along dim, which must be given; the maximum is taken out first. Do not put it before cross_entropy."""
+    """eˣ / Σ eˣ along dim, the maximum taken out first: any shape → the same; with dtype, of input.to(dtype).
+
+    gx = y·(gy − Σ gy·y). Not to be put before cross_entropy, which contains it. Raises TypeError without dim, which
+    PyTorch would guess. Bridle 1990.
+    """
     return _normalise("softmax", Softmax, input, dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """x − log Σ eˣ along dim, which must be given; exact where softmax would round to 0."""
+    """x − log Σ eˣ along dim, also where softmax rounds to 0: any shape → the same; with dtype, of input.to(dtype).
+
+    gx = gy − e^y·Σ gy. Raises TypeError without dim, which PyTorch would guess. Bridle 1990.
+    """
     return _normalise("log_softmax", LogSoftmax, input, dim, dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """softmax of −x: e⁻ˣ / Σ e⁻ˣ along dim, any shape → the same; with dtype, of input.to(dtype).
+
+    Raises TypeError without dim, which PyTorch would guess. Bridle 1990.
+    """
+    return _normalise("softmin", Softmax, -input, dim, dtype)

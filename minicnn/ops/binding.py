@@ -1,11 +1,19 @@
-"""Attaches the operators and methods to Tensor, so that the engine never imports an operation."""
+"""Attaches the operators and methods to Tensor, so that the engine never imports an operation.
 
-from collections.abc import Callable
-from types import ModuleType
+A method is the public function of that name, called with the tensor as its first argument.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from types import ModuleType, NoneType
 from typing import Any
 
+from .. import dtypes
+from ..backend import array_module
 from ..engine import Tensor
-from . import basic, subscript
+from . import activation, arithmetic, basic, comparison, piecewise, subscript
+from .shape import variadic
 
 # public functions that are not methods of a tensor, as in PyTorch
 FUNCTIONS_ONLY = {
@@ -16,8 +24,40 @@ FUNCTIONS_ONLY = {
 }
 
 IN_PLACE = ("abs", "add", "ceil", "clamp", "clamp_max", "clamp_min", "div", "exp", "floor", "floor_divide", "index_add",
-            "index_put", "masked_fill", "mul", "neg", "pow", "reciprocal", "remainder", "round", "rsqrt", "scatter",
-            "scatter_add", "sigmoid", "sqrt", "square", "sub", "tanh", "trunc")
+            "index_put", "masked_fill", "mul", "neg", "pow", "reciprocal", "relu", "remainder", "round", "rsqrt",
+            "scatter", "scatter_add", "sigmoid", "sqrt", "square", "sub", "tanh", "trunc")
+
+VARIADIC = ("expand", "flip", "permute", "repeat", "reshape", "tile", "view")
+
+
+# -- how a function becomes a method --------------------------------------------------------------------------------
+
+def tensor_arguments(function: Callable) -> dict[str, tuple[type, ...]]:
+    """The arguments that a function's signature says are Tensors, with the types they may have."""
+    return {name: (Tensor,) if annotation == Tensor else (Tensor, NoneType)
+            for name, annotation in function.__annotations__.items()
+            if name != "return" and annotation in (Tensor, Tensor | None)}
+
+
+@functools.cache
+def checked(function: Callable) -> Callable:
+    """The function, refusing anything but a Tensor (or None) where its signature says Tensor (or Tensor | None)."""
+    kinds = tensor_arguments(function)
+    if not kinds:
+        return function
+    code = inspect.unwrap(function).__code__
+    places = [(i, name, kinds[name]) for i, name in enumerate(code.co_varnames) if name in kinds]
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        for i, name, allowed in places:
+            value = arguments[i] if i < len(arguments) else options.get(name, function)
+            if not isinstance(value, allowed) and value is not function:
+                raise TypeError(f"{function.__name__}: {name} must be a Tensor, not {type(value).__name__}; make one "
+                                "with minicnn.tensor(...)")
+        return function(*arguments, **options)
+
+    return call
 
 
 def in_place(operation: Callable) -> Callable:
@@ -31,6 +71,12 @@ def in_place(operation: Callable) -> Callable:
     return method
 
 
+def _converter(name: str, dtype: str) -> Callable:
+    return basic.named(lambda self: self.to(dtype), name, f"The tensor in {dtype}; the tensor itself if it is already.")
+
+
+# -- operators ------------------------------------------------------------------------------------------------------
+
 def _reflected(operation: Callable) -> Callable:
     return lambda self, other: operation(other, self)
 
@@ -40,9 +86,9 @@ def _bit(ufunc: str) -> Callable:
 
     def operator(self: Tensor, other: Any) -> Tensor:
         a, b = basic.operands(ufunc, self, other)
-        if basic.dtypes.is_floating(a.dtype):
+        if dtypes.is_floating(a.dtype):
             raise TypeError(f"{ufunc}: {a.dtype} tensors have no bits to combine; use bool or integer tensors")
-        return Tensor(getattr(basic.array_module(a.data), ufunc)(a.data, b.data))
+        return Tensor(getattr(array_module(a.data), ufunc)(a.data, b.data))
 
     return operator
 
@@ -61,6 +107,14 @@ def _equality(operation: Callable) -> Callable:
 
     return operator
 
+
+def _iterate(self: Tensor) -> Iterator[Tensor]:
+    if self.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(self.unbind(0))
+
+
+# -- methods without a function -------------------------------------------------------------------------------------
 
 def zero_(self: Tensor) -> Tensor:
     """Set every element to 0, in place."""
@@ -81,36 +135,59 @@ def copy_(self: Tensor, other: Tensor) -> Tensor:
 
 def _replace(self: Tensor, other: Tensor) -> Tensor:
     """Every element from other; as a choice, so that what the tensor was before gets a gradient of 0."""
-    none = Tensor(basic.array_module(self.data).zeros((), bool))
-    return self.overwrite(basic.where(none, self.before_write(other), other))
+    none = Tensor(array_module(self.data).zeros((), bool))
+    return self.overwrite(comparison.where(none, self.before_write(other), other))
 
+
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of other."""
+    return self.to(other.dtype)
+
+
+def cpu(self: Tensor) -> Tensor:
+    """The tensor in main memory; the tensor itself if it is there already."""
+    return self.to(device="cpu")
+
+
+def cuda(self: Tensor, device: Any = "cuda") -> Tensor:
+    """The tensor on a GPU, by default the first; the tensor itself if it is there already."""
+    return self.to(device=device)
+
+
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The elements of the tensor where condition is true, else those of other, broadcast."""
+    return comparison.where(condition, self, other)
+
+
+# -- all of it ------------------------------------------------------------------------------------------------------
 
 def attach(modules: tuple[ModuleType, ...]) -> None:
-    """Make methods of all public functions of the modules, and operators of the arithmetic ones."""
+    """Make methods of all public functions of the modules, and operators of the arithmetic ones; check arguments."""
+    methods = {method.__name__: method for method in (
+        zero_, fill_, copy_, type_as, cpu, cuda, where, piecewise.relu, activation.softmax, activation.log_softmax)}
     for module in modules:
         for name in module.__all__:
+            function = getattr(module, name)
+            setattr(module, name, checked(function))
             if name not in FUNCTIONS_ONLY:
-                setattr(Tensor, name, getattr(module, name))
+                methods[name] = variadic(1)(function) if name in VARIADIC else function
+    for name, method in methods.items():
+        setattr(Tensor, name, checked(method) if len(tensor_arguments(method)) > 1 else method)
     for name in IN_PLACE:
         setattr(Tensor, name + "_", in_place(getattr(Tensor, name)))
-    for method in (zero_, fill_, copy_):
-        setattr(Tensor, method.__name__, method)
     for name, dtype in (("float", "float32"), ("double", "float64"), ("half", "float16"), ("bfloat16", "bfloat16"),
                         ("int", "int32"), ("long", "int64"), ("bool", "bool")):
-        setattr(Tensor, name, lambda self, dtype=dtype: self.to(dtype))
-    Tensor.type_as = lambda self, other: self.to(other.dtype)
-    Tensor.cpu = lambda self: self.to(device="cpu")
-    Tensor.cuda = lambda self, device="cuda": self.to(device=device)
-    Tensor.where = lambda self, condition, other: basic.where(condition, self, other)
-    for operator, function in (("add", basic.add), ("sub", basic.sub), ("mul", basic.mul), ("truediv", basic.div),
-                               ("floordiv", basic.floor_divide), ("mod", basic.remainder), ("pow", basic.pow)):
+        setattr(Tensor, name, _converter(name, dtype))
+    for operator, function in (("add", arithmetic.add), ("sub", arithmetic.sub), ("mul", arithmetic.mul),
+                               ("truediv", arithmetic.div), ("floordiv", arithmetic.floor_divide),
+                               ("mod", arithmetic.remainder), ("pow", arithmetic.pow)):
         setattr(Tensor, f"__{operator}__", function)
         setattr(Tensor, f"__r{operator}__", _reflected(function))
         setattr(Tensor, f"__i{operator}__", in_place(function))
     for operator in ("neg", "abs", "lt", "le", "gt", "ge"):
-        setattr(Tensor, f"__{operator}__", getattr(basic, operator))
+        setattr(Tensor, f"__{operator}__", getattr(Tensor, operator))
     for operator in ("eq", "ne"):
-        setattr(Tensor, f"__{operator}__", _equality(getattr(basic, operator)))
+        setattr(Tensor, f"__{operator}__", _equality(getattr(Tensor, operator)))
     for operator in ("and", "or", "xor"):
         function = _bit(f"bitwise_{operator}")
         setattr(Tensor, f"__{operator}__", function)
@@ -118,8 +195,9 @@ def attach(modules: tuple[ModuleType, ...]) -> None:
         setattr(Tensor, f"__i{operator}__", in_place(function))
     Tensor.__getitem__ = subscript.getitem
     Tensor.__setitem__ = subscript.setitem
+    Tensor.__iter__ = _iterate
     Tensor.__invert__ = _invert
     Tensor.__matmul__ = Tensor.matmul
     Tensor.__rmatmul__ = _reflected(Tensor.matmul)
-    Tensor.T = property(lambda self: self.permute(*reversed(range(self.ndim))))
+    Tensor.T = property(lambda self: self.permute(tuple(reversed(range(self.ndim)))))
     Tensor.mT = property(lambda self: self.transpose(-2, -1))

@@ -7,17 +7,19 @@ bilinear operation, and the three close under differentiation: the backward of e
     gx = input_grad(gy, w)      ggy = conv(ggx, w)            gw = weight_grad(ggx, gy)
     gw = weight_grad(x, gy)      gx = input_grad(gy, ggw)    ggy = conv(x, ggw)
 
-That is every derivative of convolution, of any order. What the three compute is in kernels/reference.py.
+That is every derivative of convolution, of any order. What the three compute is in kernels/reference/convolution.py.
+Signals are images of one row. Volumes have one axis more, and kernels/volumes.py makes images of them.
 """
 
-import operator
+from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
-from .. import dtypes
-from ..backend import Geometry, convolution_for, kernels_for
+from ..backend import Geometry, convolution_for
 from ..engine import Function, Tensor
+from .arguments import IMAGE, KERNEL, per_axis, same_floats
 
-__all__ = ["conv2d", "fold", "unfold"]
+__all__ = ["conv1d", "conv2d", "conv3d"]
 
 
 class Bilinear(Function):
@@ -43,7 +45,7 @@ class Conv2d(Bilinear):
         x, w = self.saved
         gx = Conv2dInputGrad(self.x_shape, self.geometry)(gy, w) if self.needs[0] else None
         gw = Conv2dWeightGrad(self.w_shape, self.geometry)(x, gy) if self.needs[1] else None
-        gb = gy.sum((0, 2, 3)) if self.needs[2:] == (True,) else None
+        gb = gy.sum((0, *range(2, gy.ndim))) if self.needs[2:] == (True,) else None
         return (gx, gw, gb)[:len(self.needs)]
 
 
@@ -89,139 +91,105 @@ def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
     input (N, C, H, W) or (C, H, W), weight (O, C/groups, KH, KW), bias (O) → (N, O, OH, OW) with
     OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1)/stride⌋ + 1. stride, padding and dilation are numbers or (rows,
     columns); padding may also be "valid" (none), "same" (OH = H; stride 1) or "full" (dilation·(K − 1) on each side, so
-    that every overlap counts; not in PyTorch). LeCun et al. 1989; the three adjoints: see ops/conv.py.
+    that every overlap counts; not in PyTorch). Raises RuntimeError for shapes or types that do not fit together,
+    ValueError for numbers out of range. LeCun et al. 1989; the three adjoints: see ops/conv.py.
     """
-    if input.ndim == 3:
-        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    _check(input, weight, bias, groups)
-    stride, dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
-    kernel = weight.shape[2:]
-    geometry = Geometry(stride, _padding(padding, kernel, stride, dilation), dilation, groups)
-    if min(geometry.output_size(input.shape[2:], kernel)) < 1:
-        size = tuple([n + sum(p) for n, p in zip(input.shape[2:], geometry.padding, strict=True)])
-        reach = tuple([d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)])
-        raise RuntimeError(f"conv2d: a kernel that reaches over {reach} does not fit into the padded input of {size} "
-                           f"(x {input.shape}, weight {weight.shape}, padding {padding}, dilation {dilation}); use a "
-                           "larger image, more padding or a smaller kernel")
-    return Conv2d(geometry)(input, weight, bias) if bias is not None else Conv2d(geometry)(input, weight)
+    return convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
-    shapes = f"(x {x.shape}, weight {w.shape}, groups {groups})"
-    if x.ndim != 4 or w.ndim != 4:
-        raise RuntimeError(f"conv2d: x must be (N, C, H, W) or (C, H, W) and weight (O, C/groups, KH, KW) {shapes}")
-    if groups < 1 or w.shape[0] % groups:
-        raise RuntimeError(f"conv2d: groups = {groups} must be positive and divide the {w.shape[0]} output channels "
-                           f"{shapes}")
-    if x.shape[1] != w.shape[1] * groups:
-        raise RuntimeError(f"conv2d: x has {x.shape[1]} channels but weight expects {w.shape[1] * groups} {shapes}")
-    if 0 in x.shape[1:] or 0 in w.shape:
-        raise RuntimeError(f"conv2d: only the batch may be empty, all other axes need a length of at least 1 {shapes}")
-    if b is not None and b.shape != w.shape[:1]:
-        raise RuntimeError(f"conv2d: bias has shape {b.shape}, expected ({w.shape[0]},), one number per output channel "
-                           f"{shapes}")
-    same_floats("conv2d", x=x, weight=w, bias=b)
+def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+           dilation: Any = 1, groups: int = 1) -> Tensor:
+    """Cross-correlation of signals with kernels: conv2d with one axis.
+
+    input (N, C, L) or (C, L), weight (O, C/groups, K), bias (O) → (N, O, OL) with
+    OL = ⌊(L + 2·padding − dilation·(K − 1) − 1)/stride⌋ + 1; padding may also be "valid", "same" or "full" (not in
+    PyTorch). Raises RuntimeError and ValueError as conv2d. Waibel et al. 1989 (time-delay networks).
+    """
+    return convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-def same_floats(name: str, **tensors: Tensor | None) -> None:
-    """Raise unless all tensors given are of one floating type."""
-    given = {key: t.dtype for key, t in tensors.items() if t is not None}
-    if len(set(given.values())) > 1 or not all(map(dtypes.is_floating, given.values())):
-        raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {dtype}" for key, dtype in given.items())
-                           + "; all must have the same floating type (convert with .float() or .to(...))")
+def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+           dilation: Any = 1, groups: int = 1) -> Tensor:
+    """Cross-correlation of volumes, or of stacks of frames, with kernels: conv2d with three axes.
+
+    input (N, C, D, H, W) or (C, D, H, W), weight (O, C/groups, KD, KH, KW), bias (O) → (N, O, OD, OH, OW), each length
+    as in conv2d; padding may also be "valid", "same" or "full" (not in PyTorch). Raises RuntimeError and ValueError as
+    conv2d. Ji et al. 2010.
+    """
+    return convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """(rows, columns) from a number or a pair, each at least ``least``."""
-    try:
-        values = tuple([operator.index(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
-    except TypeError:
-        values = ()
-    if len(values) == 1:
-        values *= 2
-    if len(values) != 2 or min(values) < least:
-        raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least} or a pair of them")
-    return values
-
-
-def _padding(padding: Any, kernel: tuple, stride: tuple, dilation: tuple) -> tuple[tuple[int, int], tuple[int, int]]:
+def convolve(name: str, axes: int, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any,
+             groups: int) -> Tensor:
+    """The convolution of that many axes, under its public name in messages."""
+    if x.ndim == axes + 1:
+        return convolve(name, axes, x.unsqueeze(0), w, b, stride, padding, dilation, groups).squeeze(0)
+    same_floats(name, x=x, weight=w, bias=b)
     if not isinstance(padding, str):
-        rows, columns = pair("conv2d", "padding", padding, 0)
-        return (rows, rows), (columns, columns)
-    rows, columns = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        padding = per_axis(name, "padding", padding, axes, 0)
+    geometry = _geometry(name, axes, x.shape, w.shape, None if b is None else b.shape,
+                         per_axis(name, "stride", stride, axes), padding, per_axis(name, "dilation", dilation, axes),
+                         groups)
+    if axes == 1:
+        x, w = x.unsqueeze(2), w.unsqueeze(2)
+    y = Conv2d(geometry)(x, w) if b is None else Conv2d(geometry)(x, w, b)
+    return y.squeeze(2) if axes == 1 else y
+
+
+@lru_cache(typed=True)
+def _geometry(name: str, axes: int, x_shape: tuple[int, ...], w_shape: tuple[int, ...], b_shape: tuple[int, ...] | None,
+              stride: tuple[int, ...], padding: tuple[int, ...] | str, dilation: tuple[int, ...],
+              groups: int) -> Geometry:
+    """What convolve has to work out and check; remembered, as a network calls with the same few shapes again."""
+    check_shapes(name, axes, x_shape, w_shape, b_shape, groups)
+    kernel = w_shape[2:]
+    geometry = Geometry(stride, pads(name, padding, kernel, stride, dilation), dilation, groups)
+    if min(geometry.output_size(x_shape[2:], kernel)) < 1:
+        size = tuple([n + sum(p) for n, p in zip(x_shape[2:], geometry.padding, strict=True)])
+        reach = tuple([d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)])
+        raise RuntimeError(f"{name}: a kernel that reaches over {reach} does not fit into the padded input of {size} "
+                           f"(x {x_shape}, weight {w_shape}, padding {padding}, dilation {dilation}); use a "
+                           "larger image, more padding or a smaller kernel")
+    return with_row(geometry) if axes == 1 else geometry
+
+
+def check_shapes(name: str, axes: int, x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None, groups: int,
+                 transposed: bool = False) -> None:
+    """Raise unless the shapes of input, weight and bias have all axes and agree on the channels."""
+    shapes = f"(x {x}, weight {w}, groups {groups})"
+    if len(x) != axes + 2 or len(w) != axes + 2:
+        raise RuntimeError(f"{name}: x must be (N, C, {IMAGE[axes]}) or (C, {IMAGE[axes]}) and weight "
+                           f"({'C, O/groups' if transposed else 'O, C/groups'}, {KERNEL[axes]}) {shapes}")
+    if not isinstance(groups, Integral) or groups < 1 or w[0] % groups:
+        raise RuntimeError(f"{name}: groups = {groups} must be a positive integer that divides the first axis of "
+                           f"weight {shapes}")
+    inputs, outputs = (w[0], w[1] * groups) if transposed else (w[1] * groups, w[0])
+    if x[1] != inputs:
+        raise RuntimeError(f"{name}: x has {x[1]} channels but weight expects {inputs} {shapes}")
+    if 0 in x[1:] or 0 in w:
+        raise RuntimeError(f"{name}: only the batch may be empty, all other axes need a length of at least 1 {shapes}")
+    if b is not None and b != (outputs,):
+        raise RuntimeError(f"{name}: bias has shape {b}, expected ({outputs},), one number per output channel {shapes}")
+
+
+def with_row(geometry: Geometry) -> Geometry:
+    """The geometry of signals as that of images of one row."""
+    return Geometry((1, *geometry.stride), ((0, 0), *geometry.padding), (1, *geometry.dilation), geometry.groups)
+
+
+def pads(name: str, padding: Any, kernel: tuple[int, ...], stride: tuple[int, ...],
+          dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """The zeros (before, after) each axis."""
+    if not isinstance(padding, str):
+        return tuple([(p, p) for p in padding])
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * len(kernel)
     if padding == "full":
-        return (rows, rows), (columns, columns)
+        return tuple([(r, r) for r in reach])
     if padding != "same":
-        raise ValueError(f"conv2d: padding {padding!r} is unknown; use a number, a pair, 'valid', 'same' or 'full'")
-    if stride != (1, 1):
-        raise ValueError(f"conv2d: padding 'same' needs stride 1, not {stride}; with a stride the output is smaller")
-    return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)  # even kernels: one more at the end
-
-
-# -- columns --------------------------------------------------------------------------------------------------------
-
-class Unfold(Function):
-    """cols = im2col(x): every window as a column;  gx = col2im(gcols)."""
-
-    def __init__(self, kernel: tuple[int, int], geometry: Geometry) -> None:
-        self.kernel, self.geometry = kernel, geometry
-
-    def forward(self, x):
-        self.size = x.shape[2:]
-        return kernels_for(x).im2col(x, self.kernel, self.geometry)
-
-    def backward(self, gcols):
-        return Fold(self.size, self.kernel, self.geometry)(gcols)
-
-
-class Fold(Function):
-    """x = col2im(cols): columns added back where im2col takes them from;  gcols = im2col(gx)."""
-
-    def __init__(self, size: tuple[int, int], kernel: tuple[int, int], geometry: Geometry) -> None:
-        self.size, self.kernel, self.geometry = size, kernel, geometry
-
-    def forward(self, cols):
-        channels = cols.shape[1] // (self.kernel[0] * self.kernel[1])
-        return kernels_for(cols).col2im(cols, (len(cols), channels, *self.size), self.kernel, self.geometry)
-
-    def backward(self, gx):
-        return Unfold(self.kernel, self.geometry)(gx)
-
-
-def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """im2col: (N, C, H, W) → (N, C·KH·KW, OH·OW), each column one window, channels first, rows before columns."""
-    if input.ndim == 3:
-        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
-    kernel, geometry = _window("unfold", kernel_size, dilation, padding, stride)
-    if input.ndim != 4 or 0 in input.shape[1:] or min(geometry.output_size(input.shape[2:], kernel)) < 1:
-        raise RuntimeError("unfold: x must be (N, C, H, W) or (C, H, W) with C, H, W > 0 and large enough for a "
-                           f"window, not {input.shape} (kernel_size {kernel}, {geometry})")
-    same_floats("unfold", x=input)
-    return Unfold(kernel, geometry)(input)
-
-
-def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
-         stride: Any = 1) -> Tensor:
-    """col2im, the adjoint of unfold: (N, C·KH·KW, OH·OW) → (N, C, H, W), overlapping windows are added up."""
-    if input.ndim == 2:
-        return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
-    size = pair("fold", "output_size", output_size)
-    kernel, geometry = _window("fold", kernel_size, dilation, padding, stride)
-    rows, columns = geometry.output_size(size, kernel)
-    if min(rows, columns) < 1:
-        raise RuntimeError(f"fold: no window fits into an image of {size} (kernel_size {kernel}, {geometry})")
-    area = kernel[0] * kernel[1]
-    if input.ndim != 3 or not input.shape[1] or input.shape[1] % area or input.shape[2] != rows * columns:
-        raise RuntimeError(f"fold: input of shape {input.shape} must be (N, C·{kernel[0]}·{kernel[1]}, "
-                           f"{rows}·{columns}), one column per window of an image of {size} (kernel_size {kernel}, "
-                           f"{geometry})")
-    same_floats("fold", input=input)
-    return Fold(size, kernel, geometry)(input)
-
-
-def _window(name: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[tuple[int, int], Geometry]:
-    pads = pair(name, "padding", padding, 0)
-    return pair(name, "kernel_size", kernel), Geometry(pair(name, "stride", stride), ((pads[0],) * 2, (pads[1],) * 2),
-                                                       pair(name, "dilation", dilation))
+        raise ValueError(f"{name}: padding {padding!r} is unknown; use a number, one per axis, 'valid', 'same' or "
+                         "'full'")
+    if max(stride) > 1:
+        raise ValueError(f"{name}: padding 'same' needs stride 1, not {stride}; with a stride the output is smaller")
+    return tuple([(r // 2, r - r // 2) for r in reach])  # even kernels: one more at the end

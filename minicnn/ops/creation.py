@@ -12,7 +12,8 @@ import numpy as np
 from .. import dtypes
 from ..backend import Device, Generator, array_module, default_generator, move
 from ..engine import Tensor
-from .shape import sizes
+from .basic import Number
+from .shape import sizes, variadic
 
 __all__ = ["arange", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full", "full_like", "linspace",
            "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "ones", "ones_like", "rand", "rand_like",
@@ -20,7 +21,6 @@ __all__ = ["arange", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", 
 
 Size = tuple[int, ...] | list[int]
 DeviceLike = Device | str | None
-Number = bool | int | float
 
 
 def _made(array: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
@@ -29,27 +29,49 @@ def _made(array: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
 
 # -- from data ------------------------------------------------------------------------------------------------------
 
+@np.errstate(over="ignore")
 def tensor(data: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of data: numbers, nested lists of numbers, an array, or a tensor (detached).
 
-    Python floats become float32, ints int64 and bools bool; arrays and tensors keep their dtype.
+    Python floats become float32, ints int64 and bools bool; arrays and tensors keep their dtype. Unlike PyTorch's it
+    takes dtype, device and requires_grad by position, too.
     """
-    array = Tensor(data).data if hasattr(data, "__array__") else _nested(data)
-    dtype = dtypes.as_dtype(array.dtype if dtype is None else dtype)
+    dtype = None if dtype is None else dtypes.as_dtype(dtype)
+    array = Tensor(data).data if hasattr(data, "__array__") else _nested(data, dtype)
+    dtype = dtype or dtypes.as_dtype(array.dtype)
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
     return _made(array_module(array).array(array, dtype=native, order="C"), device, requires_grad)
 
 
-def _nested(data: Any) -> np.ndarray:
-    """The array of a number or nested lists; Python floats become float32, anything with a dtype keeps it."""
-    first = data
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
+def _nested(data: Any, dtype: np.dtype | None) -> np.ndarray:
+    """The array of a number or nested lists, to be converted to dtype.
+
+    Without dtype Python floats become float32, and anything with a dtype keeps it.
+    """
     try:
         array = np.array(data)
     except ValueError:
         raise ValueError("tensor: nested lists have different lengths; all of a level must be equally long") from None
-    return array.astype(dtypes.default) if array.dtype == np.float64 and not hasattr(first, "dtype") else array
+    if not dtypes.is_supported(array.dtype):
+        values = np.array(data, object).ravel()
+        for value in values:
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"tensor: data holds {value!r} ({type(value).__name__}), which is not a number of a "
+                                "supported type")
+        if dtype is None or not dtypes.is_floating(dtype):
+            raise ValueError(f"tensor: {max(values, key=abs)} does not fit into int64; make it a float")
+        array = values.reshape(array.shape).astype(dtypes.float64)
+    if dtype is None and array.dtype == np.float64:
+        first = data
+        while isinstance(first, (list, tuple)) and first:
+            first = first[0]
+        return array if hasattr(first, "dtype") else array.astype(dtypes.default)
+    if dtype is not None and dtype.kind in "iu":
+        limits = np.iinfo(dtype)  # as in PyTorch, a negative number is counted from the end of an unsigned type
+        fits = (array >= (-limits.max if dtype.kind == "u" else limits.min)) & (array <= limits.max)
+        if not fits.all():
+            raise RuntimeError(f"tensor: {array[~fits].flat[0]} does not fit into {dtype}")
+    return array
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -62,27 +84,33 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return Tensor(ndarray)
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor that shares the memory of an array of another library, on the CPU, handed over by DLPack."""
-    array = np.from_dlpack(ext_tensor)
+def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None = None) -> Tensor:
+    """A tensor that shares the memory of an array of another library, on the CPU, handed over by DLPack.
+
+    copy=True copies always, copy=False never: it raises where the memory cannot be shared.
+    """
+    array = np.from_dlpack(ext_tensor, copy=copy)
     dtypes.as_dtype(array.dtype)
-    return Tensor(array)
+    return _made(array, device, False)
 
 
 # -- filled with a value --------------------------------------------------------------------------------------------
 
-def zeros(*size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+@variadic(0)
+def zeros(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros: ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))``, as in PyTorch."""
     return _made(np.zeros(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
+@variadic(0)
+def ones(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones: ``ones(2, 3)``, ``ones((2, 3))`` or ``ones(size=(2, 3))``, as in PyTorch."""
     return _made(np.ones(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
-    """A tensor whose elements are not set to anything yet."""
+@variadic(0)
+def empty(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A tensor whose elements are not set to anything yet, of a size given as in PyTorch."""
     return _made(np.empty(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
 
 
@@ -127,19 +155,22 @@ def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, device: DeviceLik
     return tensor(data, dtype or input.dtype, device or input.device, requires_grad)
 
 
-def new_zeros(input: Tensor, *size: Any, dtype: Any = None, device: DeviceLike = None,
+@variadic(1)
+def new_zeros(input: Tensor, size: Size, *, dtype: Any = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """Zeros of a shape, with the dtype and device of input."""
     return zeros(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
-def new_ones(input: Tensor, *size: Any, dtype: Any = None, device: DeviceLike = None,
+@variadic(1)
+def new_ones(input: Tensor, size: Size, *, dtype: Any = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """Ones of a shape, with the dtype and device of input."""
     return ones(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
-def new_empty(input: Tensor, *size: Any, dtype: Any = None, device: DeviceLike = None,
+@variadic(1)
+def new_empty(input: Tensor, size: Size, *, dtype: Any = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """Elements not set to anything yet, of a shape, with the dtype and device of input."""
     return empty(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
@@ -154,13 +185,15 @@ def new_full(input: Tensor, size: Size, fill_value: Number, *, dtype: Any = None
 
 # -- counted up -----------------------------------------------------------------------------------------------------
 
-def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: Any = None, device: DeviceLike = None,
-           requires_grad: bool = False) -> Tensor:
-    """start, start + step, ... up to but without end; ``arange(end)`` starts at 0.
+def arange(start: Number | None = None, end: Number | None = None, step: Number = 1, *, dtype: Any = None,
+           device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """start, start + step, ... up to but without end; ``arange(end)`` and ``arange(end=end)`` start at 0.
 
     Of ints it is int64, of floats float32. Raises if step is 0 or leads away from end.
     """
-    start, end = (0, start) if end is None else (start, end)
+    start, end = (0, start) if end is None else (0 if start is None else start, end)
+    if end is None:
+        raise TypeError("arange: give end, the number to stop before")
     if step == 0 or (end - start) * step < 0:
         raise ValueError(f"arange: from {start} to {end} in steps of {step} is impossible; step must not be 0 and "
                          "must lead to end")
@@ -197,15 +230,17 @@ def _drawn(name: str, method: str, size: tuple, generator: Generator | None, dty
     return draw(size, dtypes.float64 if dtype == dtypes.float64 else dtypes.float32).astype(dtype, copy=False)
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+@variadic(0)
+def rand(size: Size, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
-    """Samples of the uniform distribution on [0, 1)."""
+    """Samples of the uniform distribution on [0, 1), in a size given as in PyTorch."""
     return _made(_drawn("rand", "random", sizes(size), generator, dtype), device, requires_grad)
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
+@variadic(0)
+def randn(size: Size, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
           requires_grad: bool = False) -> Tensor:
-    """Samples of the normal distribution with mean 0 and variance 1."""
+    """Samples of the normal distribution with mean 0 and variance 1, in a size given as in PyTorch."""
     return _made(_drawn("randn", "standard_normal", sizes(size), generator, dtype), device, requires_grad)
 
 
@@ -223,13 +258,16 @@ def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: Any 
                  requires_grad=requires_grad)
 
 
-def randint(*bounds_and_size: Any, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
-            requires_grad: bool = False) -> Tensor:
+def randint(low: Any = 0, high: Any = None, size: Size | None = None, *, generator: Generator | None = None,
+            dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Whole numbers, low … high − 1 equally likely: ``randint(high, size)`` or ``randint(low, high, size)``."""
-    if len(bounds_and_size) not in (2, 3):
-        raise TypeError(f"randint: expected (high, size) or (low, high, size), got {len(bounds_and_size)} arguments")
-    *bounds, size = bounds_and_size
-    low, high = (operator.index(b) for b in ((0, *bounds) if len(bounds) == 1 else bounds))
+    if size is None:  # randint(high, size)
+        low, high, size = 0, low, high
+    elif high is None:  # randint(high, size=...)
+        low, high = 0, low
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"randint: size = {size!r} must be a tuple, as in randint(10, (2, 3)) or randint(5, 9, (2, 3))")
+    low, high = operator.index(low), operator.index(high)
     if low >= high:
         raise RuntimeError(f"randint: low = {low} must be less than high = {high}")
     values = (generator or default_generator).numpy.integers(low, high, tuple(size))

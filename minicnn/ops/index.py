@@ -13,14 +13,11 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module
 from ..engine import Function, Tensor
-from .basic import as_operand
+from .basic import Number, as_operand, broadcast_shapes
 from .shape import axis_of, real_axis
 
 __all__ = ["gather", "index_add", "index_put", "index_select", "masked_fill", "masked_select", "scatter", "scatter_add",
            "take", "take_along_dim"]
-
-Number = bool | int | float
-
 
 # -- what an index means --------------------------------------------------------------------------------------------
 
@@ -175,7 +172,7 @@ def _source(name: str, input: Tensor, index: Tensor, src: Tensor) -> Tensor:
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """y[i, j, ...] = input[index[i, j, ...], j, ...] for dim 0, and so on for the other axes.
 
-    index has as many axes as input; along axes other than dim it may be shorter.
+    index has as many axes as input; along axes other than dim it may be shorter. PyTorch's sparse_grad does not exist.
     """
     if input.ndim == 0 or index.ndim == 0 and input.ndim == 1:  # numbers count as vectors of one element
         return gather(input.reshape(-1), dim, index.reshape(-1)).reshape(index.shape)
@@ -270,8 +267,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 # -- masks ----------------------------------------------------------------------------------------------------------
 
 def _check_mask(name: str, mask: Tensor) -> None:
-    if not isinstance(mask, Tensor) or mask.dtype != dtypes.bool_:
-        raise RuntimeError(f"{name}: mask must be a bool tensor, not {getattr(mask, 'dtype', type(mask).__name__)}")
+    if mask.dtype != dtypes.bool_:
+        raise RuntimeError(f"{name}: mask must be a bool tensor, not {mask.dtype}")
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
@@ -288,9 +285,5 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements of input where mask is true, as a vector; both are broadcast."""
     _check_mask("masked_select", mask)
-    try:
-        shape = np.broadcast_shapes(input.shape, mask.shape)
-    except ValueError:
-        raise RuntimeError(f"masked_select: shapes {input.shape} and {mask.shape} do not broadcast: counted from the "
-                           "right, lengths must be equal or 1") from None
+    shape = broadcast_shapes("masked_select", input.shape, mask.shape)
     return input.expand(shape)[mask.expand(shape)]

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, to_numpy
 from ..engine import Function, Tensor
+from .basic import expect_tensors
 from .shape import Diagonal, Dims, PutBack, along_diagonal, axis_of, distinct_axes, real_axis, sizes
 
 __all__ = ["cat", "chunk", "concat", "concatenate", "diag", "flip", "hstack", "repeat", "repeat_interleave", "roll",
@@ -81,9 +82,7 @@ def _alike(name: str, tensors: Any) -> tuple[Tensor, ...]:
         raise TypeError(f"{name}: expected a list or tuple of Tensors, got {type(tensors).__name__}")
     if not tensors:
         raise ValueError(f"{name}: expected at least one tensor, got none")
-    for i, x in enumerate(tensors):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{name}: element {i} is a {type(x).__name__}, not a Tensor")
+    expect_tensors(name, tensors)
     dtype = dtypes.result_type(*tensors)
     return tuple([x if x.dtype == dtype else x.to(dtype) for x in tensors])
 
@@ -125,10 +124,10 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _alike("vstack", tensors)])
 
 
-def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive pieces along dim: of one length, the last one perhaps shorter, or of the lengths listed."""
-    axis = real_axis("split", dim, input)
-    n, size = input.shape[axis], split_size_or_sections
+    axis = real_axis("split", dim, tensor)
+    n, size = tensor.shape[axis], split_size_or_sections
     if isinstance(size, int):
         if size < 0 or size == 0 != n:
             raise RuntimeError(f"split: size {size} must be positive (dim {dim} has length {n})")
@@ -138,7 +137,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         if sum(lengths) != n or min(lengths, default=0) < 0:
             raise RuntimeError(f"split: sections {lengths} must not be negative and must add up to {n}, the length of "
                                f"dim {dim}")
-    return Split(lengths, axis)(input) if lengths else ()
+    return Split(lengths, axis)(tensor) if lengths else ()
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -184,25 +183,27 @@ class Repeat(Function):
         return gy.reshape(pairs).sum(tuple(range(0, len(pairs), 2))).reshape(self.source) if pairs else gy
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, repeats: Dims) -> Tensor:
     """Copies of input side by side: repeats[i] of them along axis i, counted from the right."""
-    repeats = tuple(sizes(repeats))
+    repeats = sizes(repeats)
     if len(repeats) < input.ndim or min(repeats, default=0) < 0:
         raise RuntimeError(f"repeat: repeats {repeats} must have a number, not negative, for each axis of shape "
                            f"{input.shape}")
     return Repeat(repeats)(input)
 
 
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, dims: Dims) -> Tensor:
     """repeat that takes 1 for the axes in front that dims does not name."""
-    dims = tuple(sizes(dims))
+    dims = sizes(dims)
     return repeat(input, (1,) * (input.ndim - len(dims)) + dims)
 
 
-def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
+def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None, *,
+                      output_size: int | None = None) -> Tensor:
     """Every slice along dim repeated in place, ``repeats`` times or as often as its own number in repeats says.
 
-    Without dim the elements of the flattened tensor are repeated.
+    Without dim the elements of the flattened tensor are repeated. output_size, if given, must be the length that comes
+    out. PyTorch's form with repeats alone, which gives indices, is arange(len(repeats)).repeat_interleave(repeats).
     """
     x = input.flatten() if dim is None or input.ndim == 0 else input
     axis = 0 if dim is None else axis_of("repeat_interleave", dim, input.ndim)
@@ -212,6 +213,8 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
         raise RuntimeError(f"repeat_interleave: repeats {repeats!r} must be one whole number or one for each of the "
                            f"{n} slices along dim {dim}, none negative")
     index = np.repeat(np.arange(n), counts)
+    if output_size not in (None, len(index)):
+        raise RuntimeError(f"repeat_interleave: output_size = {output_size}, but the repeats add up to {len(index)}")
     return x.index_select(axis, Tensor(index).to(device=x.device))
 
 
@@ -243,7 +246,7 @@ class Roll(Function):
         return Roll(tuple([-s for s in self.shifts]), self.axes)(gy)
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, dims: Dims) -> Tensor:
     """A copy with the order of the elements along dims reversed."""
     return Flip(distinct_axes("flip", sizes(dims), input.ndim) if input.ndim else ())(input)
 

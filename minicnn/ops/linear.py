@@ -13,12 +13,10 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
+from .basic import Number, expect_tensors
 from .shape import axis_of
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer", "tensordot"]
-
-Number = bool | int | float
-
 
 # -- the operation --------------------------------------------------------------------------------------------------
 
@@ -69,9 +67,10 @@ def _rows(x: Any) -> Any:
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x·Wᵀ + b for x (..., in), W (out, in) and b (out); y is (..., out).
+    """y = x·Wᵀ + b: input (..., in), weight (out, in) and bias (out) → (..., out).
 
-    gx = gy·W,  gW = gyᵀ·x,  gb = Σ gy. A weight of shape (in) gives y (...).
+    gx = gy·W,  gW = gyᵀ·x,  gb = Σ gy. A weight of shape (in) gives y (...). Raises RuntimeError for shapes or types
+    that do not fit. Rosenblatt 1958.
     """
     if weight.ndim == 1:
         y = matmul(input, weight)
@@ -83,6 +82,21 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     _fit("linear", bias.shape in (weight.shape[:1], (1,), ()), weight, bias,
          "bias must have one element for each row of weight")
     return Linear()(input, weight, bias if bias.shape == weight.shape[:1] else bias.expand(weight.shape[:1]))
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A form that is linear in each of two inputs: (..., I), (..., J), weight (O, I, J), bias (O) → (..., O).
+
+    y[o] = x₁·W[o]·x₂ᵀ + b[o] = Σ W[o,i,j]·x₁[i]·x₂[j] + b[o], a linear map of the products x₁[i]·x₂[j];
+    gx₁ = Σ gy[o]·W[o]·x₂ and so on. Raises RuntimeError where shapes or types do not fit. Tenenbaum & Freeman 2000.
+    """
+    fits = (input1.shape[:-1] == input2.shape[:-1] and weight.ndim == 3
+            and weight.shape[1:] == input1.shape[-1:] + input2.shape[-1:])
+    for x in (input2, weight):
+        _fit("bilinear", fits, input1, x, "expected (..., I) and (..., J), equal but for the last axis, and (O, I, J)")
+    if bias is not None:
+        _fit("bilinear", bias.shape == weight.shape[:1], weight, bias, "bias must have one element per output")
+    return linear((input1.unsqueeze(-1) * input2.unsqueeze(-2)).flatten(-2), weight.flatten(1), bias)
 
 
 # -- products of vectors, matrices and batches of them --------------------------------------------------------------
@@ -109,9 +123,6 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     A vector on the left counts as a row, on the right as a column, and its axis is not in the result.
     """
     a, b = input, other
-    for operand in (a, b):
-        if not isinstance(operand, Tensor):
-            raise TypeError(f"matmul: expected a Tensor, got {type(operand).__name__}; use minicnn.tensor(...)")
     _fit("matmul", a.ndim > 0 < b.ndim and a.shape[-1] == b.shape[max(b.ndim - 2, 0)], a, b,
          "the last axis of the first must be as long as the last but one of the second (the only one of a vector)")
     if a.ndim == 2 == b.ndim:
@@ -133,7 +144,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
-    """The product of two matrices, (n, k)·(k, m) = (n, m)."""
+    """The product of two matrices, (n, k)·(k, m) = (n, m). PyTorch's out_dtype, for GPUs, does not exist here."""
     _fit("mm", input.ndim == 2 == mat2.ndim and input.shape[1] == mat2.shape[0], input, mat2,
          "expected (n, k) and (k, m)")
     return MatMul()(input, mat2)
@@ -147,7 +158,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
-    """The products of two batches of matrices, (b, n, k)·(b, k, m) = (b, n, m)."""
+    """The products of two batches of matrices, (b, n, k)·(b, k, m) = (b, n, m); without PyTorch's out_dtype, as mm."""
     _fit("bmm", input.ndim == 3 == mat2.ndim and input.shape[::2] == mat2.shape[:2], input, mat2,
          "expected (b, n, k) and (b, k, m)")
     return MatMul()(input, mat2)
@@ -167,12 +178,18 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """beta·input + alpha·mat1·mat2 for matrices (n, k) and (k, m); input is broadcast, and not read if beta is 0."""
+    """beta·input + alpha·mat1·mat2 for matrices (n, k) and (k, m); input is broadcast, and not read if beta is 0.
+
+    Without PyTorch's out_dtype, as mm.
+    """
     return _added("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """beta·input + alpha·batch1·batch2, matrix by matrix; input is broadcast, and not read if beta is 0."""
+    """beta·input + alpha·batch1·batch2, matrix by matrix; input is broadcast, and not read if beta is 0.
+
+    Without PyTorch's out_dtype, as mm.
+    """
     return _added("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
@@ -212,6 +229,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     order. Operands are contracted from left to right, each step being one product of (batches of) matrices.
     """
     operands = tuple(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
+    expect_tensors("einsum", operands)
     terms, output = _parse(equation, operands)
     lengths: dict[str, int] = {}
     for i, (term, x) in enumerate(zip(terms, operands)):

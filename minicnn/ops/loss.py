@@ -1,204 +1,227 @@
-"""Losses. Their inputs must have the shapes they are meant to have: nothing is broadcast silently."""
+"""Losses of numbers and of distributions, and what all losses share.
+
+Input and target must have the shapes they are meant to have: nothing is broadcast but what a docstring says. Losses of
+classes are in loss_class.py, those with a margin in loss_margin.py, that of sequences in ctc.py.
+"""
 
 import math
+from collections.abc import Callable, Iterable
 
 from .. import dtypes
-from ..backend import array_module, kernels_for
-from ..engine import Function, Tensor, is_grad_enabled
-from .activation import LogSigmoid, LogSoftmax
-from .conv import same_floats
+from ..backend import array_module
+from ..engine import Function, Tensor, no_grad
+from .arithmetic import abs as absolute
+from .basic import Number
+from .creation import full_like
+from .pointwise import square
 
-__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss", "mse_loss",
-           "nll_loss"]
-
-
-class CrossEntropy(Function):
-    """loss[n] = −log softmax(x[n])[target[n]];  gx[n] = gy[n]·(softmax(x[n]) − onehot(target[n])).
-
-    Softmax and logarithm undo each other: the gradient is the difference of what is predicted and what is true. A
-    target outside 0 … K − 1 marks a row to ignore.
-    """
-
-    def forward(self, x, target):
-        loss, p = kernels_for(x).cross_entropy(x, target)
-        self.save(x, p, target)
-        return loss
-
-    def backward(self, gy):
-        x, p, target = self.saved
-        if not is_grad_enabled():
-            return Tensor(kernels_for(gy.data).cross_entropy_grad(gy.data, p.data, target.data)), None
-        classes = Tensor(array_module(x.data).arange(x.shape[1]))
-        one_hot = (target.unsqueeze(1) == classes).to(x.dtype)  # (N, K)
-        kept = one_hot.sum(1, keepdim=True)  # 0 in ignored rows
-        p = (x - x.logsumexp(1, keepdim=True)).exp()
-        return gy.unsqueeze(1) * (p * kept - one_hot), None
+__all__ = ["gaussian_nll_loss", "huber_loss", "kl_div", "l1_loss", "l1_penalty", "l2_penalty", "mse_loss",
+           "poisson_nll_loss", "smooth_l1_loss"]
 
 
-class BinaryCrossEntropy(Function):
-    """y = −t·log x − (1 − t)·log(1 − x);  gx = gy·(x − t)/(x·(1 − x)),  gt = gy·(log(1 − x) − log x); log ≥ −100."""
+class Huber(Function):
+    """y = d²/2 where |d| < δ, else δ·(|d| − δ/2);  gd = gy·d where |d| < δ, else gy·δ·sign d."""
 
-    def forward(self, x, t):
-        self.save(x, t)
-        xp = array_module(x)
-        return -t * xp.maximum(xp.log(x), -100) - (1 - t) * xp.maximum(xp.log1p(-x), -100)
+    def __init__(self, delta: float) -> None:
+        self.delta = delta
+
+    def forward(self, d):
+        self.save(d)
+        size = abs(d)
+        near = array_module(d).minimum(size, d.dtype.type(self.delta))
+        return near * (size - near / 2)
 
     def backward(self, gy):
-        x, t = self.saved
-        gx = gy * (x - t) / (x * (1 - x)).clamp(min=1e-12) if self.needs[0] else None
-        gt = gy * ((-x).log1p().clamp(min=-100) - x.log().clamp(min=-100)) if self.needs[1] else None
-        return gx, gt
+        (d,) = self.saved
+        return gy * (d.sign() * self.delta).where(d.abs() >= self.delta, d)  # NaN stays NaN
 
 
-# -- shapes and reductions ------------------------------------------------------------------------------------------
+# -- what all losses share ------------------------------------------------------------------------------------------
 
-def _reduced(name: str, loss: Tensor, reduction: str) -> Tensor:
+def reduced(name: str, loss: Tensor, reduction: str, others: str = "") -> Tensor:
+    """The loss after the reduction; others names reductions that the caller has besides."""
     if reduction == "mean":
         return loss.mean()
     if reduction == "sum":
         return loss.sum()
     if reduction == "none":
         return loss
-    raise ValueError(f"{name}: reduction {reduction!r} must be 'none', 'mean' or 'sum'")
+    raise ValueError(f"{name}: reduction {reduction!r} must be 'none', {others}'mean' or 'sum'")
 
 
-def _same_shapes(name: str, input: Tensor, target: Tensor) -> None:
+def same_shapes(name: str, input: Tensor, target: Tensor) -> None:
+    """Raise unless both have the same shape."""
     if input.shape != target.shape:
         raise ValueError(f"{name}: input {input.shape} and target {target.shape} must have the same shape; "
                          "broadcasting them would compare every element with every other (use reshape, squeeze or "
                          "unsqueeze)")
 
 
-def _checked_weight(name: str, weight: Tensor | None, classes: int, x: Tensor) -> None:
-    if weight is not None and weight.shape != (classes,):
-        raise RuntimeError(f"{name}: weight has shape {weight.shape}, expected ({classes},), one number per class")
-    same_floats(name, input=x, weight=weight)
+def weighted(name: str, loss: Tensor, weight: Tensor | None, called: str = "weight") -> Tensor:
+    """loss·weight, the weight broadcast to the loss, never the other way round."""
+    if weight is None:
+        return loss
+    if weight.ndim > loss.ndim or any(n not in (1, m) for n, m in zip(weight.shape[::-1], loss.shape[::-1])):
+        raise RuntimeError(f"{name}: {called} {weight.shape} does not broadcast to {loss.shape}, a number per element")
+    return loss * weight
 
 
-def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Logits as (M, C) and targets as (M), in which whatever is to be ignored is −1."""
-    expected = input.shape[:1] * (input.ndim > 1) + input.shape[2:]
-    if input.ndim == 0 or target.shape != expected:
-        raise ValueError(f"{name}: input {input.shape} needs targets of shape {expected} holding class numbers, got "
-                         f"{target.shape}")
-    if dtypes.is_floating(target.dtype) or target.dtype == dtypes.bool_:
-        raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
-    classes = input.shape[1 if input.ndim > 1 else 0]
-    x = input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1) if input.ndim > 2 else input
-    x, t = x.reshape(math.prod(x.shape[:-1]), classes), target.data.reshape(-1)  # (M, C), (M)
-    ignored = t == ignore_index
-    if ((t < 0) | (t >= classes))[~ignored].any():
-        bad = t[((t < 0) | (t >= classes)) & ~ignored][0]
-        raise IndexError(f"{name}: target {bad} is out of range for {classes} classes (0 … {classes - 1}; ignore_index "
-                         f"is {ignore_index})")
-    return x, Tensor(array_module(t).where(ignored, -1, t).astype(dtypes.int64))
+# -- of numbers -----------------------------------------------------------------------------------------------------
+
+def _of_difference(name: str, of: Callable[[Tensor], Tensor], input: Tensor, target: Tensor,
+                   weight: Tensor | None = None) -> Tensor:
+    """weight·of(input − target), element by element."""
+    same_shapes(name, input, target)
+    dtype = dtypes.result_type(input, target)
+    if not dtypes.is_floating(dtype):
+        raise RuntimeError(f"{name}: input is {input.dtype}, target is {target.dtype}; one of them must be floating "
+                           "(convert with .float())")
+    loss = of(input.to(dtype) - target.to(dtype))
+    if weight is None:
+        return loss
+    if weight.shape != input.shape:
+        raise ValueError(f"{name}: weight {weight.shape} must have the shape of input {input.shape}, one number per "
+                         "element")
+    return loss * weight
 
 
-# -- public functions -----------------------------------------------------------------------------------------------
+def _over_weights(name: str, loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    if weight is not None and reduction == "mean":
+        return loss.sum() / weight.sum()
+    return reduced(name, loss, reduction)
 
-def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
-                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
-    """−log softmax(input)[target], from logits: the softmax is in here, do not apply one before.
 
-    input (N, C), (C) or (N, C, ...); target either class numbers (N, ...) in int64, where ignore_index marks positions
-    that do not count, or probabilities of input's shape. weight (C) scales classes; "mean" divides by the sum of the
-    weights used. label_smoothing ε mixes the target with the uniform distribution: (1 − ε)·target + ε/C (Szegedy et al.
-    2016).
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """(input − target)², any shape, both the same → that shape ("none") or a number; gx = gy·2(input − target).
+
+    weight, of the same shape, scales elements; "mean" divides by its sum. Raises ValueError where the shapes differ;
+    PyTorch broadcasts, with a warning. Legendre 1805.
     """
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"cross_entropy: label_smoothing = {label_smoothing} must be in 0 … 1")
-    axis = 1 if input.ndim > 1 else 0
-    _checked_weight("cross_entropy", weight, input.shape[axis] if input.ndim else 0, input)
-    if dtypes.is_floating(target.dtype):
-        if ignore_index >= 0:
-            raise RuntimeError(f"cross_entropy: ignore_index = {ignore_index} has no meaning for targets that are "
-                               "probabilities; set the weight of that class to 0")
-        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
-    x, t = _rows("cross_entropy", input, target, ignore_index)
-    if weight is None and not label_smoothing:
-        return _over_rows("cross_entropy", CrossEntropy()(x, t), None, t, target.shape, reduction)
-    log_p = LogSoftmax(1)(x)
-    loss, used = _picked(log_p, t, weight)
-    if label_smoothing:
-        kept = (t >= 0).to(x.dtype)
-        uniform = -(log_p if weight is None else log_p * weight).sum(1) * kept / x.shape[1]
-        loss = loss * (1 - label_smoothing) + uniform * label_smoothing
-    return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
+    loss = _of_difference("mse_loss", square, input, target, weight)
+    return _over_weights("mse_loss", loss, weight, reduction)
 
 
-def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
-                        axis: int) -> Tensor:
-    _same_shapes("cross_entropy", input, target)
-    classes = input.shape[axis]
-    if smoothing:
-        target = target * (1 - smoothing) + smoothing / classes
-    log_p = LogSoftmax(axis)(input)
-    if weight is not None:
-        log_p = log_p * weight.reshape(-1, *[1] * (input.ndim - axis - 1))
-    loss = -(log_p * target).sum(axis)
-    return _reduced("cross_entropy", loss, reduction)
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """|input − target|, any shape, both the same → that shape ("none") or a number; gx = gy·sign(input − target).
 
-
-def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
-             reduction: str = "mean") -> Tensor:
-    """−input[target], from log-probabilities (the output of log_softmax); arguments as in cross_entropy."""
-    _checked_weight("nll_loss", weight, input.shape[1 if input.ndim > 1 else 0] if input.ndim else 0, input)
-    log_p, t = _rows("nll_loss", input, target, ignore_index)
-    loss, used = _picked(log_p, t, weight)
-    return _over_rows("nll_loss", loss, used, t, target.shape, reduction)
-
-
-def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """−weight·log_p at the target of each row, and the weight each row has; both 0 in ignored rows."""
-    used = (target >= 0).to(log_p.dtype)
-    safe = target.clamp(min=0)
-    if weight is not None:
-        used = used * weight.index_select(0, safe)
-    picked = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)  # (M)
-    return -picked.where(target >= 0, 0.0) * used, used
-
-
-def _over_rows(name: str, loss: Tensor, used: Tensor | None, target: Tensor, shape: tuple[int, ...],
-               reduction: str) -> Tensor:
-    """Reduce losses (M); the mean is over the weights used, so that ignored rows do not count."""
-    if reduction != "mean":
-        return _reduced(name, loss.reshape(shape), reduction)
-    total = int((target.data >= 0).sum()) if used is None else used.sum()
-    return loss.sum() / total if total else loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
-
-
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input − target)², any shape, both the same."""
-    _same_shapes("mse_loss", input, target)
-    return _reduced("mse_loss", (input - target).square(), reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input − target|, any shape, both the same; the gradient is 0 where they are equal."""
-    _same_shapes("l1_loss", input, target)
-    return _reduced("l1_loss", (input - target).abs(), reduction)
-
-
-def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
-                         reduction: str = "mean") -> Tensor:
-    """−target·log input − (1 − target)·log(1 − input), any shape, from probabilities.
-
-    Logarithms are kept at −100 or more. From logits use binary_cross_entropy_with_logits, exact for large ones.
+    Where both are equal the gradient is 0. weight, of the same shape, scales elements; "mean" divides by its sum.
+    Raises ValueError where the shapes differ; PyTorch broadcasts, with a warning. Boscovich 1757.
     """
-    _same_shapes("binary_cross_entropy", input, target)
-    same_floats("binary_cross_entropy", input=input, target=target, weight=weight)
-    if not ((input.data >= 0) & (input.data <= 1)).all():  # NaN is neither
-        raise RuntimeError("binary_cross_entropy: input must be probabilities in 0 … 1; for logits use "
-                           "binary_cross_entropy_with_logits")
-    loss = BinaryCrossEntropy()(input, target)
-    return _reduced("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
+    loss = _of_difference("l1_loss", absolute, input, target, weight)
+    return _over_weights("l1_loss", loss, weight, reduction)
 
 
-def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
-                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
-    """−pos_weight·target·log σ(input) − (1 − target)·log(1 − σ(input)), any shape, exact for logits of any size."""
-    _same_shapes("binary_cross_entropy_with_logits", input, target)
-    same_floats("binary_cross_entropy_with_logits", input=input, target=target, weight=weight, pos_weight=pos_weight)
-    scale = 1.0 if pos_weight is None else (pos_weight - 1) * target + 1
-    loss = (1 - target) * input - LogSigmoid()(input) * scale  # since log(1 − σ(x)) = log σ(x) − x
-    return _reduced("binary_cross_entropy_with_logits", loss if weight is None else loss * weight, reduction)
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """huber_loss / beta: with d = input − target, d²/(2·beta) where |d| < beta, else |d| − beta/2; beta 0 is l1_loss.
+
+    Any shape, both the same → that shape ("none") or a number; gx = gy·min(max(d/beta, −1), 1). Raises ValueError where
+    the shapes differ (PyTorch broadcasts, with a warning), RuntimeError for a negative beta. Girshick 2015.
+    """
+    if not beta >= 0:
+        raise RuntimeError(f"smooth_l1_loss: beta = {beta} must not be negative")
+    of = (lambda d: Huber(beta)(d) / beta) if beta else absolute
+    return reduced("smooth_l1_loss", _of_difference("smooth_l1_loss", of, input, target), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
+               weight: Tensor | None = None) -> Tensor:
+    """With d = input − target, d²/2 where |d| ≤ delta, else delta·(|d| − delta/2).
+
+    Any shape, both the same → that shape ("none") or a number; gx = gy·min(max(d, −delta), delta). weight, of the same
+    shape, scales elements; "mean" divides by their number, as in PyTorch, unlike that of mse_loss. Raises ValueError
+    where the shapes differ (PyTorch broadcasts, with a warning), RuntimeError unless delta is positive. Huber 1964.
+    """
+    if not delta > 0:
+        raise RuntimeError(f"huber_loss: delta = {delta} must be positive")
+    return reduced("huber_loss", _of_difference("huber_loss", Huber(delta), input, target, weight), reduction)
+
+
+def _penalty(name: str, of: Callable[[Tensor], Tensor], parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not tensors:
+        raise ValueError(f"{name}: there are no parameters")
+    return sum([of(p).sum() for p in tensors[1:]], of(tensors[0]).sum())
+
+
+def l1_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    """Σ |w| over a tensor or all tensors of an iterable → a number, to be scaled by λ and added to a loss.
+
+    The gradient is sign w, 0 at 0: each step takes the same amount off every weight, so many end at 0. Raises
+    ValueError where there are no parameters. Not in PyTorch. Tibshirani 1996.
+    """
+    return _penalty("l1_penalty", absolute, parameters)
+
+
+def l2_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    """Σ w²/2 over a tensor or all tensors of an iterable → a number, to be scaled by λ and added to a loss.
+
+    The gradient is w, so that with plain SGD λ·l2_penalty is weight_decay = λ (with Adam it is not: Loshchilov & Hutter
+    2019). Raises ValueError where there are no parameters. Not in PyTorch. Hoerl & Kennard 1970.
+    """
+    return _penalty("l2_penalty", lambda w: w.square() / 2, parameters)
+
+
+# -- of distributions -----------------------------------------------------------------------------------------------
+
+def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target·(log target − input), input being log-probabilities, and target too where log_target.
+
+    Any shape, both the same → that shape ("none") or a number; gx = −gy·target. The divergence of distributions (N, C)
+    is what "batchmean" gives, the sum over N; "mean" divides by C too. Raises ValueError where the shapes differ;
+    PyTorch broadcasts. Kullback & Leibler 1951.
+    """
+    same_shapes("kl_div", input, target)
+    if not dtypes.is_floating(input.dtype) or not dtypes.is_floating(target.dtype):
+        raise RuntimeError(f"kl_div: input is {input.dtype}, target is {target.dtype}; both must be floating (convert "
+                           "with .float())")
+    loss = target.exp() * (target - input) if log_target else target.xlogy(target) - target * input
+    if reduction == "batchmean":
+        return loss.sum() / input.shape[0] if input.ndim else loss
+    return reduced("kl_div", loss, reduction, others="'batchmean', ")
+
+
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: float = 1e-8,
+                     reduction: str = "mean") -> Tensor:
+    """−log of the Poisson probability of the counts target, but for log target!: e^input − target·input.
+
+    Without log_input the input is the rate itself: input − target·log(input + eps). Any shape, both the same → that
+    shape ("none") or a number; gx = gy·(e^input − target). full adds Stirling's log target! ≈ target·log target −
+    target + log(2π·target)/2 where target > 1. Raises ValueError where the shapes differ; PyTorch broadcasts. Nelder &
+    Wedderburn 1972.
+    """
+    same_shapes("poisson_nll_loss", input, target)
+    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        many = target > 1
+        t = target.where(many, 1.0)
+        loss = loss + (t * t.log() - t + (2 * math.pi * t).log() / 2).where(many, 0.0)
+    return reduced("poisson_nll_loss", loss, reduction)
+
+
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | Number, full: bool = False, eps: float = 1e-6,
+                      reduction: str = "mean") -> Tensor:
+    """−log of the normal density of target with mean input and variance var: (log var + (input − target)²/var)/2.
+
+    input of any shape → that shape ("none") or a number; target has the same shape or length 1 in some axes, var too
+    (in one), or lacks the last axis, or is a number. full adds log(2π)/2. A var below eps counts as eps, but keeps its
+    gradient. Raises ValueError for other shapes and a negative var; PyTorch broadcasts target in any way. Nix & Weigend
+    1994.
+    """
+    if target.ndim != input.ndim or any(n not in (1, m) for n, m in zip(target.shape, input.shape)):
+        raise ValueError(f"gaussian_nll_loss: target {target.shape} must have the shape of input {input.shape}, or "
+                         "length 1 in some of its axes")
+    variance = var if isinstance(var, Tensor) else full_like(input, var)
+    if variance.shape == input.shape[:-1] != input.shape:
+        variance = variance.unsqueeze(-1)
+    if variance.ndim != input.ndim or [n for n, m in zip(variance.shape, input.shape) if n != m] not in ([], [1]):
+        raise ValueError(f"gaussian_nll_loss: var {variance.shape} must have the shape of input {input.shape}, length "
+                         "1 in one axis, or no last axis")
+    if (variance.data < 0).any():
+        raise ValueError("gaussian_nll_loss: var has negative elements; give variances")
+    variance = variance.clone()
+    with no_grad():
+        variance.clamp_(min=eps)
+    loss = (variance.log() + (input - target).square() / variance) / 2
+    if full:
+        loss = loss + math.log(2 * math.pi) / 2
+    return reduced("gaussian_nll_loss", loss, reduction)

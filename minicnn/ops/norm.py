@@ -1,12 +1,27 @@
-"""Normalisation."""
+"""Normalisation: x̂ = (x − mean)/√(var + eps), mean and variance over some of the axes, then a scale and a shift.
+
+One operation, ``BatchNorm``, does all of it, on a view of x as (N, C, L) in which a channel is what shares a mean:
+
+    batch norm       (N, C, L)              the channels of the batch
+    instance norm    (1, N·C, L)            each channel of each image
+    group norm       (1, N·G, C/G·L)        each group of channels of each image; G = 1: each image
+    layer norm       (1, rows, features)    each row of features
+"""
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
-from .conv import same_floats
+from .arguments import same_floats
+from .reduce import axes_of
+from .resample import Resample, Taps
 
-__all__ = ["batch_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm"]
 
 
 class BatchNorm(Function):
@@ -52,7 +67,7 @@ class BatchNorm(Function):
         gw, gb = (gy * x_hat).sum(axes), gy.sum(axes)
         gx = gy
         if self.training:
-            m = x.numel() // x.shape[1]
+            m = max(x.numel() // max(x.shape[1], 1), 1)
             gx = gy - gb.reshape(shape) / m - x_hat * gw.reshape(shape) / m
         return gx * (inv_std if w is None else w * inv_std).reshape(shape), gw, gb
 
@@ -61,37 +76,198 @@ def _flat(x):
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
 
 
+def _wide(*tensors: Tensor | None) -> list[Any]:
+    """Half precision as float32, in which it is computed; results are rounded at the end."""
+    return [t.float() if t is not None and t.dtype.itemsize == 2 else t for t in tensors]
+
+
+def _normalised(x: Tensor, rows: int, eps: float) -> Tensor:
+    """x̂, with mean and variance of each of the rows that x consists of."""
+    return BatchNorm(eps)(x.reshape(1, rows, x.numel() // max(rows, 1)), None, None, None, None)[0].reshape(x.shape)
+
+
+def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """x·weight + bias per channel: normalisation of what is known to have mean 0 and variance 1."""
+    if weight is None and bias is None:
+        return x
+    return BatchNorm(0.0)(x, weight, bias, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1]))[0]
+
+
+# -- over the batch, or over each image -----------------------------------------------------------------------------
+
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
                bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """Normalise each channel, then scale and shift it: y = (x − mean)/√(var + eps)·weight + bias.
 
-    input (N, C) or (N, C, ...), everything else (C). In training mean and (biased) var are those of the batch, and the
-    running ones move in place: running ← (1 − momentum)·running + momentum·batch, with the unbiased variance, as in
-    PyTorch (Keras counts momentum the other way round). Otherwise the running ones are used. Ioffe & Szegedy 2015.
+    input (N, C) or (N, C, ...) → the same shape, everything else (C). In training mean and (biased) var are those of
+    the batch, and the running ones move in place: running ← (1 − momentum)·running + momentum·batch, with the unbiased
+    variance, as in PyTorch (Keras counts momentum the other way round). Otherwise the running ones are used.
+    gweight = Σ gy·x̂, gbias = Σ gy, gx: see BatchNorm. Raises RuntimeError for shapes that do not fit, ValueError where
+    in training a channel has one value only. Ioffe & Szegedy 2015.
     """
-    if input.ndim < 2:
-        raise RuntimeError(f"batch_norm: x must be (N, C) or (N, C, ...), not {input.shape}")
-    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, t in named.items():
-        if t is not None and t.shape != (input.shape[1],):
-            raise RuntimeError(f"batch_norm: {name} has shape {t.shape}, expected ({input.shape[1]},) for x "
-                               f"{input.shape}")
-    same_floats("batch_norm", x=input, **named)
-    if eps < 0:
-        raise ValueError(f"batch_norm: eps = {eps} must not be negative")
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm: give both running_mean and running_var, or neither")
+    _check_channels("batch_norm", input, eps, running_mean=running_mean, running_var=running_var, weight=weight,
+                    bias=bias)
+    x, w, b = _wide(input, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: running_mean and running_var are needed when training is False")
-        return BatchNorm(eps)(input, weight, bias, running_mean.detach(), running_var.detach())[0]
+        return BatchNorm(eps)(x, w, b, *_wide(running_mean.detach(), running_var.detach()))[0].to(input.dtype)
     count = input.numel() // max(input.shape[1], 1)
     if count == 1:
         raise ValueError(f"batch_norm: training needs more than one value per channel, got x {input.shape}; its "
                          "variance would be 0 (use a larger batch, drop_last=True, or eval mode)")
-    y, mean, var = BatchNorm(eps)(input, weight, bias, None, None)
+    y, mean, var = BatchNorm(eps)(x, w, b, None, None)
+    _update(running_mean, running_var, mean.data, var.data, count, momentum)
+    return y.to(input.dtype)
+
+
+def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+                  weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,
+                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """batch_norm of each image by itself: (x − mean)/√(var + eps)·weight + bias for each channel of each image.
+
+    input (N, C, ...) → the same shape, everything else (C). The running statistics move towards the mean over the
+    images of theirs; they are used instead of an image's own without use_input_stats. Gradients as of batch_norm.
+    Raises RuntimeError for shapes that do not fit, ValueError where a channel of an image has one value only.
+    Ulyanov et al. 2016.
+    """
+    _check_channels("instance_norm", input, eps, running_mean=running_mean, running_var=running_var, weight=weight,
+                    bias=bias)
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError("instance_norm: running_mean and running_var are needed when use_input_stats is False")
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    (n, c), length = input.shape[:2], math.prod(input.shape[2:])
+    if input.ndim < 3 or length == 1:
+        raise ValueError(f"instance_norm: a channel of an image needs more than one value, got x {input.shape}; its "
+                         "variance would be 0")
+    x, *affine = _wide(input.reshape(1, n * c, length), weight, bias)
+    w, b = [None if t is None else t.expand(n, c).reshape(n * c) for t in affine]
+    y, mean, var = BatchNorm(eps)(x, w, b, None, None)
+    if n:
+        _update(running_mean, running_var, mean.data.reshape(n, c).mean(0), var.data.reshape(n, c).mean(0), length,
+                momentum)
+    return y.reshape(input.shape).to(input.dtype)
+
+
+def _check_channels(name: str, x: Tensor, eps: float, **named: Tensor | None) -> None:
+    if x.ndim < 2:
+        raise RuntimeError(f"{name}: x must be (N, C) or (N, C, ...), not {x.shape}")
+    for argument, t in named.items():
+        if t is not None and t.shape != (x.shape[1],):
+            raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected ({x.shape[1]},) for x {x.shape}")
+    same_floats(name, x=x, **named)
+    if eps < 0:
+        raise ValueError(f"{name}: eps = {eps} must not be negative")
+    if (named.get("running_mean") is None) != (named.get("running_var") is None):
+        raise ValueError(f"{name}: give both running_mean and running_var, or neither")
+
+
+def _update(running_mean: Tensor | None, running_var: Tensor | None, mean: np.ndarray, var: np.ndarray, count: int,
+            momentum: float) -> None:
+    """Move running statistics in place towards those of ``count`` values, whose variance becomes the unbiased one."""
     if count and running_mean is not None and running_var is not None:
-        for running, batch in ((running_mean, mean.data), (running_var, var.data * (count / (count - 1)))):
+        for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
             running.data += (momentum * (batch - running.data)).astype(running.dtype)
             running.touch()
-    return y
+
+
+def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
+    """Normalise each group of C/num_groups channels of each image, then scale and shift each channel.
+
+    input (N, C, ...) → the same shape, y = (x − mean)/√(var + eps)·weight + bias; weight and bias (C). Independent of
+    the batch. Gradients as of batch_norm. Raises RuntimeError for shapes that do not fit, ValueError where there is one
+    value only to normalise. Wu & He 2018.
+    """
+    _check_channels("group_norm", input, eps, weight=weight, bias=bias)
+    (n, c), length = input.shape[:2], math.prod(input.shape[2:])
+    if num_groups < 1 or c % num_groups:
+        raise RuntimeError(f"group_norm: num_groups = {num_groups} must be positive and divide the {c} channels of x "
+                           f"{input.shape}")
+    if n * c // num_groups * length == 1:
+        raise ValueError(f"group_norm: more than one value per group is needed, got x {input.shape} in {num_groups} "
+                         "groups; its variance would be 0")
+    x, w, b = _wide(input, weight, bias)
+    return _scaled(_normalised(x, n * num_groups, eps), w, b).to(input.dtype)
+
+
+# -- over the last axes ---------------------------------------------------------------------------------------------
+
+def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+               bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Normalise over the last axes, which have normalized_shape, then scale and shift each of their elements.
+
+    input (..., *normalized_shape) → the same shape, y = (x − mean)/√(var + eps)·weight + bias; weight and bias of
+    normalized_shape. gweight = Σ gy·x̂ and gbias = Σ gy over the other axes; gx: see BatchNorm. Raises RuntimeError for
+    shapes that do not fit. Ba et al. 2016.
+    """
+    rows, features = _check_last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    x, *affine = _wide(input, weight, bias)
+    w, b = [None if t is None else t.reshape(features) for t in affine]
+    y = _scaled(_normalised(x, rows, eps).reshape(rows, features), w, b)
+    return y.reshape(input.shape).to(input.dtype)
+
+
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+             eps: float | None = None) -> Tensor:
+    """Divide by the root of the mean square over the last axes, which have normalized_shape: layer_norm without a mean.
+
+    input (..., *normalized_shape) → the same shape, y = x/√(mean x² + eps)·weight; weight of normalized_shape, eps by
+    default the smallest step at 1 of the type computed in. Raises RuntimeError for shapes that do not fit.
+    Zhang & Sennrich 2019.
+    """
+    rows, features = _check_last_axes("rms_norm", input, normalized_shape, weight=weight)
+    x, w = _wide(input.reshape(rows, features), weight)
+    y = x * (x.square().mean(1, keepdim=True) + (np.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
+    return _scaled(y, None if w is None else w.reshape(features), None).reshape(input.shape).to(input.dtype)
+
+
+def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int], **named: Tensor | None) -> tuple[int, int]:
+    """How many rows of how many features."""
+    shape = tuple(normalized_shape)
+    if not shape or x.shape[-len(shape):] != shape:
+        raise RuntimeError(f"{name}: normalized_shape {shape} must be the last axes of x {x.shape}, at least one")
+    for argument, t in named.items():
+        if t is not None and t.shape != shape:
+            raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected normalized_shape {shape}")
+    same_floats(name, x=x, **named)
+    return math.prod(x.shape[:-len(shape)]), math.prod(shape)
+
+
+# -- by the size of the vector --------------------------------------------------------------------------------------
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divide by a power of the mean square of ``size`` neighbouring channels: y = x/(k + alpha·mean x²)^beta.
+
+    input (N, C, ...) with at least three axes → the same shape. Beyond the first and last channels there are zeros,
+    which count in the mean. The paper has the sum in its place: its alpha is ours / size (AlexNet: size 5, k 2, alpha
+    5·10⁻⁴, beta 0.75). Raises ValueError for fewer axes and for size < 1. Krizhevsky et al. 2012.
+    """
+    if input.ndim < 3:
+        raise ValueError(f"local_response_norm: x must have at least three axes, (N, C, ...), not {input.shape}")
+    if size < 1:
+        raise ValueError(f"local_response_norm: size = {size} must be at least 1")
+    same_floats("local_response_norm", x=input)
+    (x,) = _wide(input)
+    mean = Resample(1, _window(x.shape[1], size))(x * x)
+    return (x / (mean * alpha + k) ** beta).to(input.dtype)
+
+
+@lru_cache(maxsize=64)
+def _window(channels: int, size: int) -> Taps:
+    """The mean over channels c − ⌊size/2⌋ … c + ⌊(size − 1)/2⌋, of which those that do not exist are 0."""
+    c = np.arange(channels)
+    first, stop = (c - size // 2).clip(0), (c + (size - 1) // 2 + 1).clip(max=channels)
+    index = np.concatenate([c[:0], *map(np.arange, first, stop)])
+    return Taps(np.append(0, (stop - first).cumsum()), index, np.full(len(index), 1 / size), channels)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:
+    """Divide by the p-norm along dim: y = x/max(‖x‖ₚ, eps), any shape → the same.
+
+    gx for p = 2: (gy − y·Σ gy·y)/‖x‖. Raises RuntimeError for integers, IndexError for a dim out of range. Wang et al.
+    2017.
+    """
+    same_floats("normalize", x=input)
+    return input / input.norm(p, axes_of("normalize", input, dim), keepdim=True).clamp_min(eps)

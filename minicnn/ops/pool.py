@@ -1,19 +1,26 @@
-"""Pooling. Regular and adaptive pooling are one thing: a window of rows and a window of columns for each output.
+"""Pooling: the largest element, or the mean, of the window that each output looks at; see windows.py.
 
-The bounds are clipped to the image, so max pooling never sees padding. Max pooling keeps where each maximum was; its
+Windows end where the image ends, so max pooling never sees padding. Max pooling keeps where each maximum was; its
 backward puts gy there (``PoolScatter``), whose backward takes it from there (``PoolGather``): the two are adjoint.
 Average pooling is linear, and it and its adjoint are each other's backward.
+
+Signals are pooled as images of one row. Volumes are pooled slice by slice, then along the depth: the largest of the
+largest, the sum of the sums.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backend import Windows, array_module, kernels_for
 from ..engine import Function, Tensor
-from .conv import pair, same_floats
+from .arguments import IMAGE, same_floats
+from .basic import refuse_bool
+from .windows import avg_windows, max_windows, sliding
 
-__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"]
+__all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
 
 class MaxPool2d(Function):
@@ -58,6 +65,95 @@ class PoolGather(Function):
         return PoolScatter(self.x_shape)(gy, self.saved[0]), None
 
 
+def max_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of each window; stride defaults to kernel_size.
+
+    input (N, C, H, W) or (C, H, W) → (N, C, OH, OW), OH = ⌊(H + 2·padding − dilation·(k − 1) − 1)/stride⌋ + 1 (⌈ ⌉ with
+    ceil_mode, where a last window that does not fit is cut off). Padding is never the maximum. With return_indices also
+    the place h·W + w of each maximum. The gradient goes to that place; ties take the first, as in PyTorch. Raises
+    RuntimeError where a window does not fit or sees nothing but padding, ValueError for numbers out of range. Ranzato
+    et al. 2007.
+    """
+    return max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of each window of signals: max_pool2d with one axis.
+
+    input (N, C, L) or (C, L) → (N, C, OL), and with return_indices the place l of each maximum. Raises RuntimeError and
+    ValueError as max_pool2d. Ranzato et al. 2007.
+    """
+    return max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of each box of volumes: max_pool2d with three axes.
+
+    input (N, C, D, H, W) or (C, D, H, W) → (N, C, OD, OH, OW), and with return_indices the place (d·H + h)·W + w of
+    each maximum. Raises RuntimeError and ValueError as max_pool2d. Ji et al. 2010.
+    """
+    return max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+              return_indices: bool) -> Any:
+    if x.ndim == axes + 1:
+        y, index = max_pool(name, axes, x.unsqueeze(0), kernel, stride, padding, dilation, ceil_mode, True)
+        return (y.squeeze(0), index.squeeze(0)) if return_indices else y.squeeze(0)
+    size = image_size(name, axes, x)
+    refuse_bool(name, x)
+    windows = max_windows(name, size, *sliding(name, size, kernel, stride, padding, dilation), ceil_mode)
+    y, index = largest(x, windows)
+    return (y, index) if return_indices else y
+
+
+def image_size(name: str, axes: int, x: Tensor) -> tuple[int, ...]:
+    """The lengths of the axes to pool over, after the check that they are there; only the batch may be empty."""
+    shape = x.data.shape
+    if len(shape) != axes + 2 or 0 in shape[1:]:
+        raise RuntimeError(f"{name}: x must be (N, C, {IMAGE[axes]}) or (C, {IMAGE[axes]}) with C, {IMAGE[axes]} > 0, "
+                           f"not {shape}")
+    return shape[2:]
+
+
+def largest(x: Tensor, windows: tuple[Windows, ...]) -> tuple[Tensor, Tensor]:
+    """The largest element of each window and its place."""
+    if x.ndim == 3:
+        y, index = MaxPool2d(*windows)(x.unsqueeze(2))
+        return y.squeeze(2), index.squeeze(2)
+    return MaxPool3d(*windows)(x) if x.ndim == 5 else MaxPool2d(*windows)(x)
+
+
+class MaxPool3d(Function):
+    """y = largest element of each box, and its index (d·H + h)·W + w;  gx = gy where the maximum was."""
+
+    def __init__(self, slices: Windows, depths: Windows) -> None:
+        self.slices, self.depths = slices, depths
+
+    def forward(self, x):
+        kernels, (n, c, d, h, w) = kernels_for(x), x.shape
+        y, place = kernels.max_pool2d(x.reshape(n, c * d, h, w), self.slices)           # (N, C·D, OH, OW)
+        oh, ow = y.shape[2:]
+        y, index = kernels.max_pool2d(y.reshape(n, c, d, oh * ow), self.depths)         # (N, C, OD, OH·OW)
+        place = kernels.pool_gather(place.reshape(n, c, d, oh * ow), index)             # h·W + w, in the slice chosen
+        index = index // max(oh * ow, 1) * (h * w) + place
+        shape = (n, c, y.shape[2], oh, ow)
+        y, index = y.reshape(shape), index.reshape(shape)                               # (N, C, OD, OH, OW)
+        self.x_shape = x.shape
+        self.save(index)
+        return y, index
+
+    def backward(self, gy, _):
+        (index,), (n, c, *size) = self.saved, self.x_shape
+        flat = (n, c, 1, math.prod(gy.shape[2:]))
+        return PoolScatter((n, c, 1, math.prod(size)))(gy.reshape(flat), index.reshape(flat)).reshape(self.x_shape)
+
+
+# -- means ----------------------------------------------------------------------------------------------------------
+
 class AvgPool2d(Function):
     """y = Σ x over each window / divisor;  gx[h,w] = Σ gy / divisor over the windows that contain (h, w)."""
 
@@ -66,7 +162,7 @@ class AvgPool2d(Function):
 
     def forward(self, x):
         self.x_shape = x.shape
-        return kernels_for(x).avg_pool2d(x, self.windows, self.divisor)
+        return kernels_for(x).avg_pool2d(x, self.windows, array_module(x).asarray(self.divisor))
 
     def backward(self, gy):
         return AvgPool2dGrad(self.windows, self.divisor, self.x_shape)(gy)
@@ -79,65 +175,10 @@ class AvgPool2dGrad(Function):
         self.windows, self.divisor, self.x_shape = windows, divisor, x_shape
 
     def forward(self, gy):
-        return kernels_for(gy).avg_pool2d_grad(gy, self.windows, self.divisor, self.x_shape)
+        return kernels_for(gy).avg_pool2d_grad(gy, self.windows, array_module(gy).asarray(self.divisor), self.x_shape)
 
     def backward(self, ggx):
         return AvgPool2d(self.windows, self.divisor)(ggx)
-
-
-# -- windows --------------------------------------------------------------------------------------------------------
-
-def _starts(name: str, n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> np.ndarray:
-    """The first row of each window, in the coordinates of the image (negative inside the padding)."""
-    span = n + 2 * p - d * (k - 1) - 1
-    count = (-(-span // s) if ceil_mode else span // s) + 1
-    if ceil_mode and (count - 1) * s >= n + p:
-        count -= 1  # a window must start inside the image or the padding before it
-    if count < 1:
-        raise RuntimeError(f"{name}: a window of {k} (dilation {d}) does not fit into {n} with padding {p}")
-    return np.arange(count) * s - p
-
-
-def _check(name: str, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple:
-    """The arguments as pairs, after the checks that all poolings share."""
-    if x.ndim != 4 or 0 in x.shape[1:]:
-        raise RuntimeError(f"{name}: x must be (N, C, H, W) or (C, H, W) with C, H, W > 0, not {x.shape}")
-    kernel, dilation = pair(name, "kernel_size", kernel), pair(name, "dilation", dilation)
-    stride = kernel if stride is None else pair(name, "stride", stride)
-    padding = pair(name, "padding", padding, 0)
-    if any(p > k // 2 for k, p in zip(kernel, padding, strict=True)):
-        raise RuntimeError(f"{name}: padding {padding} is larger than half of kernel {kernel} (x {x.shape}); a "
-                           "window could see nothing but padding")
-    return kernel, stride, padding, dilation
-
-
-def max_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-               ceil_mode: bool = False, return_indices: bool = False) -> Any:
-    """The largest element of each window; stride defaults to kernel_size.
-
-    input (N, C, H, W) or (C, H, W) → (N, C, OH, OW), OH = ⌊(H + 2·padding − dilation·(k − 1) − 1)/stride⌋ + 1 (⌈ ⌉ with
-    ceil_mode, where a last window that does not fit is cut off). Padding is never the maximum. With return_indices also
-    the place h·W + w of each maximum. The gradient goes to that place; ties take the first, as in PyTorch.
-    """
-    if input.ndim == 3:
-        y = max_pool2d(input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-        return (y[0].squeeze(0), y[1].squeeze(0)) if return_indices else y.squeeze(0)
-    kernel, stride, padding, dilation = _check("max_pool2d", input, kernel_size, stride, padding, dilation)
-    bounds = []
-    for n, k, s, p, d in zip(input.shape[2:], kernel, stride, padding, dilation, strict=True):
-        start = _starts("max_pool2d", n, k, s, p, d, ceil_mode)
-        stop = np.minimum(start + d * (k - 1) + 1, n)
-        start = np.where(start < 0, start % d, start)  # the first row of the window that is inside the image
-        if (start >= stop).any():
-            raise RuntimeError(f"max_pool2d: a window of {kernel} with dilation {dilation} and padding {padding} steps "
-                               f"over the whole image (x {input.shape}); it would see nothing but padding")
-        bounds += [start, stop]
-    return _max_pool(input, Windows(*bounds, dilation), return_indices)
-
-
-def _max_pool(x: Tensor, windows: Windows, return_indices: bool) -> Any:
-    y, index = MaxPool2d(windows)(x)
-    return (y, index) if return_indices else y
 
 
 def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
@@ -146,60 +187,58 @@ def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
 
     input (N, C, H, W) or (C, H, W) → (N, C, OH, OW), sizes as in max_pool2d. The sum is divided by the number of
     elements of the window, padding counted (what ceil_mode adds beyond it is not) unless count_include_pad=False, or by
-    divisor_override.
+    divisor_override. Integers (int64) are divided towards 0. Raises RuntimeError where a window does not fit or the
+    type is another, ValueError for numbers out of range. LeCun et al. 1989.
     """
-    if input.ndim == 3:
-        return avg_pool2d(input.unsqueeze(0), kernel_size, stride, padding, ceil_mode, count_include_pad,
-                          divisor_override).squeeze(0)
-    kernel, stride, padding, _ = _check("avg_pool2d", input, kernel_size, stride, padding, 1)
-    same_floats("avg_pool2d", x=input)
-    if divisor_override == 0:
-        raise RuntimeError("avg_pool2d: divisor_override must not be 0")
-    bounds, counts = [], []
-    for n, k, s, p in zip(input.shape[2:], kernel, stride, padding, strict=True):
-        start = _starts("avg_pool2d", n, k, s, p, 1, ceil_mode)
-        stop = np.minimum(start + k, n + p)
-        padded = stop - start
-        start, stop = np.maximum(start, 0), np.minimum(stop, n)
-        bounds += [start, stop]
-        counts.append(padded if count_include_pad else stop - start)
-    return _avg_pool(input, Windows(*bounds), counts, divisor_override)
+    return avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                     divisor_override)
 
 
-def _avg_pool(x: Tensor, windows: Windows, counts: list[np.ndarray], override: int | None = None) -> Tensor:
-    divisor = np.multiply.outer(*counts).astype(x.dtype)  # (OH, OW)
-    if override:
-        divisor[:] = override
-    return AvgPool2d(windows, array_module(x.data).asarray(divisor))(x)
+def avg_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Tensor:
+    """The mean of each window of signals: avg_pool2d with one axis.
+
+    input (N, C, L) or (C, L) → (N, C, OL). Raises RuntimeError and ValueError as avg_pool2d. LeCun et al. 1989.
+    """
+    return avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-def _adaptive(name: str, x: Tensor, output_size: Any) -> Windows:
-    """Output i of m looks at ⌊i·n/m⌋ … ⌈(i + 1)·n/m⌉ of n."""
-    if x.ndim != 4 or 0 in x.shape[1:]:
-        raise RuntimeError(f"{name}: x must be (N, C, H, W) or (C, H, W) with C, H, W > 0, not {x.shape}")
-    wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    if len(wanted) != 2:
-        raise ValueError(f"{name}: output_size = {output_size!r} must be an integer, a pair of them, or None to keep")
-    kept = [n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=True)]
-    bounds = []
-    for n, m in zip(x.shape[2:], pair(name, "output_size", kept, 0), strict=True):
-        i = np.arange(m)
-        bounds += [i * n // m, -(-(i + 1) * n // m)]
-    return Windows(*bounds)
+def avg_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+    """The mean of each box of volumes: avg_pool2d with three axes.
+
+    input (N, C, D, H, W) or (C, D, H, W) → (N, C, OD, OH, OW). Raises RuntimeError and ValueError as avg_pool2d. Ji et
+    al. 2010.
+    """
+    return avg_pool("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                     divisor_override)
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean over windows chosen so that the output is output_size; 1 is global average pooling (Lin et al. 2013)."""
-    if input.ndim == 3:
-        return adaptive_avg_pool2d(input.unsqueeze(0), output_size).squeeze(0)
-    same_floats("adaptive_avg_pool2d", x=input)
-    windows = _adaptive("adaptive_avg_pool2d", input, output_size)
-    return _avg_pool(input, windows, [windows.row_stop - windows.row_start, windows.col_stop - windows.col_start])
+def avg_pool(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
+              count_include_pad: bool, divisor_override: int | None) -> Tensor:
+    if x.ndim == axes + 1:
+        return avg_pool(name, axes, x.unsqueeze(0), kernel, stride, padding, ceil_mode, count_include_pad,
+                         divisor_override).squeeze(0)
+    size = image_size(name, axes, x)
+    if x.dtype != dtypes.int64:
+        same_floats(name, x=x)
+    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
+        raise RuntimeError(f"{name}: divisor_override = {divisor_override!r} must be an integer other than 0")
+    kernel, stride, padding, _ = sliding(name, size, kernel, stride, padding, 1)
+    return mean(x, *avg_windows(name, size, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override,
+                                x.dtype))
 
 
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The largest element of windows chosen so that the output is output_size."""
-    if input.ndim == 3:
-        y = adaptive_max_pool2d(input.unsqueeze(0), output_size, return_indices)
-        return (y[0].squeeze(0), y[1].squeeze(0)) if return_indices else y.squeeze(0)
-    return _max_pool(input, _adaptive("adaptive_max_pool2d", input, output_size), return_indices)
+def mean(x: Tensor, windows: tuple[Windows, ...], divisors: tuple[np.ndarray, ...]) -> Tensor:
+    """The sum over each window over its divisor."""
+    if x.ndim == 4:
+        return AvgPool2d(windows[0], divisors[0])(x)
+    if x.ndim == 3:
+        return AvgPool2d(windows[0], divisors[0])(x.unsqueeze(2)).squeeze(2)
+    if x.dtype.itemsize < 4:  # the sums over slices need more digits than the result
+        return mean(x.float(), windows, divisors).to(x.dtype)
+    n, c, d, h, w = x.shape
+    sums = AvgPool2d(windows[0], divisors[0])(x.reshape(n, c * d, h, w))                # (N, C·D, OH, OW)
+    oh, ow = sums.shape[2:]
+    y = AvgPool2d(windows[1], divisors[1])(sums.reshape(n, c, d, oh * ow))              # (N, C, OD, OH·OW)
+    return y.reshape(n, c, y.shape[2], oh, ow)                                          # (N, C, OD, OH, OW)

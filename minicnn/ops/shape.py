@@ -1,5 +1,6 @@
 """Other ways to see the same memory: reshape, expand, permute, and parts of a tensor. All return views if they can."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from ..backend import array_module
 from ..engine import Function, Tensor
+from .basic import broadcast_shapes, expect_tensors
 
 __all__ = ["as_strided", "broadcast_tensors", "broadcast_to", "diagonal", "expand", "expand_as", "flatten", "meshgrid",
            "moveaxis", "movedim", "narrow", "permute", "ravel", "reshape", "select", "squeeze", "swapaxes", "t",
@@ -18,9 +20,27 @@ Dims = int | Sequence[int]
 
 # -- arguments ------------------------------------------------------------------------------------------------------
 
-def sizes(args: tuple) -> tuple:
-    """The shape given as f(2, 3), f((2, 3)) or f([2, 3])."""
-    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+def sizes(given: Any) -> tuple:
+    """What is given as (2, 3), [2, 3] or 2, or within a tuple, as f(2, 3) and f((2, 3)) find it in *args."""
+    if isinstance(given, (tuple, list)):
+        return tuple(given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given)
+    return (given,)
+
+
+def variadic(place: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """A decorator for functions whose argument at this place is a shape: lets it be given as separate numbers too."""
+    def decorate(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        name = function.__code__.co_varnames[place]
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **named: Any) -> Tensor:
+            if name in named:
+                return function(*arguments, **named)
+            return function(*arguments[:place], arguments[place:], **named)
+
+        return call
+
+    return decorate
 
 
 def axis_of(name: str, dim: int, ndim: int) -> int:
@@ -63,7 +83,7 @@ class Reshape(Function):
         return gy.reshape(self.source)
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, shape: Dims) -> Tensor:
     """The same elements in another shape; one length may be -1. A view where memory allows, otherwise a copy."""
     shape = sizes(shape)
     try:
@@ -75,9 +95,9 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
                            f"({input.numel()} elements)") from None
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
+def view(input: Tensor, size: Dims) -> Tensor:
     """reshape that never copies; raises where the order in memory does not allow that."""
-    result = reshape(input, *shape)
+    result = reshape(input, size)
     if input.data.size and not array_module(input.data).may_share_memory(input.data, result.data):
         raise RuntimeError(f"view: a tensor of shape {input.shape} whose memory is not in order cannot be seen as "
                            f"shape {result.shape} without a copy; use reshape(...)")
@@ -141,9 +161,10 @@ class Expand(Function):
         return gy.sum(axes).reshape(self.source) if axes else gy
 
 
-def expand(input: Tensor, *sizes_: Any) -> Tensor:
-    """A view with axes of length 1 repeated to ``sizes``; -1 keeps a length."""
-    shape, offset = sizes(sizes_), len(sizes(sizes_)) - input.ndim
+def expand(input: Tensor, size: Dims) -> Tensor:
+    """A view with axes of length 1 repeated to ``size``; -1 keeps a length."""
+    shape = sizes(size)
+    offset = len(shape) - input.ndim
     shape = tuple([input.shape[i - offset] if n == -1 and i >= offset else n for i, n in enumerate(shape)])
     try:
         return Expand(shape)(input)
@@ -164,17 +185,15 @@ def broadcast_to(input: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Views of all tensors in their common shape."""
-    try:
-        shape = np.broadcast_shapes(*[x.shape for x in tensors])
-    except ValueError:
-        raise RuntimeError(f"broadcast_tensors: shapes {' and '.join(str(x.shape) for x in tensors)} do not broadcast: "
-                           "counted from the right, lengths must be equal or 1") from None
+    expect_tensors("broadcast_tensors", tensors)
+    shape = broadcast_shapes("broadcast_tensors", *[x.shape for x in tensors])
     return tuple([expand(x, shape) for x in tensors])
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: result i repeats the 1-d tensor i along axis i; "xy" exchanges the first two axes."""
     tensors = sizes(tensors)
+    expect_tensors("meshgrid", tensors)
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing {indexing!r} must be 'ij' or 'xy'")
     if any(x.ndim > 1 for x in tensors):
@@ -201,7 +220,7 @@ class Permute(Function):
         return gy.permute(tuple(map(int, np.argsort(self.axes))))
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, dims: Dims) -> Tensor:
     """A view with the axes in another order: axis i of the result is axis dims[i] of input."""
     dims = sizes(dims)
     axes = tuple([axis_of("permute", d, input.ndim) for d in dims])

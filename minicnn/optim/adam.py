@@ -6,7 +6,7 @@ from typing import Any
 from ..backend import kernels_for
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero
+from .optimizer import Optimizer, at_least_zero, check_betas
 
 __all__ = ["Adam", "AdamW"]
 
@@ -27,9 +27,7 @@ class Adam(Optimizer):
 
     def check(self, group: dict[str, Any]) -> None:
         at_least_zero(self, group, "lr", "eps", "weight_decay")
-        betas = group["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{type(self).__name__}: betas = {betas!r} must be two numbers of at least 0 and below 1")
+        check_betas(self, group)
 
     def update(self, p: Tensor, x: Any, g: Any, group: dict[str, Any]) -> None:
         state = self.state[p]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from ..backend import array_module, move
 from ..nn.module import clear_gradients
 from ..engine import Tensor, enable_grad
@@ -18,6 +20,8 @@ class Optimizer:
     params are tensors, or dicts {"params": tensors, option: value, ...} with options that differ from the defaults.
     param_groups lists these dicts, each with every option; state holds what update() keeps, by parameter.
     """
+
+    numbers: dict[str, type] = {"step": int}  # the values of state that are no tensors, and what they are
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -55,10 +59,14 @@ class Optimizer:
         self.steps += 1
         return loss
 
-    def _update(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> None:
+    def _check_gradient(self, p: Tensor, g: Tensor) -> None:
         if g.shape != p.shape or g.dtype != p.dtype:
             raise RuntimeError(f"{type(self).__name__}: a parameter of shape {p.shape} and {p.dtype} has a gradient of "
                                f"shape {g.shape} and {g.dtype}; both must agree")
+
+    @np.errstate(all="ignore")  # infinity and NaN are results, not events
+    def _update(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> None:
+        self._check_gradient(p, g)
         x = p.data if p.data.flags.c_contiguous else p.data.copy()  # a parameter may be a transposed view
         self.update(p, x, g.data, group)
         if x is not p.data:
@@ -124,16 +132,22 @@ class Optimizer:
         self.state, self.param_groups = state, groups
 
     def _loaded(self, key: str, value: Any, p: Tensor) -> Any:
-        """A copy of one value of a saved state: a count, None, or a tensor like the parameter."""
-        if key == "step":
-            return int(value)
+        """A copy of one value of a saved state: None, a number, a tensor, or a list of such."""
         if value is None:
             return None
+        if isinstance(value, list):
+            return [self._loaded(key, v, p) for v in value]
+        if key in self.numbers:
+            return self.numbers[key](value)
         array = Tensor(value).data
-        if array.shape != p.shape:
+        if array.shape != self._state_shape(p):
             raise ValueError(f"{type(self).__name__}: {key} has shape {array.shape} in the loaded state, "
                              f"its parameter {p.shape}")
         return Tensor(array_module(p.data).array(move(array, p.device), dtype=p.dtype, order="C"))
+
+    def _state_shape(self, p: Tensor) -> tuple[int, ...]:
+        """The shape of the tensors in the state of a parameter."""
+        return p.shape
 
     def _parameters(self) -> Iterable[Tensor]:
         return chain.from_iterable(group["params"] for group in self.param_groups)
@@ -146,8 +160,24 @@ class Optimizer:
         return text + ")"
 
 
+def decayed(x: Any, g: Any, group: dict[str, Any]) -> Any:
+    """The gradient as the options ask for it: turned round to climb, and with weight_decay·x, or x itself shrunk."""
+    g = -g if group["maximize"] else g
+    if group.get("decoupled_weight_decay"):
+        x *= 1 - group["lr"] * group["weight_decay"]
+        return g
+    return g + group["weight_decay"] * x if group["weight_decay"] else g
+
+
 def at_least_zero(optimizer: Optimizer, group: dict[str, Any], *options: str) -> None:
     """Raise unless the options are numbers of at least 0."""
     for option in options:
         if not group[option] >= 0:
             raise ValueError(f"{type(optimizer).__name__}: {option} = {group[option]!r} must be at least 0")
+
+
+def check_betas(optimizer: Optimizer, group: dict[str, Any]) -> None:
+    """Raise unless betas are two weights of running means."""
+    betas = group["betas"]
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"{type(optimizer).__name__}: betas = {betas!r} must be two numbers of at least 0 and below 1")

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import dtypes
-from ..backend import array_module
-from ..ops.join import cat
-from ..engine import Tensor
+from ... import dtypes
+from ...backend import array_module
+from ...ops.join import cat
+from ...engine import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
 

@@ -1,0 +1,134 @@
+"""Batch normalisation of flat features, (N, C): what lies together are the channels, so vectors run across them.
+
+A job is a few rows. Its sums over them are one row of an array (jobs, C), added up at the end.
+"""
+
+import numpy as np
+from numba import prange
+
+from ..contract import Array
+from .support import CHUNK, SERIAL, inlined, threaded
+
+PIECE = 256  # rows summed in their own type before float64 takes over
+
+
+@inlined
+def _moments(x, pivot, first, second):
+    for n in range(x.shape[0]):
+        row = x[n]
+        for c in range(row.size):
+            d = row[c] - pivot[c]
+            first[c] += d
+            second[c] += d * d
+
+
+@inlined
+def _normalise(x, mean, scale, shift, y):
+    for n in range(x.shape[0]):
+        row, out = x[n], y[n]
+        for c in range(row.size):
+            out[c] = (row[c] - mean[c]) * scale[c] + shift[c]
+
+
+@inlined
+def _products(gy, x, mean, product, total):
+    a, b = np.empty_like(mean), np.empty_like(mean)
+    for start in range(0, x.shape[0], PIECE):
+        a[:] = 0
+        b[:] = 0
+        for n in range(start, min(start + PIECE, x.shape[0])):
+            g, row = gy[n], x[n]
+            for c in range(row.size):
+                a[c] += g[c] * (row[c] - mean[c])
+                b[c] += g[c]
+        for c in range(a.size):
+            product[c] += a[c]
+            total[c] += b[c]
+
+
+@inlined
+def _grad(gy, x, mean, scale, level, slope, gx):
+    for n in range(x.shape[0]):
+        g, row, out = gy[n], x[n], gx[n]
+        for c in range(row.size):
+            out[c] = scale[c] * (g[c] - level[c] - (row[c] - mean[c]) * slope[c])
+
+
+@inlined
+def _rows_per_job(x):
+    return 1 + CHUNK // (x.shape[1] + 1)
+
+
+@threaded
+def _moments_all(x, pivot, first, second):
+    if x.size < SERIAL:
+        _moments(x, pivot, first[0], second[0])
+    else:
+        rows = _rows_per_job(x)
+        for job in prange(first.shape[0]):
+            _moments(x[job * rows:(job + 1) * rows], pivot, first[job], second[job])
+
+
+@threaded
+def _normalise_all(x, mean, scale, shift, y):
+    if x.size < SERIAL:
+        _normalise(x, mean, scale, shift, y)
+    else:
+        rows = _rows_per_job(x)
+        for job in prange((x.shape[0] + rows - 1) // rows):
+            a, b = job * rows, (job + 1) * rows
+            _normalise(x[a:b], mean, scale, shift, y[a:b])
+
+
+@threaded
+def _products_all(gy, x, mean, product, total):
+    if x.size < SERIAL:
+        _products(gy, x, mean, product[0], total[0])
+    else:
+        rows = _rows_per_job(x)
+        for job in prange(total.shape[0]):
+            a, b = job * rows, (job + 1) * rows
+            _products(gy[a:b], x[a:b], mean, product[job], total[job])
+
+
+@threaded
+def _grad_all(gy, x, mean, scale, level, slope, gx):
+    if x.size < SERIAL:
+        _grad(gy, x, mean, scale, level, slope, gx)
+    else:
+        rows = _rows_per_job(x)
+        for job in prange((x.shape[0] + rows - 1) // rows):
+            a, b = job * rows, (job + 1) * rows
+            _grad(gy[a:b], x[a:b], mean, scale, level, slope, gx[a:b])
+
+
+def _sums(x: Array) -> tuple[Array, Array]:
+    """Two sums per channel for every job, 0 so far."""
+    jobs = 1 if x.size < SERIAL else -(-len(x) // _rows_per_job(x))
+    return np.zeros((jobs, x.shape[1])), np.zeros((jobs, x.shape[1]))
+
+
+def moments(x: Array, pivot: Array) -> tuple[Array, Array]:
+    """Σ (x − pivot) and Σ (x − pivot)² per channel."""
+    first, second = _sums(x)
+    _moments_all(x, pivot, first, second)
+    return first.sum(0), second.sum(0)
+
+
+def normalise(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """(x − mean)·scale + shift."""
+    y = np.empty_like(x)
+    _normalise_all(x, mean, scale, shift, y)
+    return y
+
+
+def gradients(gy: Array, x: Array, mean: Array, inv_std: Array, scale: Array,
+              training: bool) -> tuple[Array, Array, Array]:
+    """gx, gw and gb, as batch_norm_grad says."""
+    product, total = _sums(x)
+    _products_all(gy, x, mean, product, total)
+    gw, gb = product.sum(0) * inv_std, total.sum(0)
+    part = 1 / max(len(x), 1) if training else 0.0
+    gx = np.empty_like(x)
+    _grad_all(gy, x, mean, scale, (gb * part).astype(x.dtype), (gw * inv_std * part).astype(x.dtype), gx)
+    return gx, gw, gb

@@ -1,0 +1,205 @@
+"""Functions of single elements. Half precision is computed in single precision and rounded once, at the end."""
+
+from collections.abc import Callable
+from functools import wraps
+from math import pi, sqrt
+
+from ..contract import Array
+from .convolution import _wide
+from .layers import _array_module
+
+
+def _rounded_once(function: Callable) -> Callable:
+    @wraps(function)
+    def rounded(first: Array, *rest: Array | float) -> Array:
+        wide = [a if isinstance(a, (int, float)) else _wide(a) for a in (first, *rest)]
+        return function(*wide).astype(first.dtype, copy=False)
+
+    return rounded
+
+
+# -- piecewise linear -----------------------------------------------------------------------------------------------
+
+def relu(x: Array) -> Array:
+    return _array_module(x).maximum(x, 0)
+
+
+def relu_grad(gy: Array, y: Array) -> Array:
+    return _array_module(y).where(y <= 0, 0, gy)
+
+
+@_rounded_once
+def leaky_relu(x: Array, slope: float) -> Array:
+    return _array_module(x).where(x > 0, x, slope * x)
+
+
+@_rounded_once
+def leaky_relu_grad(gy: Array, x: Array, slope: float) -> Array:
+    return _array_module(x).where(x > 0, gy, slope * gy)
+
+
+@_rounded_once
+def hardtanh(x: Array, low: float, high: float) -> Array:
+    return _array_module(x).clip(x, low, high)
+
+
+def hardtanh_grad(gy: Array, y: Array, low: float, high: float) -> Array:
+    return _array_module(y).where((y <= low) | (y >= high), 0, gy)
+
+
+@_rounded_once
+def hardswish(x: Array) -> Array:
+    return x * _array_module(x).clip(x + 3, 0, 6) / 6
+
+
+@_rounded_once
+def hardswish_grad(gy: Array, x: Array) -> Array:
+    xp = _array_module(x)
+    return xp.where(x <= -3, 0, xp.where(x < 3, gy * (x / 3 + 0.5), gy))
+
+
+# -- exponential ----------------------------------------------------------------------------------------------------
+
+@_rounded_once
+def elu(x: Array, alpha: float, scale: float, input_scale: float) -> Array:
+    xp = _array_module(x)
+    return xp.where(x > 0, scale * x, scale * alpha * xp.expm1(input_scale * xp.minimum(x, 0)))
+
+
+@_rounded_once
+def elu_grad(gy: Array, x: Array, alpha: float, scale: float, input_scale: float) -> Array:
+    xp = _array_module(x)
+    e = xp.exp(input_scale * xp.minimum(x, 0))
+    return xp.where(x > 0, gy * scale, gy * (scale * alpha * input_scale) * e)
+
+
+@_rounded_once
+def sigmoid(x: Array) -> Array:
+    xp = _array_module(x)
+    e = xp.exp(-abs(x))  # never above 1
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
+@_rounded_once
+def sigmoid_grad(gy: Array, y: Array) -> Array:
+    return gy * y * (1 - y)
+
+
+@_rounded_once
+def tanh(x: Array) -> Array:
+    return _array_module(x).tanh(x)
+
+
+@_rounded_once
+def tanh_grad(gy: Array, y: Array) -> Array:
+    return gy * (1 - y * y)
+
+
+# -- the error function ---------------------------------------------------------------------------------------------
+# W. J. Cody, Rational Chebyshev Approximations for the Error Function, Mathematics of Computation 23 (1969), 631–637.
+# Three quotients of polynomials, highest power first, whose errors are below 6·10⁻¹⁹:
+#   erf(a) = a·CENTRE(a²) for a ≤ 0.46875,
+#   erfc(a) = e^(−a²)·MIDDLE(a) for a ≤ 4,
+#   erfc(a) = e^(−a²)·(1/√π − s·TAIL(s))/a with s = 1/a² beyond.
+
+CENTRE = ((1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
+           3.20937758913846947e3),
+          (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3))
+MIDDLE = ((2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
+           2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+           1.23033935479799725e3),
+          (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+           3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3))
+TAIL = ((1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
+         1.60837851487422766e-2, 6.58749161529837803e-4),
+        (1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
+         2.33520497626869185e-3))
+
+
+def _quotient(polynomials: tuple[tuple[float, ...], tuple[float, ...]], z: Array) -> Array:
+    values = []
+    for first, second, *rest in polynomials:
+        value = z * first + second
+        for coefficient in rest:
+            value = value * z + coefficient
+        values.append(value)
+    return values[0] / values[1]
+
+
+def _both(x: Array) -> tuple[Array, Array]:
+    """erf(x), good where |x| ≤ 0.46875, and erfc(|x|), good beyond."""
+    xp = _array_module(x)
+    a = xp.minimum(abs(x), 30)  # erfc is 0 from 27 on, and infinity would meet itself below
+    near, s = xp.minimum(a, 0.46875), 1 / xp.maximum(a, 4) ** 2
+    erf_near = xp.copysign(near * _quotient(CENTRE, near * near), x)
+    middle, tail = _quotient(MIDDLE, xp.minimum(a, 4)), (1 / sqrt(pi) - s * _quotient(TAIL, s)) * xp.sqrt(s)
+    short = xp.floor(a * 16) / 16  # its square is exact: the rounding error of a² would count a² times in the result
+    return erf_near, xp.where(a <= 4, middle, tail) * (xp.exp(-short * short) * xp.exp((short - a) * (short + a)))
+
+
+@_rounded_once
+def erf(x: Array) -> Array:
+    near, far = _both(x)
+    xp = _array_module(x)
+    return xp.where(abs(x) <= 0.46875, near, xp.copysign(1 - far, x))
+
+
+@_rounded_once
+def erfc(x: Array) -> Array:
+    near, far = _both(x)
+    xp = _array_module(x)
+    return xp.where(abs(x) <= 0.46875, 1 - near, xp.where(x < 0, 2 - far, far))
+
+
+# -- x times a gate -------------------------------------------------------------------------------------------------
+
+@_rounded_once
+def silu(x: Array) -> Array:
+    return x * sigmoid(x)
+
+
+@_rounded_once
+def silu_grad(gy: Array, x: Array) -> Array:
+    s = sigmoid(x)
+    return gy * (s * (1 + x * (1 - s)))
+
+
+def _normal_cdf(x: Array) -> Array:
+    return 0.5 * erfc(-sqrt(0.5) * x)
+
+
+@_rounded_once
+def gelu(x: Array) -> Array:
+    return x * _normal_cdf(x)
+
+
+@_rounded_once
+def gelu_grad(gy: Array, x: Array) -> Array:
+    density = _array_module(x).exp(-0.5 * x * x) / sqrt(2 * pi)
+    return gy * (_normal_cdf(x) + x * density)
+
+
+@_rounded_once
+def gelu_tanh(x: Array) -> Array:
+    u = sqrt(2 / pi) * (x + 0.044715 * x * x * x)
+    return x * sigmoid(2 * u)  # ½(1 + tanh u) = σ(2u)
+
+
+@_rounded_once
+def gelu_tanh_grad(gy: Array, x: Array) -> Array:
+    u, slope = sqrt(2 / pi) * (x + 0.044715 * x * x * x), sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
+    s = sigmoid(2 * u)
+    return gy * (s + x * (s * (1 - s) * 2 * slope))
+
+
+@_rounded_once
+def mish(x: Array) -> Array:
+    xp = _array_module(x)
+    return x * xp.tanh(xp.logaddexp(x, 0))
+
+
+@_rounded_once
+def mish_grad(gy: Array, x: Array) -> Array:
+    xp = _array_module(x)
+    t = xp.tanh(xp.logaddexp(x, 0))
+    return gy * (t + x * (1 - t * t) * sigmoid(x))

@@ -1,0 +1,47 @@
+"""Network in network: convolutions followed by 1×1 convolutions, and the mean of a map per class at the end.
+
+Lin, Chen, Yan: Network in network, 2013, https://arxiv.org/abs/1312.4400
+"""
+
+from collections.abc import Sequence
+
+from .. import nn
+from .network import Network
+from .registry import register
+
+
+def _block(i: int, in_channels: int, widths: Sequence[int], kernel: int, stride: int = 1,
+           padding: int = 0) -> dict[str, nn.Module]:
+    """A convolution of kernel×kernel and 1×1 convolutions, of ``widths`` channels, each with ReLU."""
+    layers: dict[str, nn.Module] = {}
+    for j, width in enumerate(widths, start=1):
+        window = (kernel, stride, padding) if j == 1 else (1,)
+        layers |= {f"conv{i}_{j}": nn.Conv2d(in_channels, width, *window), f"relu{i}_{j}": nn.ReLU()}
+        in_channels = width
+    return layers
+
+
+def _end() -> dict[str, nn.Module]:
+    return {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+
+
+@register((1, 224, 224), source="Zhang et al., Dive into Deep Learning, section 8.3; notes 000 and 001")
+def nin(num_classes: int = 10, in_channels: int = 1) -> Network:
+    """The book's network in network: four blocks with AlexNet's windows, dropout before the last."""
+    layers: dict[str, nn.Module] = {}
+    windows = ((96, 11, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1))
+    for i, (width, *window) in enumerate(windows, start=1):
+        layers |= _block(i, in_channels, (width,) * 3, *window) | {f"pool{i}": nn.MaxPool2d(3, stride=2)}
+        in_channels = width
+    return Network(layers | {"dropout": nn.Dropout(0.5)} | _block(4, in_channels, (num_classes,) * 3, 3, 1, 1) | _end())
+
+
+@register((3, 32, 32), source="Lin et al. 2013, its network for CIFAR-10")
+def nin_cifar(num_classes: int = 10, in_channels: int = 3) -> Network:
+    """The paper's network in network for CIFAR-10: three blocks, dropout after the pooling between them."""
+    return Network({
+        **_block(1, in_channels, (192, 160, 96), 5, padding=2),
+        "pool1": nn.MaxPool2d(3, stride=2, ceil_mode=True), "dropout1": nn.Dropout(0.5),
+        **_block(2, 96, (192, 192, 192), 5, padding=2),
+        "pool2": nn.AvgPool2d(3, stride=2, ceil_mode=True), "dropout2": nn.Dropout(0.5),
+        **_block(3, 192, (192, 192, num_classes), 3, padding=1), **_end()})

@@ -1,0 +1,33 @@
+"""Checks of what operations are called with, shared by all families."""
+
+import operator
+from typing import Any
+
+from .. import dtypes
+from ..engine import Tensor
+
+IMAGE = {1: "L", 2: "H, W", 3: "D, H, W"}  # the letters of the axes of signals, images and volumes
+KERNEL = {1: "K", 2: "KH, KW", 3: "KD, KH, KW"}
+
+
+def same_floats(name: str, **tensors: Tensor | None) -> None:
+    """Raise unless all tensors given are of one floating type."""
+    found = {t.data.dtype for t in tensors.values() if t is not None}
+    if len(found) != 1 or not dtypes.is_floating(*found):
+        raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items() if t is not None)
+                           + "; all must have the same floating type (convert with .float() or .to(...))")
+
+
+def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
+    """One integer per axis, each at least ``least``, from a number or a sequence of one or ``axes`` numbers."""
+    if type(value) is int and value >= least:
+        return (value,) * axes
+    try:
+        values = tuple([operator.index(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
+    except TypeError:
+        values = ()
+    if len(values) == 1:
+        values *= axes
+    if len(values) != axes or min(values) < least:
+        raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least}, or {axes} of them")
+    return values

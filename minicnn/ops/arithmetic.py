@@ -1,0 +1,230 @@
+"""Arithmetic, element by element: sums, products, quotients, powers."""
+
+from .. import dtypes
+from ..backend import array_module
+from ..engine import Function, Tensor
+from .basic import Number, TensorOrNumber, float_result, no_gradient, operands, refuse_bool
+from .comparison import where
+
+__all__ = ["abs", "absolute", "add", "div", "divide", "floor_divide", "fmod", "mul", "multiply", "neg", "negative",
+           "pow", "remainder", "rsub", "sub", "subtract", "true_divide"]
+
+
+# -- operations -----------------------------------------------------------------------------------------------------
+
+class Add(Function):
+    """y = a + b;  ga = gy,  gb = gy."""
+
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, gy):
+        return gy, gy
+
+
+class Sub(Function):
+    """y = a − b;  ga = gy,  gb = −gy."""
+
+    def forward(self, a, b):
+        return a - b
+
+    def backward(self, gy):
+        return gy, -gy if self.needs[1] else None
+
+
+class Mul(Function):
+    """y = a·b;  ga = gy·b,  gb = gy·a."""
+
+    def forward(self, a, b):
+        self.save(a if self.needs[1:] == (True,) else None, b if self.needs[:1] == (True,) else None)
+        return a * b
+
+    def backward(self, gy):
+        a, b = self.saved
+        return gy * b if self.needs[0] else None, gy * a if self.needs[1] else None
+
+
+class Div(Function):
+    """y = a/b;  ga = gy/b,  gb = −gy·a/b² = −ga·y."""
+
+    def forward(self, a, b):
+        y = a / b
+        self.save(b, y)
+        return y
+
+    def backward(self, gy):
+        b, y = self.saved
+        ga = gy / b
+        return ga, -ga * y if self.needs[1] else None
+
+
+class Pow(Function):
+    """y = aᵇ;  ga = gy·b·aᵇ⁻¹ (0 where b = 0),  gb = gy·y·ln a (0 where a = 0 and b ≥ 0)."""
+
+    def forward(self, a, b):
+        y = a ** b
+        self.save(a, b, y)
+        return y
+
+    def backward(self, gy):
+        a, b, y = self.saved
+        ga = gb = None
+        if self.needs[0]:
+            ga = gy * (b * a ** where(b == 0, 0.0, b - 1))  # 0·a⁰ where b = 0
+        if self.needs[1]:
+            gb = gy * where((a == 0) & (b >= 0), 0.0, y * a.log())
+        return ga, gb
+
+
+class Neg(Function):
+    """y = −x;  gx = −gy."""
+
+    def forward(self, x):
+        return -x
+
+    def backward(self, gy):
+        return -gy
+
+
+class Abs(Function):
+    """y = |x|;  gx = gy·sign x, so 0 at x = 0."""
+
+    def forward(self, x):
+        self.save(x)
+        return abs_(x)
+
+    def backward(self, gy):
+        return gy * self.saved[0].sign()
+
+
+class RoundedDiv(Function):
+    """y = ⌊a/b⌋, or with "trunc" a/b without its fraction: constant between jumps, so ga = gb = 0."""
+
+    def __init__(self, rounding: str) -> None:
+        self.rounding = rounding
+
+    def forward(self, a, b):
+        xp = array_module(a)
+        if self.rounding == "floor":
+            return xp.floor_divide(a, b)
+        return xp.trunc(a / b) if dtypes.is_floating(a.dtype) else xp.floor_divide(a - xp.fmod(a, b), b)
+
+    def backward(self, gy):
+        return no_gradient(gy), no_gradient(gy)
+
+
+class Remainder(Function):
+    """y = a − b·⌊a/b⌋ (sign of b);  ga = gy,  gb = −gy·⌊a/b⌋.  With trunc for floor: fmod (sign of a)."""
+
+    def __init__(self, rounding: str) -> None:
+        self.rounding = rounding
+
+    def forward(self, a, b):
+        self.save(a, b)
+        xp = array_module(a)
+        return xp.remainder(a, b) if self.rounding == "floor" else xp.fmod(a, b)
+
+    def backward(self, gy):
+        a, b = self.saved
+        return gy, -gy * div(a, b, rounding_mode=self.rounding) if self.needs[1] else None
+
+
+# -- public functions -----------------------------------------------------------------------------------------------
+
+def _scaled(name: str, input: TensorOrNumber, other: TensorOrNumber, alpha: Number) -> TensorOrNumber:
+    if isinstance(alpha, float) and not dtypes.is_floating(dtypes.result_type(input, other)):
+        raise RuntimeError(f"{name}: alpha = {alpha} must be an integer for integer tensors")
+    return other * alpha
+
+
+def add(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
+    """input + alpha·other, broadcast."""
+    return Add()(*operands("add", input, other if alpha == 1 else _scaled("add", input, other, alpha)))
+
+
+def sub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
+    """input − alpha·other, broadcast; bool tensors are refused."""
+    refuse_bool("sub", input, other, hint="use logical_xor or logical_not")
+    return Sub()(*operands("sub", input, other if alpha == 1 else _scaled("sub", input, other, alpha)))
+
+
+def rsub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
+    """other − alpha·input, broadcast."""
+    return sub(other, input, alpha=alpha)
+
+
+def mul(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+    """input · other, element by element, broadcast."""
+    return Mul()(*operands("mul", input, other))
+
+
+def div(input: TensorOrNumber, other: TensorOrNumber, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other, broadcast; integers give float32.
+
+    rounding_mode "floor" or "trunc" rounds; integers stay integers then, and the gradient is 0.
+    true_divide and divide are the same function; PyTorch's true_divide has no rounding_mode.
+    """
+    if rounding_mode is None:
+        return Div()(*operands("div", input, other, dtype=float_result(input, other)))
+    if rounding_mode not in ("trunc", "floor"):
+        raise RuntimeError(f"div: rounding_mode {rounding_mode!r} must be None, 'trunc' or 'floor'")
+    return _whole("div", RoundedDiv(rounding_mode), input, other)
+
+
+def floor_divide(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+    """⌊input / other⌋, broadcast; its gradient is 0."""
+    return _whole("floor_divide", RoundedDiv("floor"), input, other)
+
+
+def remainder(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+    """input − other·⌊input/other⌋: the remainder with the sign of other, as Python's %."""
+    return _whole("remainder", Remainder("floor"), input, other)
+
+
+def fmod(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+    """The remainder with the sign of input, as C's fmod."""
+    return _whole("fmod", Remainder("trunc"), input, other)
+
+
+def _whole(name: str, operation: Function, input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+    a, b = operands(name, input, other)
+    refuse_bool(name, a)
+    if not dtypes.is_floating(b.dtype) and not b.data.all():
+        raise RuntimeError(f"{name}: integer division by zero")
+    return operation(a, b)
+
+
+SHORT_CUTS: dict[object, str] = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
+
+
+def pow(input: TensorOrNumber, exponent: TensorOrNumber) -> Tensor:
+    """input to the power of exponent, broadcast.
+
+    Integers to negative integer powers raise; PyTorch does so only if the exponent is a number.
+    """
+    if type(exponent) in (int, float) and exponent in SHORT_CUTS and isinstance(input, Tensor) and \
+            input.is_floating_point():
+        return getattr(input, SHORT_CUTS[exponent])()
+    a, b = operands("pow", input, exponent)
+    refuse_bool("pow", a)
+    if not dtypes.is_floating(b.dtype) and (b.data < 0).any():
+        raise RuntimeError("pow: integers to negative integer powers are not allowed; convert to float first")
+    return Pow()(a, b)
+
+
+def neg(input: Tensor) -> Tensor:
+    """−input; bool tensors are refused."""
+    refuse_bool("neg", input, hint="use logical_not or ~")
+    return Neg()(input)
+
+
+abs_ = abs  # Python's own, which the operation below hides
+
+
+def abs(input: Tensor) -> Tensor:
+    """|input|; the gradient at 0 is 0."""
+    refuse_bool("abs", input)
+    return Abs()(input)
+
+
+subtract, multiply, divide, true_divide, negative, absolute = sub, mul, div, div, neg, abs

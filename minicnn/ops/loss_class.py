@@ -1,0 +1,199 @@
+"""Losses of classes: of one class per row, given by its number or by probabilities, and of yes or no per element."""
+
+import math
+from typing import Any
+
+from .. import dtypes
+from ..backend import array_module, kernels_for
+from ..engine import Function, Tensor, is_grad_enabled
+from .activation import LogSigmoid, LogSoftmax
+from .arguments import same_floats
+from .loss import reduced, same_shapes, weighted
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
+
+
+class CrossEntropy(Function):
+    """loss[n] = −log softmax(x[n])[target[n]];  gx[n] = gy[n]·(softmax(x[n]) − onehot(target[n])).
+
+    Softmax and logarithm undo each other: the gradient is the difference of what is predicted and what is true. A
+    target outside 0 … K − 1 marks a row to ignore.
+    """
+
+    def forward(self, x, target):
+        loss, p = kernels_for(x).cross_entropy(x, target)
+        self.save(x, p, target)
+        return loss
+
+    def backward(self, gy):
+        x, p, target = self.saved
+        if not is_grad_enabled():
+            return Tensor(kernels_for(gy.data).cross_entropy_grad(gy.data, p.data, target.data)), None
+        classes = Tensor(array_module(x.data).arange(x.shape[1]))
+        one_hot = (target.unsqueeze(1) == classes).to(x.dtype)  # (N, K)
+        kept = one_hot.sum(1, keepdim=True)  # 0 in ignored rows
+        p = (x - x.logsumexp(1, keepdim=True)).exp()
+        return gy.unsqueeze(1) * (p * kept - one_hot), None
+
+
+class BinaryCrossEntropy(Function):
+    """y = −t·log x − (1 − t)·log(1 − x);  gx = gy·(x − t)/(x·(1 − x)),  gt = gy·(log(1 − x) − log x); log ≥ −100."""
+
+    def forward(self, x, t):
+        self.save(x, t)
+        xp = array_module(x)
+        return -t * xp.maximum(xp.log(x), -100) - (1 - t) * xp.maximum(xp.log1p(-x), -100)
+
+    def backward(self, gy):
+        x, t = self.saved
+        gx = gy * (x - t) / (x * (1 - x)).clamp(min=1e-12) if self.needs[0] else None
+        gt = gy * ((-x).log1p().clamp(min=-100) - x.log().clamp(min=-100)) if self.needs[1] else None
+        return gx, gt
+
+
+# -- one class per row ---------------------------------------------------------------------------------------------
+
+def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int) -> None:
+    """Raise unless there is one weight per class, of the input's type."""
+    if weight is not None and weight.shape != (classes,):
+        raise RuntimeError(f"{name}: weight has shape {weight.shape}, expected ({classes},), one number per class")
+    same_floats(name, input=input, weight=weight)
+
+
+def class_numbers(name: str, target: Tensor, classes: int, other: int | None = None, meaning: str = "") -> Any:
+    """The target as an int64 array, after the check that it holds classes, or the one other number allowed."""
+    if dtypes.is_floating(target.dtype) or target.dtype == dtypes.bool_:
+        raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
+    t = target.data
+    wrong = (t < 0) | (t >= classes)
+    if other is not None:
+        wrong &= t != other
+    if wrong.any():
+        raise IndexError(f"{name}: target {t[wrong][0]} is out of range for {classes} classes (0 … {classes - 1}"
+                         f"{meaning})")
+    return t.astype(dtypes.int64, copy=False)
+
+
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+    """−log softmax(input)[target], from logits: the softmax is in here, do not apply one before.
+
+    input (N, C), (C) or (N, C, ...); target either class numbers (N, ...) in int64, where ignore_index marks positions
+    that do not count, or probabilities of input's shape → (N, ...) ("none") or a number; gx = gy·(softmax(input) −
+    target). weight (C) scales classes; "mean" divides by the sum of the weights used. label_smoothing ε mixes the
+    target with the uniform distribution: (1 − ε)·target + ε/C. Raises ValueError for shapes that do not fit, IndexError
+    for a class that does not exist. Bridle 1990; Szegedy et al. 2016.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"cross_entropy: label_smoothing = {label_smoothing} must be in 0 … 1")
+    axis = 1 if input.ndim > 1 else 0
+    class_weights("cross_entropy", input, weight, input.shape[axis] if input.ndim else 0)
+    if dtypes.is_floating(target.dtype):
+        if ignore_index >= 0:
+            raise RuntimeError(f"cross_entropy: ignore_index = {ignore_index} has no meaning for targets that are "
+                               "probabilities; set the weight of that class to 0")
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
+    x, t = _rows("cross_entropy", input, target, ignore_index)
+    if weight is None and not label_smoothing:
+        return _over_rows("cross_entropy", CrossEntropy()(x, t), None, t, target.shape, reduction)
+    log_p = LogSoftmax(1)(x)
+    loss, used = _picked(log_p, t, weight)
+    if label_smoothing:
+        kept = (t >= 0).to(x.dtype)
+        uniform = -(log_p if weight is None else log_p * weight).sum(1) * kept / x.shape[1]
+        loss = loss * (1 - label_smoothing) + uniform * label_smoothing
+    return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
+
+
+def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
+                        axis: int) -> Tensor:
+    if target.shape != input.shape:
+        raise ValueError(f"cross_entropy: a target of {target.dtype} holds probabilities, so it needs the shape of "
+                         f"input, {input.shape}, not {target.shape}; if these are class numbers, use target.long()")
+    classes = input.shape[axis]
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / classes
+    log_p = LogSoftmax(axis)(input)
+    if weight is not None:
+        log_p = log_p * weight.reshape(-1, *[1] * (input.ndim - axis - 1))
+    loss = -(log_p * target).sum(axis)
+    return reduced("cross_entropy", loss, reduction)
+
+
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+             reduction: str = "mean") -> Tensor:
+    """−input[target], from log-probabilities (the output of log_softmax).
+
+    input (N, C), (C) or (N, C, ...), target class numbers (N, ...) → (N, ...) ("none") or a number; gx = −gy at the
+    target, 0 elsewhere. weight, ignore_index, "mean" and what it Raises as in cross_entropy. Bridle 1990.
+    """
+    class_weights("nll_loss", input, weight, input.shape[1 if input.ndim > 1 else 0] if input.ndim else 0)
+    log_p, t = _rows("nll_loss", input, target, ignore_index)
+    loss, used = _picked(log_p, t, weight)
+    return _over_rows("nll_loss", loss, used, t, target.shape, reduction)
+
+
+def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Logits as (M, C) and targets as (M), in which whatever is to be ignored is −1."""
+    expected = input.shape[:1] * (input.ndim > 1) + input.shape[2:]
+    if input.ndim == 0 or target.shape != expected:
+        raise ValueError(f"{name}: input {input.shape} needs targets of shape {expected} holding class numbers, got "
+                         f"{target.shape}")
+    classes = input.shape[1 if input.ndim > 1 else 0]
+    t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}").reshape(-1)  # (M)
+    x = input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1) if input.ndim > 2 else input
+    x = x.reshape(math.prod(x.shape[:-1]), classes)  # (M, C)
+    return x, Tensor(array_module(t).where(t == ignore_index, -1, t))
+
+
+def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """−weight·log_p at the target of each row, and the weight each row has; both 0 in ignored rows."""
+    used = (target >= 0).to(log_p.dtype)
+    safe = target.clamp(min=0)
+    if weight is not None:
+        used = used * weight.index_select(0, safe)
+    picked = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)  # (M)
+    return -picked.where(target >= 0, 0.0) * used, used
+
+
+def _over_rows(name: str, loss: Tensor, used: Tensor | None, target: Tensor, shape: tuple[int, ...],
+               reduction: str) -> Tensor:
+    """Reduce losses (M); the mean is over the weights used, so that ignored rows do not count."""
+    if reduction != "mean":
+        return reduced(name, loss.reshape(shape), reduction)
+    total = int((target.data >= 0).sum()) if used is None else used.sum()
+    return loss.sum() / total if total else loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
+
+
+# -- yes or no per element -------------------------------------------------------------------------------------------
+
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
+                         reduction: str = "mean") -> Tensor:
+    """−target·log input − (1 − target)·log(1 − input), from probabilities, with logarithms of −100 at least.
+
+    Any shape, both the same → that shape ("none") or a number; gx = gy·(input − target)/(input·(1 − input)). weight
+    broadcasts to that shape. From logits use binary_cross_entropy_with_logits, exact for large ones. Raises ValueError
+    where the shapes differ, RuntimeError for an input outside 0 … 1. Cox 1958.
+    """
+    same_shapes("binary_cross_entropy", input, target)
+    same_floats("binary_cross_entropy", input=input, target=target, weight=weight)
+    if not ((input.data >= 0) & (input.data <= 1)).all():  # NaN is neither
+        raise RuntimeError("binary_cross_entropy: input must be probabilities in 0 … 1; for logits use "
+                           "binary_cross_entropy_with_logits")
+    loss = weighted("binary_cross_entropy", BinaryCrossEntropy()(input, target), weight)
+    return reduced("binary_cross_entropy", loss, reduction)
+
+
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
+                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
+    """−pos_weight·target·log σ(input) − (1 − target)·log(1 − σ(input)), exact for logits of any size.
+
+    Any shape, both the same → that shape ("none") or a number; gx = gy·(σ(input) − target) where pos_weight is 1.
+    weight and pos_weight broadcast to that shape. Raises ValueError where the shapes differ. Cox 1958.
+    """
+    name = "binary_cross_entropy_with_logits"
+    same_shapes(name, input, target)
+    same_floats(name, input=input, target=target, weight=weight, pos_weight=pos_weight)
+    scale = 1.0 if pos_weight is None else weighted(name, target, pos_weight - 1, "pos_weight") + 1
+    loss = (1 - target) * input - LogSigmoid()(input) * scale  # since log(1 − σ(x)) = log σ(x) − x
+    return reduced(name, weighted(name, loss, weight), reduction)
