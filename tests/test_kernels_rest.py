@@ -525,6 +525,35 @@ def places(x: np.ndarray) -> np.ndarray:
     return np.resize(np.arange(-1, 7), (x.shape[1], 3, 5))
 
 
+STATES, FRAMES, COUNTS = np.tile([0, 3, 0, 5, 0], (7, 1)), np.array([7, 6, 7, 5, 7, 7, 4]), np.full(7, 5)
+STEPS = np.array([3, 2, 2])  # three sequences of 3, 3 and 1 steps: 7 rows
+
+
+def logs(x):
+    return -x[0, 0, :, :, None].repeat(7, 2)  # (T, N, K)
+
+
+def side_by_side(x, count):
+    """(7, 7·count) with the first axis the fast one."""
+    return np.concatenate([x[1, i] for i in range(count)]).T
+
+
+def recurrent(name, k, x, gy):
+    """One of the kernels that work in place on contiguous rows, with strided states and weights."""
+    h0, c0, rows = x[0, 1, :3], x[0, 2, :3], {"rnn": 1, "lstm": 4, "gru": 3}[name]
+    gates = np.ascontiguousarray(side_by_side(x, rows))
+    weights = side_by_side(gy, rows).T
+    if name == "rnn":
+        k.rnn_sequence(gates, h0, weights, False, STEPS)
+        return gates, *k.rnn_sequence_grad(gy[0, 0], gy[0, 1, :3], gates, weights, False, STEPS)
+    if name == "lstm":
+        y, cells = k.lstm_sequence(gates, h0, c0, weights, None, STEPS)
+        return gates, y, cells, *k.lstm_sequence_grad(gy[0, 0], gy[0, 1, :3], gy[0, 2, :3], gates, c0, cells, weights,
+                                                      None, STEPS)[:3]
+    y, seen = k.gru_sequence(gates, h0, weights, weights[:, 0], STEPS)
+    return gates, y, seen, *k.gru_sequence_grad(gy[0, 0], gy[0, 1, :3], gates, seen, h0, y, weights, STEPS)
+
+
 CALLS = {  # every kernel that returns arrays, on arrays whose strides may be anything
     "max_pool2d": lambda k, x, gy: k.max_pool2d(x, WINDOWS),
     "pool_scatter": lambda k, x, gy: k.pool_scatter(gy[:, :, :3, :3], k.max_pool2d(x, WINDOWS)[1], x.shape),
@@ -551,6 +580,10 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     **{name + "_grad": lambda k, x, gy, name=name, a=a: getattr(k, name + "_grad")(gy, x, *a)
        for name, (_, a, _) in ACTIVATIONS.items()},
     "erf": lambda k, x, gy: k.erf(x), "erfc": lambda k, x, gy: k.erfc(x),
+    "ctc": lambda k, x, gy: k.ctc(logs(x), STATES, FRAMES, COUNTS),
+    "ctc_grad": lambda k, x, gy: k.ctc_grad(gy[0, 0, 0], logs(x), STATES, FRAMES, COUNTS,
+                                            k.ctc(logs(x), STATES, FRAMES, COUNTS)[1]),
+    **{f"{name}_sequence": lambda k, x, gy, name=name: recurrent(name, k, x, gy) for name in ("rnn", "lstm", "gru")},
 }
 
 
@@ -571,7 +604,8 @@ def test_any_strides_and_nothing_written(kernels, name):
 
 
 def test_every_kernel_is_tried_on_strided_arrays():
-    assert set(OWN) == {*CALLS, "sgd_step", "adam_step", "random_uniform"}
+    assert set(OWN) == {*CALLS, *(f"{name}_sequence_grad" for name in ("rnn", "lstm", "gru")), "sgd_step", "adam_step",
+                        "random_uniform"}
 
 
 def digests() -> str:
