@@ -46,15 +46,19 @@ def buffers(model: nn.Module) -> int:
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
 
 
-def rows(model: nn.Module, size: int, *blocks: type[nn.Module], layers: tuple = LAYERS) -> list[str]:
-    """"C×H×W parameters" of every layer that an image of size×size meets, in order; a block of these types is one."""
+def rows(model: nn.Module, size: int, *blocks: Any, layers: tuple = LAYERS) -> list[str]:
+    """"C×H×W parameters" of every layer that an image of size×size meets, in order; a block counts as one.
+
+    ``blocks`` are modules and types of modules.
+    """
+    types = tuple(block for block in blocks if isinstance(block, type))
     found: list[str] = []
 
     def note(layer: nn.Module, args: tuple, output: mc.Tensor) -> None:
         found.append(f"{'x'.join(map(str, output.shape[1:]))} {parameters(layer):,}".removesuffix(" 0"))
 
     def watch(layer: nn.Module) -> None:
-        if isinstance(layer, (*blocks, *layers)):
+        if isinstance(layer, (*types, *layers)) or layer in blocks:
             handles.append(layer.register_forward_hook(note))
         else:
             for child in layer.children():

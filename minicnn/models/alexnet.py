@@ -13,6 +13,7 @@ from .network import Network
 from .registry import register
 
 CHANNELS = (96, 256, 384, 384, 256)
+HIDDEN = 4096  # units of the two linear layers before the last
 POOLED = (1, 2, 5)  # the convolutions that pooling follows
 
 
@@ -43,12 +44,12 @@ def _convolutions(in_channels: int, channels: Sequence[int], *, padding: int = 0
 
 def _alexnet(num_classes: int, convolutions: dict[str, nn.Module], side: int,
              activation: type[nn.Module] = nn.ReLU) -> Network:
-    """The convolutions, which leave images of side×side, and linear layers 4096 – 4096 – classes, with dropout."""
+    """The convolutions, which leave images of side×side, two hidden linear layers with dropout, and a last one."""
     layers = convolutions | {"flatten": nn.Flatten()}
     features = CHANNELS[-1] * side * side
     for i in (6, 7):
-        layers |= {f"fc{i}": nn.Linear(features, 4096), f"act{i}": activation(), f"dropout{i}": nn.Dropout(0.5)}
-        features = 4096
+        layers |= {f"fc{i}": nn.Linear(features, HIDDEN), f"act{i}": activation(), f"dropout{i}": nn.Dropout(0.5)}
+        features = HIDDEN
     return Network(layers | {"fc8": nn.Linear(features, num_classes)})
 
 
@@ -97,7 +98,8 @@ def alexnet_bn(num_classes: int = 10, in_channels: int = 3) -> Network:
 def alexnet(num_classes: int = 10, in_channels: int = 3, *, dropout: float = 0.5) -> Network:
     """torchvision's AlexNet: 64, 192, 384, 256 and 256 channels, dropout before the linear layers."""
     features = _convolutions(in_channels, (64, 192, 384, 256, 256), padding=2)
-    classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(256 * 6 * 6, 4096), nn.ReLU(),
-                               nn.Dropout(dropout), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, num_classes))
+    classifier = nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(256 * 6 * 6, HIDDEN), nn.ReLU(),
+        nn.Dropout(dropout), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, num_classes))
     return Network({"features": nn.Sequential(*features.values()), "avgpool": nn.AdaptiveAvgPool2d(6),
                     "flatten": nn.Flatten(), "classifier": classifier})
