@@ -172,7 +172,7 @@ def test_a_reader_that_leaves(tmp_path):
     """`minicnn summary | head -1` ends without a traceback."""
     script = f"{sys.executable} -m minicnn summary | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.stdout.startswith("cnn2 ") and "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert done.stdout.startswith("alexnet ") and "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
 @pytest.mark.skipif("MINICNN_DATA" not in os.environ, reason="needs MNIST in $MINICNN_DATA")

@@ -22,7 +22,7 @@ def errors(*arguments: object, cwd: Path, code: int, **variables: str) -> tuple[
 
 @pytest.mark.parametrize("arguments, message, hint", [
     ([], "which network? For example: python -m minicnn train lenet", "python -m minicnn summary lists all"),
-    (["lenett"], "model 'lenett' is unknown; did you mean 'lenet'? models: cnn2, lenet,", "summary lists all networks"),
+    (["lenett"], "model 'lenett' is unknown; did you mean 'lenet'? models: alexnet, ", "summary lists all networks"),
     (["lenet", "--data", "mnits"], "--data: data set 'mnits' is unknown; did you mean 'mnist'? data sets:", HELP),
     (["lenet", "--device", "tpu"], "device 'tpu' is unknown", HELP),
     (["lenet", "--opt", "sgdm"], "opt = 'sgdm' must be one of sgd, momentum, adam, adamw", HELP),
