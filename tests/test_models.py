@@ -1,5 +1,7 @@
 """Models: published sizes, the same numbers as PyTorch's layers with the same weights, and errors that help."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -143,13 +145,32 @@ def test_misfit_is_explained(name, shape):
 
 def test_sizes_that_fit_are_those_that_run():
     model = models.create("lenet_maxpool")
-    fitting = sizes_that_fit(model, 1)
+    fitting = sizes_that_fit(list(model.chain()), 1)
     for n in range(20, 40):
         if n in fitting:
             assert model(mc.zeros(1, 1, n, n)).shape == (1, 10)
         else:
             with pytest.raises(ValueError, match="sizes that fit: 28×28 to 31×31"):
                 model(mc.zeros(1, 1, n, n))
+
+
+@pytest.mark.parametrize("name, shape, message", [
+    ("resnet20", (2, 1, 32, 32), r"but conv1 expects 3 channels, not 1; create the model with in_channels=1"),
+    ("vgg11_bn", (1, 3, 30, 30), r"→\(features.25 3×3, pad 1\) 1, but features.28 with its window of 2×2 does not fit "
+                                 r"into 1×1; sizes that fit: 32×32 and larger"),
+    ("densenet_d2l", (1, 1, 5, 5), r"but features.transition2.pool with .*sizes that fit: 29×29 and larger"),
+    ("inception_v3", (1, 3, 60, 60), r"→\(Mixed_6a\) 2, but Mixed_7a cannot take 768×2×2: max_pool2d: a window .*sizes "
+                                     r"that fit: 75×75 and larger"),
+])
+def test_networks_with_blocks_explain_themselves(name, shape, message):
+    model = models.create(name, **({"width": 0.1} if name == "vgg11_bn" else {}))
+    with pytest.raises(ValueError, match=f"{name}: images of .* do not fit: .*{message}") as error:
+        model(mc.zeros(*shape))
+    assert all(layer.training for layer in model.modules())
+    fitting = re.search(r"sizes that fit: (\d+)×", str(error.value))
+    if fitting:
+        n = int(fitting[1])
+        assert model.eval()(mc.zeros(1, shape[1], n, n)).shape == (1, 10)
 
 
 def test_no_size_fits():

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..nn import Module, Sequential, init
 from ..engine import Tensor
-from .shapes import explain_misfit
+from .shapes import explain_misfit, flat
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Network(Sequential):
 
     def check_input(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError, with the chain of shapes and what would fit, if images of this (N, C, H, W) do not."""
-        explanation = explain_misfit(self, shape)
+        explanation = explain_misfit(self, flat(self.chain()), shape)
         if explanation is not None:
             raise ValueError(f"{self.spec.name if self.spec else 'network'}: {explanation}")
 
@@ -61,6 +61,7 @@ class Outputs(tuple):
     """(logits, logits of each auxiliary head), what a network with such heads returns in training."""
 
     weight: float  # of the loss of each head
+    logits: Tensor
 
     def loss(self, criterion: Callable[[Tensor], Tensor]) -> Tensor:
         """criterion(logits) + weight·Σ criterion(logits of a head)."""

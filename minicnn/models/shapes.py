@@ -1,16 +1,24 @@
-"""How layers change the shape of an image, in formulas: for messages about images that do not fit, and for tables.
+"""How layers change the shape of an image: for messages about images that do not fit, and for tables.
+
+What is no convolution, pooling, flattening or linear layer, such as a block with branches, is asked itself: a batch of no
+images goes through any layer, takes no time, and comes out with the shape that images would have.
 
 Per axis, with n pixels in, a kernel of k, stride s, padding p on both sides and dilation d:
     out = ⌊(n + 2p − d·(k − 1) − 1) / s⌋ + 1
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import nn
+from ..engine import Tensor, no_grad
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
+Chain = list[tuple[str, nn.Module]]  # layers with their names, each taking what the one before it gives
 LARGEST = 512  # largest side tried when looking for images that would fit
 
 
@@ -98,7 +106,25 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
         if shape[-1] != layer.in_features:
             raise Misfit(f"expects {layer.in_features:,}")
         return *shape[:-1], layer.out_features
-    return shape
+    dtype = next((p.dtype for p in layer.parameters()), np.dtype(np.float32))
+    try:
+        y = layer(Tensor(np.empty((0, *shape), dtype)))
+    except (ValueError, RuntimeError) as error:
+        raise Misfit(f"cannot take {_text(shape)}: {error}") from error
+    return y.shape[1:]
+
+
+@contextmanager
+def _asking(layers: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients, so that a layer that is asked for a shape changes nothing."""
+    training = [layer for layer in layers.modules() if layer.training]
+    layers.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for layer in training:
+            layer.training = True
 
 
 def _product(shape: Shape) -> int:
@@ -116,19 +142,31 @@ def _channels(n: int) -> str:
     return f"{n} channel{'s' if n > 1 else ''}"
 
 
-def _steps(layers: nn.Sequential, shape: Shape) -> Iterator[tuple[str, nn.Module, Shape]]:
+def _steps(layers: Chain, shape: Shape) -> Iterator[tuple[str, nn.Module, Shape]]:
     """(name, layer, shape after it) down the chain; raises Misfit at the first layer that cannot take its input."""
-    for name, layer in layers.named_children():
+    for name, layer in layers:
         shape = output_shape(layer, shape)
         yield name, layer, shape
 
 
-def sizes_that_fit(layers: nn.Sequential, channels: int) -> list[int]:
-    """All n up to 512 for which square images of n×n pixels go through the chain."""
-    return [n for n in range(1, LARGEST + 1) if _fits(layers, (channels, n, n))]
+def flat(layers: Iterable[tuple[str, nn.Module]]) -> Chain:
+    """The chain with the layers of plain Sequentials in their place."""
+    found: Chain = []
+    for name, layer in layers:
+        inner = flat(layer.named_children()) if type(layer) is nn.Sequential else []
+        found += [(f"{name}.{key}", part) for key, part in inner] or [(name, layer)]
+    return found
 
 
-def _fits(layers: nn.Sequential, shape: Shape) -> bool:
+def sizes_that_fit(layers: Chain, channels: int) -> range:
+    """The n up to 512 for which square images of n×n pixels go through the chain: of all there are, the smallest on."""
+    first = next((n for n in range(1, LARGEST + 1) if _fits(layers, (channels, n, n))), LARGEST + 1)
+    if first > LARGEST or _fits(layers, (channels, LARGEST, LARGEST)):
+        return range(first, LARGEST + 1)
+    return range(first, next(n for n in range(first, LARGEST + 1) if not _fits(layers, (channels, n, n))))
+
+
+def _fits(layers: Chain, shape: Shape) -> bool:
     try:
         for _ in _steps(layers, shape):
             pass
@@ -137,36 +175,41 @@ def _fits(layers: nn.Sequential, shape: Shape) -> bool:
     return True
 
 
-def explain_misfit(layers: nn.Sequential, batch_shape: Shape) -> str | None:
+def explain_misfit(network: nn.Module, layers: Chain, batch_shape: Shape) -> str | None:
     """Why a batch does not fit: the chain of shapes up to the layer that fails, and what would; None if it does fit."""
     if len(batch_shape) != 4:
         return f"a batch of images (N, C, H, W) is expected, not {tuple(batch_shape)}; one image is x[None]"
     shape = before = tuple(batch_shape[1:])
-    chain = f"{_text(shape)}"
-    names = iter(layers.named_children())
-    try:
-        for name, layer, shape in _steps(layers, before):
-            next(names)
-            window = window_of(layer)
-            if window is not None:
-                chain += f" →({name} {window}) {_pair_text(*shape[1:])}"
-            elif isinstance(layer, nn.Flatten):
-                chain += f"; {name} {'·'.join(map(str, before))} = {shape[0]:,}"
-            before = shape
-    except Misfit as misfit:
-        return (f"images of {_text(batch_shape[1:])} do not fit: {chain}, but {next(names)[0]} {misfit}; "
-                f"{_cure(layers, batch_shape)}")
+    chain, done = f"{_text(shape)}", 0
+    with _asking(network):
+        try:
+            for name, layer, shape in _steps(layers, before):
+                done += 1
+                window = window_of(layer)
+                if window is not None:
+                    chain += f" →({name} {window}) {_pair_text(*shape[1:])}"
+                elif isinstance(layer, nn.Flatten):
+                    chain += f"; {name} {'·'.join(map(str, before))} = {shape[0]:,}"
+                elif len(shape) == 3 and shape[1:] != before[1:]:
+                    chain += f" →({name}) {_pair_text(*shape[1:])}"
+                before = shape
+        except Misfit as misfit:
+            cure = _cure(layers, batch_shape)
+            if cure is None and misfit.__cause__ is not None:  # no matter of size: the layer's own error says more
+                return None
+            return (f"images of {_text(batch_shape[1:])} do not fit: {chain}, but {layers[done][0]} {misfit}; "
+                    + (cure or f"no square image up to {LARGEST}×{LARGEST} fits: the layers do not belong together"))
     return None
 
 
-def _cure(layers: nn.Sequential, batch_shape: Shape) -> str:
-    first = next((layer for layer in layers if isinstance(layer, nn.Conv2d)), None)
+def _cure(layers: Chain, batch_shape: Shape) -> str | None:
+    first = next((conv for _, layer in layers for conv in layer.modules() if isinstance(conv, nn.Conv2d)), None)
     if first is not None and first.in_channels != batch_shape[1]:
         return (f"create the model with in_channels={batch_shape[1]}, or convert the images to "
                 f"{_channels(first.in_channels)}")
     sizes = sizes_that_fit(layers, batch_shape[1])
     if not sizes:
-        return "no square image up to 512×512 fits: the layers do not belong together"
+        return None
     nearest = min(sizes, key=lambda n: abs(n - batch_shape[2]))
     if sizes[-1] == LARGEST:
         which = f"{sizes[0]}×{sizes[0]} and larger"
