@@ -1,4 +1,4 @@
-"""The public interface, name by name: it is there, is documented, and takes PyTorch's arguments or says what differs."""
+"""The public interface, name by name: there, documented, and with PyTorch's arguments or a word about what differs."""
 
 import ast
 import inspect

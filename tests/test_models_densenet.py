@@ -27,7 +27,8 @@ def step(i, o, k, bias):
 
 
 def twin(channels, depths, stem, growth, bottleneck=None, bias=False):
-    layers, i = [t.Conv2d(channels, stem, 7, 2, 3, bias=bias), t.BatchNorm2d(stem), t.ReLU(), t.MaxPool2d(3, 2, 1)], stem
+    layers = [t.Conv2d(channels, stem, 7, 2, 3, bias=bias), t.BatchNorm2d(stem), t.ReLU(), t.MaxPool2d(3, 2, 1)]
+    i = stem
     for depth in depths:
         if i > stem:
             layers += [step(i, i // 2, 1, bias), t.AvgPool2d(2)]

@@ -77,11 +77,14 @@ def twin(channels, c=plain, largest=5, lrn=False, fourth=144, ceil=False, heads=
                  [head(c, i, heads()) for i in (512, 528)] if heads else [], end)
 
 
-@pytest.mark.parametrize("name, theirs", [
-    ("googlenet_d2l", lambda: twin(1)), ("googlenet_gray224", lambda: twin(1, fourth=128)),
-    ("googlenet_paper", lambda: twin(3, lrn=True)), ("googlenet", lambda: twin(3, normed, 3, ceil=True))])
-def test_a_step_is_pytorchs(name, theirs):
-    check_step(blank(name), theirs(), 40, 65)
+@pytest.mark.parametrize("name, drops, theirs", [
+    ("googlenet_d2l", [], lambda: twin(1)), ("googlenet_gray224", [], lambda: twin(1, fourth=128)),
+    ("googlenet_paper", [0.4], lambda: twin(3, lrn=True)),
+    ("googlenet", [0.2], lambda: twin(3, normed, 3, ceil=True))])
+def test_a_step_is_pytorchs(name, drops, theirs):
+    model = blank(name)
+    assert dropouts(model) == drops
+    check_step(model, theirs(), 40, 65)
 
 
 @pytest.mark.parametrize("name, option, theirs, size", [
@@ -145,7 +148,8 @@ PAPER = NOTE_224.replace("3,200", "9,472").replace("555,696", "605,376").replace
 
 
 @pytest.mark.parametrize("name, classes, size, expected", [
-    ("googlenet_d2l", 10, 96, BOOK_96), ("googlenet_gray224", 10, 224, NOTE_224), ("googlenet_paper", 1000, 224, PAPER)])
+    ("googlenet_d2l", 10, 96, BOOK_96), ("googlenet_gray224", 10, 224, NOTE_224),
+    ("googlenet_paper", 1000, 224, PAPER)])
 def test_layers(name, classes, size, expected):
     assert rows(blank(name, classes), size, Inception) == table(expected)
 

@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, namedtuple
 from dataclasses import replace
 
 import numba
@@ -100,6 +100,31 @@ def test_steps_equal_pytorch():
     np.testing.assert_allclose(history.history["loss"], losses, rtol=1e-10)
     for p, q in zip(net.parameters(), theirs.parameters(), strict=True):
         np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-8, atol=1e-12)
+
+
+def test_auxiliary_heads_are_part_of_the_loss():
+    """One step of a network with a head, written out in PyTorch: cross entropy + 0.3 × that of the head."""
+    class Both(models.Outputs, namedtuple("Both", ("logits", "aux"))):
+        weight = 0.3
+
+    shapes = {"first": (12, 784), "last": (10, 12), "aux": (10, 12)}
+    net = models.HeadedNetwork({"flatten": nn.Flatten(), **{name: nn.Linear(k, n) for name, (n, k) in shapes.items()}},
+                               {"first": "aux"}, Both).double()
+    theirs = {name: torch.nn.Linear(k, n).double() for name, (n, k) in shapes.items()}
+    for name, layer in theirs.items():
+        layer.load_state_dict({key: torch.from_numpy(p.numpy().copy())
+                               for key, p in getattr(net, name).state_dict().items()})
+    recipe = recipe_for("lenet", "digits", epochs=1, batch_size=64, opt="sgd", lr=0.1, sched="none", dtype="float64")
+    trainer = Trainer(net, recipe, *loaders(recipe, *digits()))
+    x, y = (torch.from_numpy(a.data.copy()) for a in next(iter(trainer.train.epoch(1))))
+    middle = theirs["first"](x.double().flatten(1))
+    main, aux = (torch.nn.functional.cross_entropy(theirs[name](middle), y) for name in ("last", "aux"))
+    (main + 0.3 * aux).backward()
+    trainer.run()
+    assert trainer.history.rows[0].loss == pytest.approx((main + 0.3 * aux).item(), rel=1e-10)
+    for name, layer in theirs.items():
+        for p, q in zip(getattr(net, name).parameters(), layer.parameters(), strict=True):
+            np.testing.assert_allclose(p.data, (q - 0.1 * q.grad).detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_accumulated_batches_make_one_step():

@@ -1,7 +1,7 @@
 """How layers change the shape of an image: for messages about images that do not fit, and for tables.
 
-What is no convolution, pooling, flattening or linear layer, such as a block with branches, is asked itself: a batch of no
-images goes through any layer, takes no time, and comes out with the shape that images would have.
+What is no convolution, pooling, flattening or linear layer, such as a block with branches, is asked itself: a batch of
+no images goes through any layer, takes no time, and comes out with the shape that images would have.
 
 Per axis, with n pixels in, a kernel of k, stride s, padding p on both sides and dilation d:
     out = ⌊(n + 2p − d·(k − 1) − 1) / s⌋ + 1

@@ -110,8 +110,8 @@ deg2rad = unary("deg2rad", "x degrees in radians.", lambda xp, x: xp.deg2rad(x),
 rad2deg = unary("rad2deg", "x radians in degrees.", lambda xp, x: xp.rad2deg(x), lambda gy: gy * (180 / math.pi))
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 
-sigmoid = unary("sigmoid", "1/(1 + e⁻ˣ) without overflow, (∗) → (∗); gx = gy·y·(1 − y). Raises TypeError where input is "
-                "no Tensor. Verhulst 1845.",
+sigmoid = unary("sigmoid", "1/(1 + e⁻ˣ) without overflow, (∗) → (∗); gx = gy·y·(1 − y). Raises TypeError where input "
+                "is no Tensor. Verhulst 1845.",
                 lambda xp, x: kernels_for(x).sigmoid(x), lambda gy, y: gy * (y * (1 - y)), kernel="sigmoid_grad")
 
 # -- the error function ---------------------------------------------------------------------------------------------

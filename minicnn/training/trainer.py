@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -13,6 +14,7 @@ from .. import functional as F
 from ..backend import default_generator, to_numpy
 from ..data import DataLoader
 from ..interop import safetensors
+from ..models import Outputs
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..engine import Tensor
@@ -145,7 +147,11 @@ class Trainer:
         for x, y in group:
             x, y = like_weights(self.model, x, y)
             logits = self.model(x)
-            loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            criterion = partial(F.cross_entropy, target=y, label_smoothing=self.recipe.label_smoothing)
+            if isinstance(logits, Outputs):  # of a network with auxiliary heads
+                loss, logits = logits.loss(criterion), logits.logits
+            else:
+                loss = criterion(logits)
             value = loss.item()
             if not math.isfinite(value):
                 self._give_up(f"the loss is {value} {self._here}", [x])
