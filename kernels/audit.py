@@ -15,8 +15,8 @@ from .contract import Array, Geometry
 from .cpu import convolution
 from .formulations import FORMULATIONS
 
-# the numba kernels take part under the names "direct" and, for what can be cut into tiles of 4×4, "winograd-4x4"
-ALGORITHMS: dict[str, Any] = {**FORMULATIONS, "direct": convolution.direct, "winograd-4x4": convolution.tiled}
+# the numba kernels take part under the names "direct" and, for what can be cut into tiles, "winograd-tiles"
+ALGORITHMS: dict[str, Any] = {**FORMULATIONS, "direct": convolution.direct, "winograd-tiles": convolution.tiled}
 
 
 class Row(NamedTuple):
@@ -54,7 +54,7 @@ class Audit:
             if algorithm.supports(kernel, geometry) is not None:
                 continue
             compute = getattr(algorithm, operation)
-            if name in ("direct", "winograd-4x4", "fft"):
+            if name in ("direct", "winograd-tiles", "fft"):
                 compute(*arguments)  # compile, and load numpy.fft, before the clock runs
             tracemalloc.start()
             start = time.perf_counter()

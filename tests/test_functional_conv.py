@@ -156,7 +156,7 @@ CASES = [((2, 3, 6, 7), (4, 3, 3, 3), PLAIN), ((2, 3, 6, 7), (4, 3, 3, 3), {**PL
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-4x4"])
+@pytest.mark.parametrize("name", ["im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-tiles"])
 def test_every_formulation_gives_the_same_gradients(name, case):
     x, w, options = case
     arrays = [normal(x), normal(w, 1), normal(w[:1], 2)]
@@ -165,7 +165,7 @@ def test_every_formulation_gives_the_same_gradients(name, case):
         return F.conv2d(*tensors, **options)
 
     plain = w[2:] == (3, 3) and options["stride"] == options["dilation"] == 1
-    if name == "winograd" and not plain or name == "winograd-4x4" and not (plain and options["groups"] == 1):
+    if name == "winograd" and not plain or name == "winograd-tiles" and not (plain and options["groups"] == 1):
         with mc.conv_algorithm(name), pytest.raises(ValueError, match=f"conv_algorithm '{name}' cannot compute this"):
             ours(*map(mc.tensor, arrays))
         return
@@ -181,7 +181,7 @@ def test_audit_runs_all_formulations_and_reports():
     assert_close(y.detach(), F.conv2d(x, w, padding=1).detach(), 1e-12)
     assert {(row.operation, row.algorithm) for row in report.rows} == {
         (operation, algorithm) for operation in ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
-        for algorithm in ("im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-4x4")}
+        for algorithm in ("im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-tiles")}
     assert report.largest_difference < 1e-12
     assert all(row.seconds > 0 and row.memory > 0 for row in report.rows)
     table = [re.split("  +", line) for line in str(report).splitlines()]

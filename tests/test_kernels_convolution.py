@@ -116,6 +116,7 @@ LARGE = {  # each leads to another way of cutting the work
     "tiles, bands of one image": (2, 40, (70, 66), 33, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
     "tiles, many images": (37, 24, (12, 16), 50, (3, 3), Geometry(padding=((1, 1), (0, 2)))),
     "tiles, parts of the outputs": (10, 140, (15, 15), 250, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
+    "tiles of 2×2": (9, 32, (14, 15), 40, (5, 5), Geometry(padding=((2, 2), (2, 2)))),
 }
 
 
@@ -130,15 +131,17 @@ def test_cpu_cuts_work_without_a_seam(name):
 def tileable(draw):
     pads = st.tuples(st.integers(0, 4), st.integers(0, 4))
     geometry = Geometry(padding=(draw(pads), draw(pads)))
-    size = [max(1, 3 - sum(pad)) + draw(st.integers(0, 40)) for pad in geometry.padding]
+    kernel = draw(st.sampled_from([3, 5]))
+    size = [max(1, kernel - sum(pad)) + draw(st.integers(0, 40)) for pad in geometry.padding]
     n, c, o = draw(st.sampled_from([0, 1, 2, 5])), draw(st.integers(1, 40)), draw(st.integers(1, 40))
-    return arrays(n, c, size, o, (3, 3), geometry, draw(st.integers(0, 99)))
+    return arrays(n, c, size, o, (kernel, kernel), geometry, draw(st.integers(0, 99)))
 
 
 @pytest.mark.skipif(not winograd.MASKS, reason="needs vectors with masks")
 @given(case=tileable())
 @example(case=arrays(1, 1, (1, 1), 1, (3, 3), Geometry(padding=((2, 2), (4, 0)))))
 @example(case=arrays(3, 600, (9, 5), 20, (3, 3), Geometry(padding=((1, 1), (1, 1)))))  # sums taken in two steps
+@example(case=arrays(3, 600, (5, 9), 20, (5, 5), Geometry(padding=((2, 2), (2, 2)))))
 def test_tiles_against_reference(case):
     """Errors in float32 are below 2e-5 of the largest result, as the file says."""
     *operands, geometry = case
@@ -154,10 +157,11 @@ def test_tiles_are_chosen_where_they_pay():
     around = ((1, 1), (1, 1))
     plain = Geometry(padding=around)
 
-    def pays(n=16, c=64, size=(56, 56), o=64, geometry=plain, dtype=np.float32):
-        return winograd.pays((n, c, *size), geometry.output_size(size, (3, 3)), (o, c, 3, 3), geometry, dtype)
+    def pays(n=16, c=64, size=(56, 56), o=64, kernel=(3, 3), geometry=plain, dtype=np.float32):
+        return winograd.pays((n, c, *size), geometry.output_size(size, kernel), (o, c, *kernel), geometry, dtype)
 
-    assert pays() == pays(c=256, o=128, size=(14, 14)) == winograd.MASKS
+    assert pays() == pays(c=256, o=128, size=(14, 14)) == pays(kernel=(5, 5)) == winograd.MASKS
+    assert not pays(kernel=(1, 1)) and not pays(kernel=(3, 5))
     assert not pays(dtype=np.float64)
     assert not pays(c=1)
     assert not pays(size=(3, 3))
@@ -274,7 +278,8 @@ def test_reference_respects_its_workspace(monkeypatch, size, tile):
 
 
 @pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows",
-                                  "tiles, bands of one image", "tiles, many images", "tiles, parts of the outputs"])
+                                  "tiles, bands of one image", "tiles, many images", "tiles, parts of the outputs",
+                                  "tiles of 2×2"])
 def test_threads_do_not_change_a_byte(name):
     *operands, geometry = arrays(*LARGE[name])
     operands = [a.astype(np.float32) for a in operands]

@@ -18,7 +18,7 @@ same table: it is the dot products of gy with the shifted images.
 Work is cut by shape alone (images × groups × blocks of rows), into jobs whose data stay in the second-level cache; sums
 over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
 
-Kernels of 3×3 on large enough maps take a quarter of the multiplications, see winograd.py.
+Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py.
 """
 
 from collections.abc import Callable

@@ -1,16 +1,16 @@
-"""Winograd's convolution F(4×4, 3×3): 36 multiplications where the definition needs 144 (Lavin & Gray 2016).
+"""Winograd's convolution, with 36 multiplications where the definition needs 144 or 100 (Lavin & Gray 2016).
 
-The image is cut into tiles of 4×4 results, each of which sees 6×6 pixels. A tile of pixels, and a kernel, is a
-polynomial; their values at 36 points are multiplied, and from the products the results are interpolated. At each point
-that is a matrix product over the channels:
-
-    pixels 6×6 ──► V ─┐
-                      ├─► M = U·V ──► results 4×4       M (O × tiles) = U (O × C) · V (C × tiles),  36 times
-    weights 3×3 ─► U ─┘
+For kernels of 3×3 the image is cut into tiles of 4×4 results, F(4×4, 3×3), for 5×5 into 2×2, F(2×2, 5×5); each tile
+sees 6×6 pixels. A tile of pixels, and a kernel, is a polynomial; their values at 36 points are multiplied, and from the
+products the results are interpolated. At each point that is a matrix product over the channels:
 
     pixels 6×6 ──► V ─┐
-                      ├─► S = V·G ──► gw 3×3            S (C × O) = V (C × tiles) · G (tiles × O),  36 times
-    gy 4×4 ──────► G ─┘
+                      ├─► M = U·V ──► results           M (O × tiles) = U (O × C) · V (C × tiles),  36 times
+    weights ─────► U ─┘
+
+    pixels 6×6 ──► V ─┐
+                      ├─► S = V·G ──► gw                S (C × O) = V (C × tiles) · G (tiles × O),  36 times
+    gy ──────────► G ─┘
 
 The forward pass, and the input gradient, which is the same with the kernels turned and the channels exchanged, hold
 tiles in the vector lanes; the weight gradient holds channels. Interpolation multiplies by up to 64 what was divided by
@@ -42,9 +42,10 @@ def supports(kernel: Pair, geometry: Geometry) -> str | None:
     """Why a convolution cannot be computed in tiles, or None."""
     if not MASKS:
         return "the vectors of this machine cannot leave out lanes (AVX2 or AVX-512 can)"
-    if tuple(kernel) != (3, 3) or geometry.stride != (1, 1) or geometry.dilation != (1, 1) or geometry.groups != 1:
-        return (f"F(4×4, 3×3) is for kernels of 3×3 without stride, dilation and groups, not for {tuple(kernel)} with "
-                f"{geometry}")
+    if (tuple(kernel) not in ((3, 3), (5, 5)) or geometry.stride != (1, 1) or geometry.dilation != (1, 1)
+            or geometry.groups != 1):
+        return (f"tiles are for kernels of 3×3 and 5×5 without stride, dilation and groups, not for {tuple(kernel)} "
+                f"with {geometry}")
     return None
 
 
@@ -54,10 +55,11 @@ def pays(x_shape: tuple[int, ...], y_size: Pair, w_shape: tuple[int, ...], geome
     (n, *_), (o, c, kh, kw), (oh, ow), width = x_shape, w_shape, y_size, lanes(4)
     if dtype != np.float32 or supports((kh, kw), geometry):
         return False
-    down, across = -(-oh // 4), -(-ow // 4)
+    side = 7 - kh
+    down, across = -(-oh // side), -(-ow // side)
     transforms = TRANSFORM * n * down * -(-across // width) * (c + o) + WEIGHT * c * o
     products = POINTS * c * o * n * down * across
-    return transforms + products / (1.8 * width) < .9 * 9 * c * o * n * oh * ow / (1.8 * width)
+    return transforms + products / (1.8 * width) < .9 * kh * kw * c * o * n * oh * ow / (1.8 * width)
 
 
 # -- the forward pass and the input gradient ------------------------------------------------------------------------
@@ -75,20 +77,28 @@ def _apart(elements: int) -> int:
     return -(-elements // 1024) * 1024 + 16
 
 
+def _shapes(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: int, before: Pair) -> dict[str, int]:
+    (n, c, h, w), (_, o, oh, ow), side = x_shape, y_shape, 7 - kernel
+    return {"side": side, "kernel": kernel * kernel, "images": n, "channels": c, "outputs": o, "image_height": h,
+            "image_width": w, "out_height": oh, "out_width": ow, "before_rows": before[0],
+            "before_columns": before[1], "across": -(-ow // side), "down": -(-oh // side)}
+
+
 @lru_cache(256)
-def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], before: Pair, lanes_: int, turned: bool) -> Plan:
-    (n, c, h, w), (_, o, oh, ow) = x_shape, y_shape
-    down, across = -(-oh // 4), -(-ow // 4)
+def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: int, before: Pair, lanes_: int,
+          turned: bool) -> Plan:
+    shapes = _shapes(x_shape, y_shape, kernel, before)
+    n, c, o, down, across = (shapes[name] for name in ("images", "channels", "outputs", "down", "across"))
+    area = kernel * kernel
     together, band = _cut(n, down, across, max(TILES, BLOCK // (POINTS * (c + o))))
     jobs, blocks = -(-n // together) * -(-down // band), -(-o // ROWS)
     parts = max(1, min(JOBS // jobs, blocks // 4))  # of the outputs; each transforms all pixels
     step = -(-(together * band * across) // lanes_) * lanes_ + lanes_
-    return Plan([np.zeros(STEPS, np.int64)], images=n, channels=c, outputs=o, image_height=h, image_width=w,
-                out_height=oh, out_width=ow, before_rows=before[0], before_columns=before[1], across=across, down=down,
-                band=band, bands=-(-down // band), together=together, blocks=blocks, parts=parts, lanes=lanes_,
-                vectors=vectors(-(-o // blocks)), step=step, turned=turned, output_step=9 if turned else 9 * c,
-                channel_step=9 * o if turned else 9, weights=_apart(o * c), points=_apart(c * step),
-                products=_apart(-(-blocks // parts) * ROWS * step), jobs=jobs * parts, tile=0, transpose=0)
+    return Plan([np.zeros(STEPS, np.int64)], **shapes, band=band, bands=-(-down // band), together=together,
+                blocks=blocks, parts=parts, lanes=lanes_, vectors=vectors(-(-o // blocks)), step=step, turned=turned,
+                output_step=area if turned else area * c, channel_step=area * o if turned else area,
+                weights=_apart(o * c), points=_apart(c * step), products=_apart(-(-blocks // parts) * ROWS * step),
+                jobs=jobs * parts, tile=0, transpose=0)
 
 
 def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
@@ -96,11 +106,13 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     if not y.size:
         return y
     (top, _), (left, _) = geometry.padding
-    before = (2 - top, 2 - left) if backward else (top, left)
-    plan = _plan(x.shape, y.shape, before, lanes(x.itemsize), backward)
+    last = w.shape[2] - 1
+    before = (last - top, last - left) if backward else (top, left)
+    plan = _plan(x.shape, y.shape, w.shape[2], before, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
     points = np.empty(POINTS * numbers["weights"], x.dtype)
-    run(_weights, numbers["blocks"], plan, np.ascontiguousarray(w), points, *scratch(x.dtype, 9 * numbers["lanes"]))
+    run(_weights, numbers["blocks"], plan, np.ascontiguousarray(w), points,
+        *scratch(x.dtype, numbers["kernel"] * numbers["lanes"]))
     bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
     run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), points, bias, y,
         *scratch(x.dtype, POINTS * numbers["points"], POINTS * numbers["products"]))
@@ -116,24 +128,25 @@ def _weight_block(plan, index):
 def _weights(job, thread, plan, tables, w, points, kernels, _d, _e, _f):
     """The points of the kernels of a block of outputs."""
     plan = carray(plan, 1)[0]
-    kernels = shifted(kernels, thread * 9 * plan.lanes)
+    kernels = shifted(kernels, thread * plan.kernel * plan.lanes)
     first, last = _weight_block(plan, job)
     for c in range(plan.channels):
         for o in range(first, last, plan.lanes):
             count = min(plan.lanes, last - o)
             call(plan.transpose, (kernels, plan.lanes, shifted(w, o * plan.output_step + c * plan.channel_step),
-                                  plan.output_step, count, 9))
+                                  plan.output_step, count, plan.kernel))
             target = shifted(points, first * plan.channels + c * (last - first) + o - first)
             if plan.turned:
-                weights_to_points(target, plan.weights, shifted(kernels, 8 * plan.lanes), -plan.lanes, count)
+                weights_to_points(plan.side, target, plan.weights, shifted(kernels, (plan.kernel - 1) * plan.lanes),
+                                  -plan.lanes, count)
             else:
-                weights_to_points(target, plan.weights, kernels, plan.lanes, count)
+                weights_to_points(plan.side, target, plan.weights, kernels, plan.lanes, count)
 
 
 def _correlate(job, thread, plan, tables, x, weights, bias, y, points, products):
     """Some images, or some rows of tiles of one; some of the outputs."""
     plan = carray(plan, 1)[0]
-    channels, step, across = plan.channels, plan.step, plan.across
+    channels, step, across, side = plan.channels, plan.step, plan.across, plan.side
     points = shifted(points, thread * POINTS * plan.points)
     products = shifted(products, thread * POINTS * plan.products)
     part, unit = job % plan.parts, job // plan.parts
@@ -145,11 +158,11 @@ def _correlate(job, thread, plan, tables, x, weights, bias, y, points, products)
     for c in range(channels):
         for n in range(images):
             for t in range(rows):
-                row = 4 * (t0 + t) - plan.before_rows
+                row = side * (t0 + t) - plan.before_rows
                 source = shifted(x, (((n0 + n) * channels + c) * plan.image_height + row) * plan.image_width)
                 for s in range(0, across, plan.lanes):  # what the last vector writes too much, the next row overwrites
-                    column = 4 * s - plan.before_columns
-                    pixels_to_points(shifted(points, c * step + (n * rows + t) * across + s), plan.points,
+                    column = side * s - plan.before_columns
+                    pixels_to_points(side, shifted(points, c * step + (n * rows + t) * across + s), plan.points,
                                      shifted(source, column), plan.image_width, -row, plan.image_height - row,
                                      -column, plan.image_width - column)
 
@@ -172,20 +185,21 @@ def _correlate(job, thread, plan, tables, x, weights, bias, y, points, products)
     for o in range(begin, end):
         for n in range(images):
             for t in range(rows):
-                row = 4 * (t0 + t)
+                row = side * (t0 + t)
                 target = shifted(y, (((n0 + n) * plan.outputs + o) * plan.out_height + row) * plan.out_width)
                 for s in range(0, across, plan.lanes):
-                    points_to_results(shifted(target, 4 * s), plan.out_width,
+                    points_to_results(side, shifted(target, side * s), plan.out_width,
                                       shifted(products, (o - begin) * step + (n * rows + t) * across + s),
-                                      plan.products, shifted(bias, o), plan.out_height - row, plan.out_width - 4 * s)
+                                      plan.products, shifted(bias, o), plan.out_height - row, plan.out_width - side * s)
 
 
 # -- the weight gradient ----------------------------------------------------------------------------------------------
 
 @lru_cache(256)
-def _sum_plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], before: Pair, lanes_: int) -> Plan:
-    (n, c, h, w), (_, o, oh, ow) = x_shape, gy_shape
-    down, across = -(-oh // 4), -(-ow // 4)
+def _sum_plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], kernel: int, before: Pair, lanes_: int) -> Plan:
+    shapes = _shapes(x_shape, gy_shape, kernel, before)
+    n, c, o, down, across = (shapes[name] for name in ("images", "channels", "outputs", "down", "across"))
+    side = 7 - kernel
     packed, pitch = -(-o // lanes_) * lanes_, -(-c // lanes_) * lanes_
     if pitch % (4 * lanes_) == 0:
         pitch += lanes_  # pixels a power of two apart would fall on the same few lines of the first-level cache
@@ -197,25 +211,24 @@ def _sum_plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], before: Pair,
     tiles = together * band * across
     units = -(-n // together) * -(-down // band)
     chunks, blocks = min(chunks, units), -(-c // ROWS)
-    return Plan([np.zeros(tiles, np.int64)], images=n, channels=c, outputs=o, image_height=h, image_width=w,
-                out_height=oh, out_width=ow, before_rows=before[0], before_columns=before[1], across=across, down=down,
-                band=band, bands=-(-down // band), together=together, units=units, chunks=chunks, parts=parts,
-                shares=shares, packed=packed, pitch=pitch, lanes=lanes_, blocks=blocks,
-                vectors=vectors(-(-c // blocks)), sums=sums, jobs=chunks * parts,
-                image=(4 * band + 2) * (4 * across + 2) * pitch,
-                gradient=16 * band * across * wide, points=_apart(tiles * pitch), gradients=_apart(tiles * wide),
-                tile=0, transpose=0)
+    return Plan([np.zeros(tiles, np.int64)], **shapes, band=band, bands=-(-down // band), together=together,
+                units=units, chunks=chunks, parts=parts, shares=shares, packed=packed, pitch=pitch, lanes=lanes_,
+                blocks=blocks, vectors=vectors(-(-c // blocks)), sums=sums, jobs=chunks * parts,
+                image=(side * band + kernel - 1) * (side * across + kernel - 1) * pitch,
+                gradient=side * side * band * across * wide, points=_apart(tiles * pitch),
+                gradients=_apart(tiles * wide), tile=0, transpose=0)
 
 
 def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     """gw = conv2d_weight_grad(x, gy), into gw."""
     before = geometry.padding[0][0], geometry.padding[1][0]
-    plan = _sum_plan(x.shape, gy.shape, before, lanes(x.itemsize))
+    plan = _sum_plan(x.shape, gy.shape, gw.shape[2], before, lanes(x.itemsize))
     numbers = with_kernels(plan, x.dtype)
     partial = np.empty(numbers["chunks"] * POINTS * numbers["sums"], x.dtype)
     run(_sum, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
         *scratch(x.dtype, numbers["image"], numbers["gradient"], POINTS * (numbers["points"] + numbers["gradients"])))
-    run(_add, numbers["shares"] * numbers["blocks"], plan, partial, gw, *scratch(x.dtype, 9 * numbers["lanes"]))
+    run(_add, numbers["shares"] * numbers["blocks"], plan, partial, gw,
+        *scratch(x.dtype, numbers["kernel"] * numbers["lanes"]))
     return gw
 
 
@@ -225,10 +238,10 @@ def _sum(job, thread, plan, tables, x, gy, partial, image, gradient, points):
     image, gradient = shifted(image, thread * plan.image), shifted(gradient, thread * plan.gradient)
     points = shifted(points, thread * POINTS * (plan.points + plan.gradients))
     gradients = shifted(points, POINTS * plan.points)
-    part, chunk, across = job % plan.parts, job // plan.parts, plan.across
+    part, chunk, across, side = job % plan.parts, job // plan.parts, plan.across, plan.side
     first = part * plan.shares // plan.parts * plan.lanes
     width = (part + 1) * plan.shares // plan.parts * plan.lanes - first
-    sums, line = shifted(partial, chunk * POINTS * plan.sums + first), 4 * across + 2
+    sums, line = shifted(partial, chunk * POINTS * plan.sums + first), side * across + 6 - side
     for point in range(POINTS):
         for c in range(plan.channels):
             fill(shifted(sums, point * plan.sums + c * plan.packed), width, 0)
@@ -239,23 +252,23 @@ def _sum(job, thread, plan, tables, x, gy, partial, image, gradient, points):
         for n in range(images):
             channels_last(image, plan.transpose,
                           shifted(x, (n0 + n) * plan.channels * plan.image_height * plan.image_width), plan.channels,
-                          plan.image_height, plan.image_width, 4 * t0 - plan.before_rows, -plan.before_columns,
-                          4 * rows + 2, line, plan.pitch)
+                          plan.image_height, plan.image_width, side * t0 - plan.before_rows,
+                          -plan.before_columns, side * rows + 6 - side, line, plan.pitch)
             channels_last(gradient, plan.transpose,
                           shifted(gy, ((n0 + n) * plan.outputs + first) * plan.out_height * plan.out_width),
-                          min(width, plan.outputs - first), plan.out_height, plan.out_width, 4 * t0, 0, 4 * rows,
-                          4 * across, width)
+                          min(width, plan.outputs - first), plan.out_height, plan.out_width, side * t0, 0,
+                          side * rows, side * across, width)
             for t in range(rows):
                 for s in range(across):
                     tile = (n * rows + t) * across + s
                     for c in range(0, plan.channels, plan.lanes):
                         channels_to_points(shifted(points, tile * plan.pitch + c), plan.points,
-                                           shifted(image, (4 * t * line + 4 * s) * plan.pitch + c),
+                                           shifted(image, (t * line + s) * side * plan.pitch + c),
                                            line * plan.pitch, plan.pitch)
                     for o in range(0, width, plan.lanes):
-                        gradient_to_points(shifted(gradients, tile * width + o), plan.gradients,
-                                           shifted(gradient, (4 * t * 4 * across + 4 * s) * width + o),
-                                           4 * across * width, width)
+                        gradient_to_points(side, shifted(gradients, tile * width + o), plan.gradients,
+                                           shifted(gradient, (t * side * across + s) * side * width + o),
+                                           side * across * width, width)
         for point in range(POINTS):
             left, right = shifted(points, point * plan.points), shifted(gradients, point * plan.gradients)
             target = shifted(sums, point * plan.sums)
@@ -272,7 +285,7 @@ def _sum(job, thread, plan, tables, x, gy, partial, image, gradient, points):
 def _add(job, thread, plan, tables, partial, gw, kernels, _d, _e, _f):
     """One vector of outputs of some channels: their partial sums added in order, then brought back from the points."""
     plan = carray(plan, 1)[0]
-    kernels = shifted(kernels, thread * 9 * plan.lanes)
+    kernels = shifted(kernels, thread * plan.kernel * plan.lanes)
     o, block = job // plan.blocks * plan.lanes, job % plan.blocks
     for c in range(block * plan.channels // plan.blocks, (block + 1) * plan.channels // plan.blocks):
         sums = shifted(partial, c * plan.packed + o)
@@ -282,6 +295,6 @@ def _add(job, thread, plan, tables, partial, gw, kernels, _d, _e, _f):
                 more = carray(shifted(sums, (chunk * POINTS + point) * plan.sums), plan.lanes)
                 for i in range(plan.lanes):
                     total[i] += more[i]
-        points_to_weights(kernels, sums, plan.sums)
-        call(plan.transpose, (shifted(gw, (o * plan.channels + c) * 9), plan.channels * 9, kernels, plan.lanes, 9,
-                              min(plan.lanes, plan.outputs - o)))
+        points_to_weights(plan.side, kernels, sums, plan.sums)
+        call(plan.transpose, (shifted(gw, (o * plan.channels + c) * plan.kernel), plan.channels * plan.kernel, kernels,
+                              plan.lanes, plan.kernel, min(plan.lanes, plan.outputs - o)))

@@ -1,16 +1,17 @@
-"""Winograd's transforms, on vectors: from 6×6 pixels, 4×4 results or 3×3 weights to 36 points, and back.
+"""Winograd's transforms, on vectors: from 6×6 pixels, m×m results or r×r weights to 36 points, and back; m + r = 7.
 
 Each takes a block of vectors through the same small linear map twice, down the columns and along the rows. B, A and G
-are those of Lavin & Gray 2016 for F(4×4, 3×3), which evaluate polynomials at 0, ±1, ±2 and infinity:
+are those of Lavin & Gray 2016 for F(4×4, 3×3), or of their like for F(2×2, 5×5): both evaluate polynomials at 0, ±1, ±2
+and infinity.
 
-    pixels    d (6×6) → Bᵀ·d·B        results    m (6×6) → Aᵀ·m·A       weights    g (3×3) → G·g·Gᵀ
-                                      gradient   g (4×4) → A·g·Aᵀ       their gradient  m (6×6) → Gᵀ·m·G
+    pixels    d (6×6) → Bᵀ·d·B        results    p (6×6) → Aᵀ·p·A       weights    g (r×r) → G·g·Gᵀ
+                                      gradient   g (m×m) → A·g·Aᵀ       their gradient  p (6×6) → Gᵀ·p·G
 
 The points ±1, and ±2, differ in the sign of the odd powers only, so each pair costs one sum and one difference.
 """
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 from .microkernel import _emitter, _INDEX
@@ -42,29 +43,34 @@ class _Algebra:
                 *self.pair(self.sub(d[4], d[2]), self.scaled(2, self.sub(d[3], d[1]))),
                 self.scaled(4, d[1], self.scaled(-5, d[3], d[5])))
 
-    def results(self, m):
-        """Aᵀ·m."""
-        (s1, d1), (s2, d2) = self.pair(m[1], m[2]), self.pair(m[3], m[4])
-        return (self.add(m[0], self.add(s1, s2)), self.scaled(2, d2, d1), self.scaled(4, s2, s1),
-                self.add(self.scaled(8, d2, d1), m[5]))
+    def results(self, p, side):
+        """Aᵀ·p: the coefficient of the k-th power is Σ point^k·p, and that of the last counts infinity."""
+        (s1, d1), (s2, d2) = self.pair(p[1], p[2]), self.pair(p[3], p[4])
+        found = [self.scaled(2**k, (s2, d2)[k % 2], (s1, d1)[k % 2]) for k in range(side)]
+        return self.add(p[0], found[0]), *found[1:-1], self.add(found[-1], p[5])
 
     def gradient(self, g):
-        """A·g."""
-        return (g[0], *self.pair(self.add(g[0], g[2]), self.add(g[1], g[3])),
-                *self.pair(self.scaled(4, g[2], g[0]), self.scaled(8, g[3], self.scaled(2, g[1]))), g[3])
+        """A·g: the values of the polynomial g, the last one at infinity."""
+        return (g[0], *self.pair(self.polynomial(1, g[::2]), self.polynomial(1, g[1::2])),
+                *self.pair(self.polynomial(4, g[::2]), self.scaled(2, self.polynomial(4, g[1::2]))), g[-1])
+
+    def polynomial(self, x, g):
+        """Σ x^k·g[k]."""
+        value = g[-1]
+        for coefficient in g[-2::-1]:
+            value = self.scaled(x, value, coefficient) if x != 1 else self.add(value, coefficient)
+        return value
 
     def weights(self, g):
-        """G·g."""
-        return (self.scaled(1 / 4, g[0]),
-                *self.pair(self.scaled(-1 / 6, self.add(g[0], g[2])), self.scaled(-1 / 6, g[1])),
-                *self.pair(self.scaled(1 / 24, g[0], self.scaled(1 / 6, g[2])), self.scaled(1 / 12, g[1])), g[2])
+        """G·g: the values of the polynomial g, divided by what interpolation asks for."""
+        factors = 1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24
+        *finite, last = self.gradient(g)
+        return *(self.scaled(factor, value) for factor, value in zip(factors, finite, strict=True)), last
 
-    def weights_gradient(self, m):
-        """Gᵀ·m."""
-        (s1, d1), (s2, d2) = self.pair(m[1], m[2]), self.pair(m[3], m[4])
-        return (self.scaled(1 / 24, s2, self.scaled(-1 / 6, s1, self.scaled(1 / 4, m[0]))),
-                self.scaled(1 / 12, d2, self.scaled(-1 / 6, d1)),
-                self.scaled(1 / 6, self.sub(s2, s1), m[5]))
+    def weights_gradient(self, p, side):
+        """Gᵀ·p."""
+        factors = 1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24
+        return self.results([*map(self.scaled, factors, p[:5]), p[5]], side)
 
 
 def _both_ways(transform, block):
@@ -85,8 +91,10 @@ def _store_points(emit, points, target, step, mask=None):
 
 
 def _apart(emit, vectors):
-    """Four vectors of neighbours → four vectors, the r-th with the numbers r, r + 4, r + 8, …"""
+    """m = 2 or 4 vectors of neighbours → m vectors, the r-th with the numbers r, r + m, r + 2m, …"""
     width = emit.vector.count
+    if len(vectors) == 2:
+        return [emit.shuffle(*vectors, [*range(r, 2 * width, 2)]) for r in (0, 1)]
     found = []
     for r in (0, 2):
         order = [*range(r, 2 * width, 4), *range(r + 1, 2 * width, 4)]
@@ -101,10 +109,10 @@ def _together(emit, phases):
     """The inverse of _apart."""
     width = emit.vector.count
     half = width // 2
-    mixed = []
-    for a, b in (phases[:2], phases[2:]):  # [a0 b0 a1 b1 …] in two vectors
-        mixed.append([emit.shuffle(a, b, [k // 2 + k % 2 * width + start for k in range(width)])
-                      for start in (0, half)])
+    mixed = [[emit.shuffle(a, b, [k // 2 + k % 2 * width + start for k in range(width)]) for start in (0, half)]
+             for a, b in zip(phases[::2], phases[1::2], strict=True)]  # [a0 b0 a1 b1 …] in two vectors
+    if len(phases) == 2:
+        return mixed[0]
     found = []
     for a, b in zip(*mixed, strict=True):
         for start in (0, half):
@@ -112,78 +120,84 @@ def _together(emit, phases):
     return found
 
 
-@intrinsic
-def pixels_to_points(typingctx, target, step, source, row_step, top, bottom, low, high):
-    """The points of neighbouring tiles, one in each lane; tile t begins 4·t pixels right of source.
+def _for_side(side):
+    """The transforms for tiles of side×side results, 4 or 2."""
+    taps = 7 - side
 
-    Outside the rows top ≤ i < bottom and the columns low ≤ j < high, both counted from source, pixels are zero.
-    """
-    def generate(context, builder, signature, arguments):
-        target, step, source, row_step, top, bottom, low, high = arguments
-        emit = _emitter(context, builder, signature, 0)
-        width, rows = emit.vector.count, []
-        for i in map(_INDEX, range(6)):
-            exists = builder.and_(builder.icmp_signed("<=", top, i), builder.icmp_signed("<", i, bottom))
-            end, line, vectors = builder.select(exists, high, low), builder.mul(row_step, i), []
-            for v in range(5):
-                start = _INDEX(v * width)
-                mask = builder.and_(builder.not_(emit.below(low, start)), emit.below(end, start))
-                vectors.append(emit.load(emit.address(source, line, start), mask))
-            phases, after = _apart(emit, vectors[:4]), vectors[4]
-            following = [emit.shuffle(phases[r], after, [*range(1, width), width + r]) for r in (0, 1)]
-            rows.append([*phases, *following])
-        _store_points(emit, _both_ways(_Algebra(emit).pixels, rows), target, step)
-        return context.get_dummy_value()
-    return types.void(target, types.intp, source, *[types.intp] * 5), generate
+    @intrinsic
+    def pixels_to_points(typingctx, target, step, source, row_step, top, bottom, low, high):
+        """The points of neighbouring tiles, one in each lane; tile t begins side·t pixels right of source.
 
+        Outside the rows top ≤ i < bottom and the columns low ≤ j < high, both counted from source, pixels are zero.
+        """
+        def generate(context, builder, signature, arguments):
+            target, step, source, row_step, top, bottom, low, high = arguments
+            emit = _emitter(context, builder, signature, 0)
+            width, rows = emit.vector.count, []
+            for i in map(_INDEX, range(6)):
+                exists = builder.and_(builder.icmp_signed("<=", top, i), builder.icmp_signed("<", i, bottom))
+                end, line, vectors = builder.select(exists, high, low), builder.mul(row_step, i), []
+                for v in range(side + 1):
+                    start = _INDEX(v * width)
+                    mask = builder.and_(builder.not_(emit.below(low, start)), emit.below(end, start))
+                    vectors.append(emit.load(emit.address(source, line, start), mask))
+                phases, after = _apart(emit, vectors[:side]), vectors[side]
+                rows.append([phases[j % side] if j < side else
+                             emit.shuffle(phases[j % side], after, [*range(j // side, width), *range(
+                                 width + j % side, width + j % side + j // side * side, side)]) for j in range(6)])
+            _store_points(emit, _both_ways(_Algebra(emit).pixels, rows), target, step)
+            return context.get_dummy_value()
+        return types.void(target, types.intp, source, *[types.intp] * 5), generate
 
-@intrinsic
-def points_to_results(typingctx, target, row_step, source, step, bias, rows, columns):
-    """The inverse for results: 4×4 of each tile, plus the number at bias; those at i < rows and j < columns exist."""
-    def generate(context, builder, signature, arguments):
-        target, row_step, source, step, bias, rows, columns = arguments
-        emit = _emitter(context, builder, signature, 0)
-        width, start = emit.vector.count, emit.broadcast(bias)
-        block = _both_ways(_Algebra(emit).results, _load_points(emit, source, step))
-        for i, row in enumerate(block):
-            end = builder.select(builder.icmp_signed("<", _INDEX(i), rows), columns, _INDEX(0))
-            for v, vector in enumerate(_together(emit, [builder.fadd(value, start) for value in row])):
-                emit.store(vector, emit.address(target, builder.mul(row_step, _INDEX(i)), v * width),
-                           emit.below(end, _INDEX(v * width)))
-        return context.get_dummy_value()
-    return types.void(target, types.intp, source, types.intp, bias, types.intp, types.intp), generate
+    @intrinsic
+    def points_to_results(typingctx, target, row_step, source, step, bias, rows, columns):
+        """The results of each tile, plus the number at bias; those at i < rows and j < columns exist."""
+        def generate(context, builder, signature, arguments):
+            target, row_step, source, step, bias, rows, columns = arguments
+            emit = _emitter(context, builder, signature, 0)
+            width, start, algebra = emit.vector.count, emit.broadcast(bias), _Algebra(emit)
+            block = _both_ways(lambda p: algebra.results(p, side), _load_points(emit, source, step))
+            for i, row in enumerate(block):
+                end = builder.select(builder.icmp_signed("<", _INDEX(i), rows), columns, _INDEX(0))
+                for v, vector in enumerate(_together(emit, [builder.fadd(value, start) for value in row])):
+                    emit.store(vector, emit.address(target, builder.mul(row_step, _INDEX(i)), v * width),
+                               emit.below(end, _INDEX(v * width)))
+            return context.get_dummy_value()
+        return types.void(target, types.intp, source, types.intp, bias, types.intp, types.intp), generate
 
+    @intrinsic
+    def weights_to_points(typingctx, target, step, source, source_step, count):
+        """The points of kernels, one in each lane; weight k of all stands at source + k·source_step."""
+        def generate(context, builder, signature, arguments):
+            target, step, source, source_step, count = arguments
+            emit = _emitter(context, builder, signature, 0)
+            mask = emit.below(count)
+            kernel = [[emit.load(emit.address(source, builder.mul(source_step, _INDEX(taps * i + j))), mask)
+                       for j in range(taps)] for i in range(taps)]
+            _store_points(emit, _both_ways(_Algebra(emit).weights, kernel), target, step, mask)
+            return context.get_dummy_value()
+        return types.void(target, types.intp, source, types.intp, types.intp), generate
 
-@intrinsic
-def weights_to_points(typingctx, target, step, source, source_step, count):
-    """The points of kernels, one in each lane; weight k of all stands at source + k·source_step."""
-    def generate(context, builder, signature, arguments):
-        target, step, source, source_step, count = arguments
-        emit = _emitter(context, builder, signature, 0)
-        mask = emit.below(count)
-        kernel = [[emit.load(emit.address(source, builder.mul(source_step, _INDEX(3 * i + j))), mask)
-                   for j in range(3)] for i in range(3)]
-        _store_points(emit, _both_ways(_Algebra(emit).weights, kernel), target, step, mask)
-        return context.get_dummy_value()
-    return types.void(target, types.intp, source, types.intp, types.intp), generate
+    @intrinsic
+    def points_to_weights(typingctx, target, source, step):
+        """The gradient of weights from that of their points: weight k of all lanes at target + k·lanes."""
+        def generate(context, builder, signature, arguments):
+            target, source, step = arguments
+            emit = _emitter(context, builder, signature, 0)
+            algebra = _Algebra(emit)
+            kernel = _both_ways(lambda p: algebra.weights_gradient(p, taps), _load_points(emit, source, step))
+            for k, value in enumerate(value for row in kernel for value in row):
+                emit.store(value, emit.address(target, k * emit.vector.count))
+            return context.get_dummy_value()
+        return types.void(target, source, types.intp), generate
 
-
-@intrinsic
-def points_to_weights(typingctx, target, source, step):
-    """The gradient of weights from that of their points: weight k of all lanes at target + k·lanes."""
-    def generate(context, builder, signature, arguments):
-        target, source, step = arguments
-        emit = _emitter(context, builder, signature, 0)
-        kernel = _both_ways(_Algebra(emit).weights_gradient, _load_points(emit, source, step))
-        for k, value in enumerate(value for row in kernel for value in row):
-            emit.store(value, emit.address(target, k * emit.vector.count))
-        return context.get_dummy_value()
-    return types.void(target, source, types.intp), generate
+    return pixels_to_points, points_to_results, weights_to_points, points_to_weights, _block_to_points(side, "gradient")
 
 
 def _block_to_points(size, transform):
     @intrinsic
     def to_points(typingctx, target, step, source, row_step, pixel_step):
+        """One tile, a channel in each lane, whose pixels are pixel_step and rows row_step apart."""
         def generate(context, builder, signature, arguments):
             target, step, source, row_step, pixel_step = arguments
             emit = _emitter(context, builder, signature, 0)
@@ -196,6 +210,48 @@ def _block_to_points(size, transform):
     return to_points
 
 
-# One tile, a channel in each lane, whose pixels are pixel_step and rows row_step apart.
 channels_to_points = _block_to_points(6, "pixels")
-gradient_to_points = _block_to_points(4, "gradient")
+_pixels4, _results4, _weights4, _gradient_of_weights4, _gradient4 = _for_side(4)
+_pixels2, _results2, _weights2, _gradient_of_weights2, _gradient2 = _for_side(2)
+
+
+# Each of the two, by the side of a tile's results.
+
+@njit
+def pixels_to_points(side, target, step, source, row_step, top, bottom, low, high):
+    if side == 4:
+        _pixels4(target, step, source, row_step, top, bottom, low, high)
+    else:
+        _pixels2(target, step, source, row_step, top, bottom, low, high)
+
+
+@njit
+def points_to_results(side, target, row_step, source, step, bias, rows, columns):
+    if side == 4:
+        _results4(target, row_step, source, step, bias, rows, columns)
+    else:
+        _results2(target, row_step, source, step, bias, rows, columns)
+
+
+@njit
+def weights_to_points(side, target, step, source, source_step, count):
+    if side == 4:
+        _weights4(target, step, source, source_step, count)
+    else:
+        _weights2(target, step, source, source_step, count)
+
+
+@njit
+def points_to_weights(side, target, source, step):
+    if side == 4:
+        _gradient_of_weights4(target, source, step)
+    else:
+        _gradient_of_weights2(target, source, step)
+
+
+@njit
+def gradient_to_points(side, target, step, source, row_step, pixel_step):
+    if side == 4:
+        _gradient4(target, step, source, row_step, pixel_step)
+    else:
+        _gradient2(target, step, source, row_step, pixel_step)
