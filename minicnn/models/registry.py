@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .network import Network, Spec
+from ..nn import Module
+from .network import Spec
 
-Builder = Callable[..., Network]
+Builder = Callable[..., Module]
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,19 @@ class Entry:
     Attributes:
         name: what ``create`` is called with.
         build: the function that makes it, ``build(num_classes, in_channels, **options)``.
-        input_shape: (C, H, W) of the images it was made for.
+        input_shape: (C, H, W) of the images it was made for, or (V,), the number of symbols, for texts of any length.
         source: the paper, book or note it follows.
     """
 
     name: str
     build: Builder
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     source: str
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the model reads images; the others read texts, rows of symbols."""
+        return len(self.input_shape) == 3
 
     @property
     def description(self) -> str:
@@ -63,7 +69,7 @@ class OptionError(ValueError):
 ENTRIES: dict[str, Entry] = {}
 
 
-def register(input_shape: tuple[int, int, int], source: str) -> Callable[[Builder], Builder]:
+def register(input_shape: tuple[int, ...], source: str) -> Callable[[Builder], Builder]:
     """Enter the decorated function into the table, under its own name."""
 
     def enter(build: Builder) -> Builder:
@@ -82,13 +88,13 @@ def entry(name: str) -> Entry:
     raise ValueError(f"model {name!r} is unknown{guess} models: {', '.join(sorted(ENTRIES))}")
 
 
-def create(name: str, num_classes: int = 10, in_channels: int | None = None, **options: Any) -> Network:
-    """A new model with fresh initial weights; its output are logits (N, num_classes).
+def create(name: str, num_classes: int = 10, in_channels: int | None = None, **options: Any) -> Module:
+    """A new model with fresh initial weights; its output are logits, of images (N, num_classes).
 
     Args:
         name: a name of ``list()``.
         num_classes: number of outputs.
-        in_channels: channels of the images; None means those the model was made for.
+        in_channels: channels of the images, or number of symbols; None means what the model was made for.
         options: what this model can vary, see ``entry(name).options``.
 
     Raises:

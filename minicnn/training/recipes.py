@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ..models.registry import ENTRIES
+
 __all__ = ["Recipe", "RecipeError", "recipe_for"]
 
 OPTIMISERS = {"sgd": 0.1, "momentum": 0.05, "adam": 0.002, "adamw": 0.002}  # each with the learning rate it begins at
@@ -139,8 +141,11 @@ def recipe_for(model: str, data: str | None = None, name: str | None = None, **c
         changes: fields of Recipe that are to differ.
 
     Raises:
-        RecipeError: there is no such recipe, it is for another model, or a value is out of range.
+        RecipeError: there is no such recipe, it is for another model, or a value is out of range; or the model does not
+            read images.
     """
+    if model in ENTRIES and not ENTRIES[model].reads_images:
+        raise RecipeError(f"{model} reads texts, and recipes are for images; examples/04_sequences.py trains it")
     if name is None:
         data = data or Recipe.data
         base = Recipe(data=data)
