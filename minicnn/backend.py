@@ -129,10 +129,10 @@ def use_kernels(name: str) -> Iterator[None]:
 def conv_algorithm(name: str) -> Iterator[Any]:
     """Inside the block every convolution is computed by the named formulation.
 
-    "auto" (the kernels of the array's back end, as they choose), "direct" and "winograd-tiles" (the numba kernels, without
-    and with Winograd's tiles), "im2col", "loops", "transposed", "fft", "winograd", or "audit": all that apply, on the
-    same arrays; the block's value is then a report with the largest difference, time and memory of each, which prints
-    as a table.
+    "auto" (the kernels of the array's back end, as they choose), "direct" and "winograd-tiles" (the numba kernels,
+    without and with Winograd's tiles), "im2col", "loops", "transposed", "fft", "winograd", or "audit": all that apply,
+    on the same arrays; the block's value is then a report with the largest difference, time and memory of each, which
+    prints as a table.
     """
     global _conv_algorithm
     audits = importlib.import_module(f"{__package__}.kernels.audit")
