@@ -1,4 +1,4 @@
-"""python -m minicnn.summary [MODEL]: the layers of a network in a table, or the list of all networks."""
+"""python -m minicnn.summary [MODEL]: the layers of a network in a table or a drawing, or the list of all networks."""
 
 import argparse
 import shutil
@@ -13,13 +13,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="name of the network; without it all are listed")
     parser.add_argument("--input", type=_shape, metavar="CxHxW", help="shape of an image, such as 1x28x28")
     parser.add_argument("--classes", type=positive, default=10, metavar="N", help="number of classes (10)")
+    parser.add_argument("--depth", type=positive, metavar="N",
+                        help="modules whose paths have N names are one row or box (as many as one still takes in)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--style", choices=("rich", "plain", "keras", "torchsummary"), default="rich",
+                      help="whose table it looks like; rich is our own, in colour on a terminal, plain has none")
+    what.add_argument("--graph", metavar="FILE",
+                      help="draw the network into a .svg, or write what others draw: .mmd (Mermaid) or .dot (Graphviz)")
+    what.add_argument("--diff", metavar="MODEL", help="lay another network beside it, layer by layer")
     add_option_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     from . import models
-    from .explain import summary
+    from .explain import check_format, diff, graph, summary
     from .training.compiling import announce_compiling
 
     if args.model is None:
@@ -27,16 +35,23 @@ def run(args: argparse.Namespace) -> int:
         return 0
     channels = args.input[0] if args.input else None
     try:
+        if args.graph is not None:
+            check_format(args.graph)
         models.entry(args.model).check_options(dict(args.option))
         model = models.create(args.model, args.classes, channels, **dict(args.option))
+        other = None if args.diff is None else models.create(args.diff, args.classes, channels)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
     with announce_compiling(lambda text: print(text, file=sys.stderr)):
         try:
-            table = summary(model, args.input)
+            if args.graph is not None:
+                graph(model, args.input, depth=args.depth).save(args.graph)
+            elif other is not None:
+                show(diff(model, other, args.input, depth=args.depth))
+            else:
+                show(summary(model, args.input, style=args.style, depth=args.depth))
         except ValueError as error:  # no image of this size
             raise CommandError(str(error), "choose a size that fits with --input CxHxW") from error
-    show(table)
     return 0
 
 
@@ -46,7 +61,8 @@ def _list() -> None:
     width = shutil.get_terminal_size().columns
     for name in models.list():
         entry = models.entry(name)
-        head = f"{name:15}{'×'.join(map(str, entry.input_shape)):12}"
+        shape = "×".join(map(str, entry.input_shape)) if entry.reads_images else "texts"
+        head = f"{name:15}{shape:12}"
         print(textwrap.fill(head + entry.description, width, subsequent_indent=" " * len(head)))
         print(textwrap.fill(entry.source, width, initial_indent=" " * len(head), subsequent_indent=" " * len(head)))
 

@@ -1,11 +1,15 @@
-"""The summary of a network: totals from the literature, receptive fields from gradients, memory counted by hand."""
+"""The summary of a network: totals from the literature, memory counted by hand, other people's tables line by line."""
 
-import numpy as np
+import re
+
 import pytest
+from models_util import blank
 
 import minicnn as mc
+from minicnn import functional as F
 from minicnn import models, nn
 from minicnn.explain import Field, summary
+from minicnn.summary import main
 
 MACS = {"lenet": 416_520, "lenet5": 416_520, "lenet_tanh": 416_520, "lenet_maxpool": 281_640, "lenet_bn": 281_640,
         "cnn2": 13_808_400}
@@ -65,65 +69,6 @@ def test_it_changes_nothing():
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
-class Block(nn.Module):
-    """A sum of two ways and a concatenation of two more: what a chain of layers is not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wide, self.deep = nn.Conv2d(2, 2, (5, 3), padding=(2, 1)), nn.Conv2d(2, 2, 3, padding=1)
-        self.down = nn.MaxPool2d(2)
-        self.last = nn.Conv2d(4, 3, 3, stride=2, padding=2, dilation=2)
-
-    def forward(self, x):
-        y = x + self.wide(x)
-        y = mc.cat([y, mc.functional.relu(self.deep(y))], dim=1)
-        return self.last(self.down(y))
-
-
-@pytest.mark.parametrize("net, channels", [
-    (nn.Sequential(nn.Conv2d(1, 3, (3, 5), stride=(2, 1)), nn.AvgPool2d(2), nn.Conv2d(3, 2, 3, dilation=(1, 2))), 1),
-    (Block(), 2),
-    (nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d((10, 8))), 1)])
-def test_receptive_field_is_where_gradients_reach(net, channels):
-    """One output in the middle: its gradient is non-zero on exactly the field; its neighbour's, ``jump`` pixels on."""
-    rng = np.random.default_rng(0)
-    for p in net.parameters():
-        p.data[...] = rng.uniform(0.5, 1.5, p.shape)  # nothing cancels, and no ReLU is dead
-    x = mc.tensor(rng.uniform(1, 2, (1, channels, 40, 40)).astype(np.float32), requires_grad=True)
-
-    def reach(row: int, column: int) -> list[slice]:
-        x.grad = None
-        touched = np.zeros((40, 40), bool)
-        for _ in range(8):  # the maximum of a pooling window must have been at each place once
-            x.data[...] = rng.uniform(1, 2, x.shape)
-            y = net(x)
-            y[0, :, row, column].sum().backward()
-            touched |= (x.grad.data != 0).any((0, 1))
-            x.grad = None
-        rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
-        return [rows[0], rows[-1], columns[0], columns[-1]]
-
-    field = summary(net, (channels, 40, 40)).layers[-1].field
-    height, width = net(x).shape[2:]
-    top, bottom, left, right = reach(height // 2, width // 2)
-    assert (bottom - top + 1, right - left + 1) == field.size
-    lower = reach(height // 2 + 1, width // 2 + 1)
-    assert (lower[0] - top, lower[2] - left) == field.jump
-
-
-def test_field_formulas():
-    assert Field().through((2, 2), (1, 1)).through((2, 2), (1, 1)).size == (3, 3)  # two 2×2 windows see 3×3
-    assert Field((3, 5), (2, 1)).through((3, 2), (2, 3)) == Field((7, 6), (4, 3))
-    assert Field((5, 3), (2, 1)).joined(Field((4, 9), (2, 1))) == Field((5, 9), (2, 1))
-    assert Field(None).joined(Field()).size is None
-
-
-def test_whole_image_behind_global_pooling():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
-    fields = [layer.field.size for layer in summary(net, (1, 12, 12)).layers]
-    assert fields[1] == (12, 12) and fields[-1] is None
-
-
 def test_printed_table():
     text = str(summary(models.create("lenet_bn")))
     lines = text.splitlines()
@@ -140,3 +85,293 @@ def test_errors():
         summary(nn.Sequential(nn.Conv2d(1, 2, 3)))
     with pytest.raises(ValueError, match="lenet: images of 1×20×20 do not fit"):
         summary(models.create("lenet"), (1, 20, 20))
+    with pytest.raises(ValueError, match="'latex' must be one of 'rich', 'plain', 'keras', 'torchsummary'"):
+        summary(models.create("lenet"), style="latex")
+    with pytest.raises(ValueError, match="depth = 0 must be at least 1"):
+        summary(models.create("lenet"), depth=0)
+
+
+# -- networks that are no chains ------------------------------------------------------------------------------------
+
+
+class Branches(nn.Module):
+    """Everything that hooks on layers alone do not see, and a layer that is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(inplace=True)
+        self.drop, self.scale = nn.Dropout(), nn.Parameter(mc.ones(4, 1, 1))
+        self.head = nn.Linear(4 * 6 * 8, 5)
+        self.spare = nn.Linear(7, 7)
+
+    def forward(self, x):
+        y = self.relu(self.conv(x))
+        y = mc.cat([self.relu(y + self.scale * 2), self.drop(x)], dim=1)
+        y = F.conv2d(y, mc.ones(4, 6, 1, 1))
+        return {"logits": self.head(y.flatten(1)), "maps": [y]}
+
+
+def test_operations_between_layers():
+    s = summary(Branches(), (2, 6, 8))
+    maps = 4 * 6 * 8 * 4
+    rows = [(row.name, row.kind, row.output, row.parameters, row.macs, row.forward) for row in s.layers]
+    assert rows == [
+        ("conv", "Conv2d", (4, 6, 8), 76, 3_456, maps), ("relu", "ReLU", (4, 6, 8), 0, 0, 0),
+        ("add", "Add", (4, 6, 8), 4, 0, maps), ("relu", "ReLU", (4, 6, 8), 0, 0, 0),
+        ("drop", "Dropout", (2, 6, 8), 0, 0, 0), ("cat", "Cat", (6, 6, 8), 0, 0, maps * 6 // 4),
+        ("conv2d", "Conv2d", (4, 6, 8), 0, 1_152, maps), ("reshape", "Reshape", (192,), 0, 0, 0),
+        ("head", "Linear", (5,), 965, 960, 20)]
+    assert [row.inputs for row in s.layers] == [
+        ("",), ("conv",), ("relu",), ("add",), ("",), ("relu", "drop"), ("cat",), ("conv2d",), ("reshape",)]
+    assert s.parameters == 76 + 4 + 965 + 56
+    assert "56 of the parameters are in layers that did not run" in str(s).splitlines()
+
+
+def test_a_network_that_is_one_layer_or_none():
+    assert [layer.name for layer in summary(nn.Conv2d(1, 2, 3), (1, 5, 5)).layers] == [""]
+    assert [layer.kind for layer in summary(nn.Sequential(), (1, 5, 5)).layers] == ["Sequential"]
+    assert [layer.kind for layer in summary(nn.Sequential(nn.Identity()), (1, 5, 5)).layers] == ["Identity"]
+
+
+def test_what_is_not_recorded_in_training_keeps_nothing():
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh())
+            self.head = nn.Conv2d(2, 1, 1)
+
+        def forward(self, x):
+            with mc.no_grad():
+                y = self.body(x)
+            assert mc.is_grad_enabled()
+            return self.head(y)
+
+    conv, tanh, head = summary(Frozen(), (1, 6, 6)).layers
+    assert (conv.macs, conv.kept, tanh.kept, head.kept) == (288, 0, 0, 2 * 16 * 4)
+    assert head.inputs == ("body.1",) and head.field == Field((3, 3), (1, 1))
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(4, 3)).requires_grad_(False)
+    assert (summary(net, (1, 6, 6)).frozen, summary(net, (1, 6, 6)).macs) == (35, 288 + 96)
+
+
+def test_recurrent_layers():
+    """Per step, a gate costs a product with the input's weights and one with the state's."""
+    s = summary(nn.Sequential(nn.LSTM(5, 7, batch_first=True, proj_size=3)), (11, 5))
+    assert s.macs == 11 * (4 * 7 * (5 + 3) + 7 * 3)
+    text = summary(models.create("seq2seq", hidden=8))
+    assert [layer.kind for layer in text.layers if layer.parameters] == ["Embedding", "LSTM", "Embedding", "LSTM",
+                                                                        "Linear"]
+    assert str(text).startswith("seq2seq on texts of 16\n") and "MACs per text" in str(text)
+    assert all(layer.field.size == () for layer in text.layers)
+
+
+# totals: parameters, buffers, multiply-adds; of MODELS.md
+TOTALS = {
+    "alexnet_gray224": (46_764_746, 0, 938_146_176), "alexnet_gray227": (58_299_082, 0, 1_060_924_256),
+    "alexnet_bn": (58_325_066, 2_752, 1_131_201_056), "vgg11_d2l": (128_806_154, 0, 7_547_232_256),
+    "nin": (1_992_166, 0, 762_297_352), "nin_cifar": (966_986, 0, 222_486_528),
+    "googlenet_gray224": (5_927_850, 0, 1_493_248_000), "googlenet_d2l": (5_977_530, 0, 276_066_304),
+    "densenet_d2l": (758_226, 6_608, 129_077_168), "resnet18_d2l": (11_178_378, 7_808, 1_734_890_496)}
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_totals_of_the_larger_networks(name):
+    s = summary(blank(name))
+    assert (s.parameters, s.buffers, s.macs) == TOTALS[name]
+    assert s.parameters == sum(layer.parameters for layer in s.layers)
+
+
+# -- deep networks --------------------------------------------------------------------------------------------------
+
+
+def test_modules_stand_for_what_is_in_them():
+    s = summary(blank("resnet50"))
+    names = [row.name for row in s.rows]
+    assert names[:5] == ["conv1", "bn1", "relu", "maxpool", "layer1.0"] and names[-2:] == ["flatten", "fc"]
+    assert len(names) == 4 + 3 + 4 + 6 + 3 + 3 and s.depth == 2
+    assert "23 rows for 175 layers and operations: modules to depth 2" in str(s).splitlines()
+    for name in ("parameters", "buffers", "macs", "forward", "kept"):
+        assert sum(getattr(row, name) for row in s.rows) == sum(getattr(layer, name) for layer in s.layers) > 0
+    block = next(row for row in s.rows if row.name == "layer2.0")
+    inside = [layer for layer in s.layers if layer.name.startswith("layer2.0.")]
+    assert (block.kind, block.output, block.field) == ("Bottleneck", (512, 28, 28), inside[-1].field)
+    assert block.im2col == max(layer.im2col for layer in inside) and block.inputs == ("layer1.2",)
+    assert block.parameters == 379_392
+
+
+@pytest.mark.parametrize("depth, rows", [(1, 11), (2, 15), (3, 66), (4, 69), (9, 69)])
+def test_depth(depth, rows):
+    s = summary(blank("resnet18"), depth=depth)
+    assert len(s.rows) == rows and sum(row.macs for row in s.rows) == s.macs
+    assert ("layers and operations: modules to depth" in str(s)) == (rows < 69)
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_every_model_is_readable(name):
+    assert len(summary(blank(name)).rows) <= 64
+
+
+# -- other people's tables ------------------------------------------------------------------------------------------
+
+NOTE003_LENET = """Model: "sequential_12"
+_________________________________________________________________
+Layer (type)                 Output Shape              Param #   
+=================================================================
+conv2d_24 (Conv2D)           (None, 28, 28, 6)         156       
+_________________________________________________________________
+max_pooling2d_4 (MaxPooling2 (None, 14, 14, 6)         0         
+_________________________________________________________________
+conv2d_25 (Conv2D)           (None, 10, 10, 16)        2416      
+_________________________________________________________________
+max_pooling2d_5 (MaxPooling2 (None, 5, 5, 16)          0         
+_________________________________________________________________
+flatten_12 (Flatten)         (None, 400)               0         
+_________________________________________________________________
+dense_36 (Dense)             (None, 120)               48120     
+_________________________________________________________________
+dense_37 (Dense)             (None, 84)                10164     
+_________________________________________________________________
+dense_38 (Dense)             (None, 10)                850       
+=================================================================
+Total params: 61,706
+Trainable params: 61,706
+Non-trainable params: 0
+_________________________________________________________________"""  # noqa: W291
+
+NOTE003_ALEXNET = """Model: "sequential_16"
+_________________________________________________________________
+Layer (type)                 Output Shape              Param #   
+=================================================================
+conv2d_34 (Conv2D)           (None, 55, 55, 96)        34944     
+_________________________________________________________________
+batch_normalization_5 (Batch (None, 55, 55, 96)        384       
+_________________________________________________________________
+max_pooling2d_9 (MaxPooling2 (None, 27, 27, 96)        0         
+_________________________________________________________________
+conv2d_35 (Conv2D)           (None, 27, 27, 256)       614656    
+_________________________________________________________________
+batch_normalization_6 (Batch (None, 27, 27, 256)       1024      
+_________________________________________________________________
+max_pooling2d_10 (MaxPooling (None, 13, 13, 256)       0         
+_________________________________________________________________
+conv2d_36 (Conv2D)           (None, 13, 13, 384)       885120    
+_________________________________________________________________
+batch_normalization_7 (Batch (None, 13, 13, 384)       1536      
+_________________________________________________________________
+conv2d_37 (Conv2D)           (None, 13, 13, 384)       1327488   
+_________________________________________________________________
+batch_normalization_8 (Batch (None, 13, 13, 384)       1536      
+_________________________________________________________________
+conv2d_38 (Conv2D)           (None, 13, 13, 256)       884992    
+_________________________________________________________________
+batch_normalization_9 (Batch (None, 13, 13, 256)       1024      
+_________________________________________________________________
+max_pooling2d_11 (MaxPooling (None, 6, 6, 256)         0         
+_________________________________________________________________
+flatten_15 (Flatten)         (None, 9216)              0         
+_________________________________________________________________
+dense_43 (Dense)             (None, 4096)              37752832  
+_________________________________________________________________
+dropout (Dropout)            (None, 4096)              0         
+_________________________________________________________________
+dense_44 (Dense)             (None, 4096)              16781312  
+_________________________________________________________________
+dropout_1 (Dropout)          (None, 4096)              0         
+_________________________________________________________________
+dense_45 (Dense)             (None, 10)                40970     
+=================================================================
+Total params: 58,327,818
+Trainable params: 58,325,066
+Non-trainable params: 2,752
+_________________________________________________________________"""  # noqa: W291
+
+
+@pytest.mark.parametrize("name, table", [("lenet_tanh", NOTE003_LENET), ("alexnet_bn", NOTE003_ALEXNET)])
+def test_the_keras_tables_of_note_003(name, table):
+    """Line by line and number by number; only the names of layers, in the first 29 columns, are others."""
+    ours, theirs = str(summary(blank(name), style="keras")).splitlines(), table.splitlines()
+    assert len(ours) == len(theirs) and ours[0] == f'Model: "{name}"'
+    for mine, line in zip(ours[1:], theirs[1:], strict=True):
+        if line[29:].startswith("(None"):
+            assert mine[29:] == line[29:] and len(mine) == len(line)
+            kind = line[:28].partition("(")[2].rstrip(" )")  # some are cut off
+            assert mine[:29].partition("(")[2].startswith(kind)
+        else:
+            assert mine == line
+
+
+def test_keras_shows_what_branches_are_connected_to():
+    lines = str(summary(blank("resnet18"), style="keras")).splitlines()
+    assert lines[1] == "_" * 98 and all(len(line) == 98 for line in lines[1:4])
+    assert lines[2].rstrip() == "Layer (type)                    Output Shape         Param #     Connected to"
+    at = next(i for i, line in enumerate(lines) if line.startswith("layer1.0.add (Add)"))
+    assert lines[at].split() == "layer1.0.add (Add) (None, 56, 56, 64) 0 layer1.0.bn2[0][0]".split()
+    assert lines[at + 1].split() == ["maxpool[0][0]"]
+    assert lines[-4:-1] == ["Total params: 11,191,242", "Trainable params: 11,181,642", "Non-trainable params: 9,600"]
+
+
+TORCHSUMMARY = """----------------------------------------------------------------
+        Layer (type)               Output Shape         Param #
+================================================================
+            Conv2d-1           [-1, 96, 55, 55]          11,712
+              ReLU-2           [-1, 96, 55, 55]               0
+         MaxPool2d-3           [-1, 96, 27, 27]               0
+       BatchNorm2d-4           [-1, 96, 27, 27]             192
+           Flatten-5                [-1, 69984]               0
+            Linear-6                   [-1, 10]         699,850
+           Dropout-7                   [-1, 10]               0
+================================================================
+Total params: 711,754
+Trainable params: 711,754
+Non-trainable params: 0
+----------------------------------------------------------------
+Input size (MB): 0.20
+Forward/backward pass size (MB): 6.03
+Params size (MB): 2.72
+Estimated Total Size (MB): 8.94
+----------------------------------------------------------------"""
+
+
+def test_torchsummarys_table():
+    """What torchsummary 1.5.1 prints of the same network in PyTorch, to the letter."""
+    net = nn.Sequential(nn.Conv2d(1, 96, 11, 4), nn.ReLU(), nn.MaxPool2d(3, 2), nn.BatchNorm2d(96), nn.Flatten(),
+                        nn.Linear(96 * 27 * 27, 10), nn.Dropout())
+    s = summary(net, (1, 227, 227), style="torchsummary")
+    assert str(s) == TORCHSUMMARY
+    net[0].requires_grad_(False)
+    text = str(summary(net, (1, 227, 227), style="torchsummary"))
+    assert "Trainable params: 700,042\nNon-trainable params: 11,712" in text
+
+
+@pytest.mark.parametrize("style", ["rich", "plain", "keras", "torchsummary"])
+def test_styles_on_a_terminal(style):
+    from rich.console import Console
+
+    s = summary(models.create("lenet"), style=style)
+    console = Console(width=100, force_terminal=True, color_system="truecolor")
+    with console.capture() as captured:
+        console.print(s)
+    assert ("\x1b" in captured.get()) == (style == "rich")
+    if style != "rich":
+        assert captured.get().split() == str(s).split()
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_the_command(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["lenet_tanh", "--style", "keras"]) == 0
+    assert "max" not in capsys.readouterr().out
+    assert main(["resnet20", "--depth", "1"]) == 0
+    assert re.search(r"^layer3 +Sequential +64×8×8", capsys.readouterr().out, re.MULTILINE)
+    assert main(["lenet", "--graph", "lenet.svg"]) == 0 and (tmp_path / "lenet.svg").read_text().startswith("<svg")
+    assert main(["lenet", "--diff", "lenet5"]) == 0
+    assert "1 of 12 rows differ" in capsys.readouterr().out
+    assert main(["rnn_classifier"]) == 0
+    capsys.readouterr()
+    for arguments, message in ((["--graph", "lenet.png"], "lenet.png must end with .svg, .mmd, .dot"),
+                               (["--graph", "a.svg", "--diff", "lenet"], "not allowed with argument --graph"),
+                               (["--diff", "lenett"], "did you mean 'lenet'?"),
+                               (["--depth", "0"], "must be at least 1"), (["--style", "tex"], "invalid choice: 'tex'")):
+        assert main(["lenet", *arguments]) == 2
+        assert message in capsys.readouterr().err

@@ -1,19 +1,17 @@
 """The receptive field: the part of the image that a value can depend on, followed through every operation of a network.
 
-Along each axis of the image it is an interval of ``size`` pixels, ``jump`` pixels further on for the next value:
-
     window of k (dilation d), stride s     size ← size + d·(k − 1)·jump,  jump ← jump·s
     sum, product, concatenation            the larger size of both
     sum over the axis, linear layer        the whole image
 
-Which axis of a tensor runs along which axis of the image has to be followed too, through reshape, permute and the like.
+Araujo, Norris, Sim: Computing receptive fields of convolutional neural networks, 2019,
+https://distill.pub/2019/computing-receptive-fields
 """
 
 import functools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from ..models import Window, window_of
 from ..ops.activation import LogSoftmax, Softmax
 from ..ops.conv import Conv2d, Conv2dInputGrad
 from ..ops.cumulative import CumProd, CumSum
+from ..ops.index import Index, IndexAdd, Scatter
 from ..ops.join import Cat, Flip, Roll, Split, Stack, Unbind
 from ..ops.linear import Linear, MatMul
 from ..ops.norm import BatchNorm
@@ -33,138 +32,25 @@ from ..ops.reduce import Reduction
 from ..ops.resample import Resample
 from ..ops.shape import Expand, Part, Permute, Reshape
 from .trace import Place, Trace
+from .view import Axis, Field, View, of_image, seeing_all
 
-
-@dataclass(frozen=True)
-class Field:
-    """What one output sees of the image: ``size`` pixels (rows, columns), the next output ``jump`` pixels further on.
-
-    A size of None is the whole image.
-    """
-
-    size: tuple[float, ...] | None = (1, 1)
-    jump: tuple[float, ...] = (1, 1)
+MIXING: tuple[type[Function], ...] = (CumProd, CumSum, Flip, Index, IndexAdd, Recurrent, Roll, Scatter)
+RESIZING: tuple[type[Function], ...] = (Cat, PadConstant, PadCopies, Split)
 
 
 def receptive_fields(trace: Trace) -> dict[Place, Field]:
-    """The fields of all values that depend on the image."""
-    views = {(trace.image, 0): _of_image(trace.image.outputs[0][0])}
+    """The fields of all values that depend on the image; none for texts."""
+    if trace.image is None:
+        return {}
+    shape = trace.inputs[0].shape
+    views = {(trace.image, 0): of_image(shape)}
     for node in trace.nodes:
         inputs = [views.get(edge) if isinstance(edge, tuple) else None for edge in node.edges]
         if any(inputs):
             view = _behind(node, inputs, window_of(trace.caller[node].module))
-            for i, (shape, _) in enumerate(node.outputs):
-                views[node, i] = view.fitted(shape)
-    return {place: view.field(trace.input_shape[1:]) for place, view in views.items()}
-
-
-# -- what a tensor sees ---------------------------------------------------------------------------------------------
-
-
-class Span(NamedTuple):
-    """An interval along an axis of the image; a size of None is all of it."""
-
-    size: float | None
-    jump: float
-
-
-Factor = tuple[int | None, int]  # an axis of the image, None for what is no such, and a length
-Axis = tuple[Factor, ...]  # of a tensor: what it is made of, the factor that runs slowest first
-
-
-@dataclass(frozen=True)
-class View:
-    """The intervals that each value of a tensor sees along the axes of the image, and what its own axes are made of."""
-
-    spans: tuple[Span, ...]
-    axes: tuple[Axis, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The lengths of the axes."""
-        return tuple(math.prod(n for _, n in axis) for axis in self.axes)
-
-    def field(self, size: tuple[int, ...]) -> Field:
-        """What is seen of an image of this size."""
-        if all(span.size is None for span in self.spans):
-            return Field(None)
-        return Field(tuple(n if span.size is None else span.size for span, n in zip(self.spans, size, strict=True)),
-                     tuple(span.jump for span in self.spans))
-
-    def where(self, i: int) -> list[tuple[int, int]]:
-        """The axes, and the factors of them, that run along axis i of the image; more than one if it was cut."""
-        return [(k, j) for k, axis in enumerate(self.axes) for j, (label, _) in enumerate(axis) if label == i]
-
-    def with_axis(self, axis: int, *factors: Factor) -> "View":
-        """Another axis in this place."""
-        return replace(self, axes=(*self.axes[:axis], factors, *self.axes[axis + 1:]))
-
-    def mixed(self, *axes: int) -> "View":
-        """Every value depends on all along these axes."""
-        whole = {i for axis in axes for i, _ in self.axes[axis]}
-        return replace(self, spans=tuple([Span(None, span.jump) if i in whole else span
-                                          for i, span in enumerate(self.spans)]))
-
-    def behind_window(self, axis: int, reach: float, stride: float) -> "View":
-        """Windows of this reach slide along an axis."""
-        labels = [i for i, _ in self.axes[axis] if i is not None]
-        if reach == stride == 1 or not labels:
-            return self
-        i = labels[0]
-        if len(self.axes[axis]) > 1 or len(self.where(i)) > 1:
-            return self.mixed(axis)
-        size, jump = self.spans[i]
-        span = Span(None if size is None else size + (reach - 1) * jump, jump * stride)
-        return replace(self, spans=(*self.spans[:i], span, *self.spans[i + 1:]))
-
-    def fitted(self, shape: tuple[int, ...]) -> "View":
-        """The same for axes of other lengths, or nothing known for other axes."""
-        if len(shape) != len(self.axes):
-            return _seeing_all(self, shape)
-        view = self
-        for axis, (old, new) in enumerate(zip(self.shape, shape, strict=True)):
-            if old != new:
-                labels = [i for i, _ in view.axes[axis] if i is not None]
-                view = view.mixed(axis) if len(labels) > 1 else view
-                view = view.with_axis(axis, (labels[0] if labels else None, new))
-        return view
-
-    def reshaped(self, shape: tuple[int, ...]) -> "View":
-        """The factors in their order as axes of these lengths, cut where an axis ends within a factor."""
-        left = [factor for axis in reversed(self.axes) for factor in reversed(axis) if factor[1] != 1]
-        axes = []
-        for n in shape:
-            axis = []
-            while n > 1:
-                label, length = left.pop()
-                part = math.gcd(length, n)
-                if part < min(length, n):  # neither divides the other: nothing stays in its place
-                    return _seeing_all(self, shape)
-                if length > part:
-                    left.append((label, length // part))
-                axis.append((label, part))
-                n //= part
-            axes.append(tuple(axis))
-        return replace(self, axes=tuple(axes))
-
-    def joined(self, other: "View") -> "View":
-        """What a value sees that is made of one of each."""
-        spans = []
-        for i, (a, b) in enumerate(zip(self.spans, other.spans, strict=True)):
-            everything = None in (a.size, b.size) or self.where(i) != other.where(i)
-            spans.append(Span(None if everything else max(a.size, b.size), max(a.jump, b.jump)))
-        return replace(self, spans=tuple(spans))
-
-
-def _of_image(shape: tuple[int, ...]) -> View:
-    """The image (1, C, ...): every pixel sees itself."""
-    axes = tuple([((None if k < 2 else k - 2, n),) for k, n in enumerate(shape)])
-    return View((Span(1, 1),) * len(shape[2:]), axes)
-
-
-def _seeing_all(view: View, shape: tuple[int, ...]) -> View:
-    """A tensor of this shape in which every value depends on all there was."""
-    return View(tuple([Span(None, span.jump) for span in view.spans]), tuple([((None, n),) for n in shape]))
+            for i, (result, _) in enumerate(node.outputs):
+                views[node, i] = view.fitted(result)
+    return {place: view.field(shape[2:]) for place, view in views.items()}
 
 
 # -- what operations do ---------------------------------------------------------------------------------------------
@@ -186,16 +72,16 @@ def _behind(node: Function, inputs: Inputs, window: Window | None) -> View:
 
 
 def _all(node: Function, inputs: Inputs, window: Window | None) -> View:
-    return _seeing_all(next(filter(None, inputs)), node.outputs[0][0])
+    return seeing_all(next(filter(None, inputs)), node.outputs[0][0])
 
 
 def _joined(node: Function, inputs: Inputs, window: Window | None) -> View:
     return functools.reduce(View.joined, filter(None, inputs))
 
 
-for _operation in (Flip, Roll, CumSum, CumProd, Recurrent):
+for _operation in MIXING:
     _behind.register(_operation, _all)
-for _operation in (Cat, Split, PadConstant, PadCopies):
+for _operation in RESIZING:
     _behind.register(_operation, _joined)
 
 
@@ -271,7 +157,9 @@ def _(node: MatMul, inputs: Inputs, window: Any) -> View:
     a, b = inputs
     if a and b:
         return _all(node, inputs, window)
-    view, axis = (a.mixed(-1), len(a.axes) - 1) if a else (b.mixed(-2), len(b.axes) - 2)
+    summed = -1 if a else -2
+    view = _joined(node, inputs, window).mixed(summed)
+    axis = len(view.axes) + summed
     return view.with_axis(axis, (None, node.outputs[0][0][axis]))
 
 
@@ -323,12 +211,12 @@ def _(node: Part, inputs: Inputs, window: Any) -> View:
     """A part is a view of memory, whose strides say from which axis each of its own comes, and in which steps."""
     view = _joined(node, inputs, window)
     memory = np.empty(view.shape, np.int8)
-    part, axes = node.pick(memory), []
+    part, axes = node.pick(memory), list[Axis]()
     for n, stride in zip(part.shape, part.strides):
         if n == 1:
             axes.append(())
             continue
-        k = min(k for k, (length, step) in enumerate(zip(memory.shape, memory.strides)) if length > 1 and step <= stride)
+        k = min(k for k, length in enumerate(memory.shape) if length > 1 and memory.strides[k] <= stride)
         step, rest = divmod(stride, memory.strides[k])
         view = view.mixed(*range(len(view.axes))) if rest else view.behind_window(k, 1, step)
         axes.append(view.axes[k])

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..nn import activation
-
 if TYPE_CHECKING:
     from .summary import LayerSummary, Summary
 
@@ -23,7 +21,7 @@ def keras(summary: "Summary") -> str:
     part_of = {"": "input"}  # the row in which each layer is
     for row in summary.rows:
         if not (rows and row.inputs == (rows[-1].name,) and KERAS.get(rows[-1].kind) in ("Conv2D", "Dense")
-                and row.kind in activation.__all__ and not row.parameters):
+                and row.family == "activation" and not row.parameters):
             rows.append(row)
         part_of[row.name] = rows[-1].name
     inputs = [[part_of[name] for name in row.inputs] for row in rows]
@@ -58,7 +56,7 @@ def _channels_last(shape: tuple[int, ...]) -> str:
 
 def torchsummary(summary: "Summary") -> str:
     """Layers only, numbered; sizes of float32 numbers, with those of all outputs doubled for their gradients."""
-    rows = [row for row in summary.rows if row.layer]
+    rows = [row for row in summary.rows if row.family != "operation"]
     lines = ["-" * 64, f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}", "=" * 64]
     lines += [f"{f'{row.kind}-{i}':>20}  {str([-1, *row.output]):>25} {row.parameters:>15,}"
               for i, row in enumerate(rows, start=1)]

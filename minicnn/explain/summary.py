@@ -4,24 +4,22 @@ The numbers come from a real forward pass of one image, so they hold for whateve
 sums, concatenations, and operations without a layer of their own.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import nn
-from ..engine import Tensor
-from . import cost
-from .field import Field, receptive_fields
+from .cost import Cost, measure, statistics, total
+from .field import receptive_fields
 from .styles import keras, torchsummary
 from .table import draw, plain_text, shape_text
-from .trace import Place, Trace, image_shape, trace
-from .units import Link, Unit, readable_depth, units
+from .trace import Place, Trace, example, trace
+from .units import Unit, readable_depth, units
+from .view import Field
 
 __all__ = ["Field", "LayerSummary", "Summary", "summary"]
 
-STYLES: dict[str, Callable[["Summary"], str]] = {"rich": plain_text, "plain": plain_text, "keras": keras,
-                                                 "torchsummary": torchsummary}
+UNKNOWN = Field((), ())
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class LayerSummary:
         im2col: of the largest matrix of windows; 0 without a convolution.
         field: receptive field and jump.
         inputs: names of the rows whose outputs it takes in, "" for the image.
-        layer: whether it is a module, not a mere operation.
+        title: the kind, and the window of a convolution or pooling.
+        family: the file of ``nn`` that it is from; "module" for one with others in it, or "operation".
     """
 
     name: str
@@ -52,7 +51,8 @@ class LayerSummary:
     im2col: int
     field: Field
     inputs: tuple[str, ...] = ()
-    layer: bool = True
+    title: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Summary:
     modules: list[LayerSummary] | None = None
     depth: int | None = None
     style: str = "rich"
+    noun: str = "image"  # what the network reads one of
 
     @property
     def rows(self) -> list[LayerSummary]:
@@ -115,6 +116,14 @@ class Summary:
         return STYLES[self.style](self)
 
 
+def _plain(summary: Summary) -> str:
+    return plain_text(replace(summary, style="rich"))
+
+
+STYLES: dict[str, Callable[[Summary], str]] = {"rich": _plain, "plain": _plain, "keras": keras,
+                                               "torchsummary": torchsummary}
+
+
 def summary(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, style: str = "rich",
             depth: int | None = None) -> Summary:
     """Describe every layer of a network, from a forward pass of one image in evaluation mode.
@@ -131,67 +140,29 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, sty
     """
     if style not in STYLES:
         raise ValueError(f"summary: style = {style!r} must be one of {', '.join(map(repr, STYLES))}")
-    shape = image_shape("summary", model, input_shape)
-    seen = trace(model, shape)
-    fields = receptive_fields(seen)
-    found = units(seen)
-    layers = _layers(seen, fields, *found)
+    seen = trace(model, example("summary", model, input_shape))
+    fields, costs = receptive_fields(seen), measure(seen)
     if depth is None and style in ("rich", "plain"):
         depth = readable_depth(seen)
-    modules = None if depth is None else _modules(zip(found[0], layers, strict=True), fields, *units(seen, depth))
     spec, parameters = getattr(model, "spec", None), list(model.parameters())
-    return Summary(f"{spec.name if spec else type(model).__name__} on images of {shape_text(shape)}", shape, layers,
-                   sum(p.numel() for p in parameters), sum(p.data.nbytes for p in parameters),
-                   sum(b.numel() for b in _statistics(model)), sum(p.numel() for p in parameters if not p.requires_grad),
-                   modules, depth, style)
+    shape = seen.inputs[0].shape[1:]
+    noun = "text" if seen.image is None else "image" if len(shape) == 3 else "input"
+    return Summary(
+        title=f"{spec.name if spec else type(model).__name__} on {noun}s of {shape_text(shape)}", input_shape=shape,
+        layers=_rows(seen, None, fields, costs), parameters=sum(p.numel() for p in parameters),
+        parameter_bytes=sum(p.data.nbytes for p in parameters), buffers=sum(b.numel() for b in statistics(model)),
+        frozen=sum(p.numel() for p in parameters if not p.requires_grad),
+        modules=None if depth is None else _rows(seen, depth, fields, costs), depth=depth, style=style, noun=noun)
 
 
-def _layers(seen: Trace, fields: dict[Place, Field], found: list[Unit], links: list[Link]) -> list[LayerSummary]:
-    """A row for each unit, of which none has others in it."""
-    kept = cost.kept(seen)
-    own = {id(p): p for p in seen.calls[0].module.parameters()}
-    counted: set[int] = set()
-
-    def new(ts: Iterable[Tensor]) -> int:
-        """Elements of those that were not counted yet: a layer can be called twice."""
-        ts = [t for t in {id(t): t for t in ts}.values() if id(t) not in counted]
-        counted.update(map(id, ts))
-        return sum(t.numel() for t in ts)
-
+def _rows(seen: Trace, depth: int | None, fields: dict[Place, Field], costs: dict[Unit, Cost]) -> list[LayerSummary]:
+    """The table down to a depth; what a module costs is what the layers in it cost."""
+    found, links = units(seen, depth)
     rows = []
     for unit in found:
-        if unit.call is not None:
-            parameters, statistics = list(unit.call.module.parameters()), _statistics(unit.call.module)
-            forward = unit.call.allocated
-        else:
-            parameters = [own[id(edge)] for node in unit.nodes for edge in node.edges if id(edge) in own]
-            statistics = []
-            shape, dtype = unit.nodes[-1].outputs[0]
-            forward = 0 if unit.nodes[-1].views else math.prod(shape) * dtype.itemsize
-        rows.append(LayerSummary(
-            unit.path, unit.kind, unit.shape, new(parameters), new(statistics), sum(map(cost.macs, unit.nodes)),
-            forward, sum(kept[node] for node in unit.nodes), max(map(cost.im2col, unit.nodes), default=0),
-            fields.get(unit.place, Field(None)), _inputs(unit, links), unit.call is not None))
+        inside = [cost for layer, cost in costs.items() if unit.start <= layer.start <= unit.end]
+        inputs = tuple(link.source.path if link.source else "" for link in links if link.target is unit)
+        field = fields.get(unit.place, UNKNOWN) if unit.place else UNKNOWN
+        rows.append(LayerSummary(unit.path, unit.kind, unit.shape, *total(inside), field, inputs, unit.title,
+                                 unit.family))
     return rows
-
-
-def _modules(layers: Iterable[tuple[Unit, LayerSummary]], fields: dict[Place, Field], found: list[Unit],
-             links: list[Link]) -> list[LayerSummary]:
-    """A row for each unit, with the sums of those layers that are in it."""
-    rows, layers = [], list(layers)
-    for unit in found:
-        inside = [row for layer, row in layers if unit.start <= layer.start <= unit.end]
-        sums = [sum(getattr(row, name) for row in inside) for name in ("parameters", "buffers", "macs", "forward", "kept")]
-        rows.append(LayerSummary(
-            unit.path, unit.kind, unit.shape, *sums, max((row.im2col for row in inside), default=0),
-            fields.get(unit.place, Field(None)), _inputs(unit, links), unit.call is not None))
-    return rows
-
-
-def _inputs(unit: Unit, links: list[Link]) -> tuple[str, ...]:
-    return tuple(link.source.path if link.source else "" for link in links if link.target is unit)
-
-
-def _statistics(module: nn.Module) -> list[Tensor]:
-    """The buffers of a module that are not mere counters."""
-    return [b for b in module.buffers() if b.is_floating_point()]

@@ -54,27 +54,29 @@ def _cells(row: "LayerSummary", macs: int) -> list[str]:
     parameters = f"{row.parameters:,}" if row.parameters else ""
     if row.buffers:
         parameters += f" +{row.buffers:,}"
-    return [row.kind, shape_text(row.output), parameters, _count(row.macs), f"{row.macs / macs:.0%}" if row.macs else "",
-            *(_bytes(n) if n else "" for n in (row.forward, row.kept, row.im2col)),
-            *((_side(row.field.size), _side(row.field.jump)) if row.field.size else ("all", ""))]
+    share = f"{row.macs / macs:.0%}" if row.macs else ""
+    return [row.kind, shape_text(row.output), parameters, _count(row.macs), share,
+            *(bytes_text(n) if n else "" for n in (row.forward, row.kept, row.im2col)),
+            *(("all", "") if row.field.size is None else (side_text(row.field.size), side_text(row.field.jump)))]
 
 
 def _totals(summary: "Summary") -> Iterator[str]:
-    if len(summary.rows) < len(summary.layers):
-        yield f"{len(summary.rows)} rows for {len(summary.layers)} layers and operations: modules to depth {summary.depth}"
+    noun, layers = summary.noun, summary.layers
+    if len(summary.rows) < len(layers):
+        yield f"{len(summary.rows)} rows for {len(layers)} layers and operations: modules to depth {summary.depth}"
     buffers = f" and {summary.buffers:,} buffers" if summary.buffers else ""
-    yield (f"{summary.parameters:,} parameters ({_bytes(summary.parameter_bytes)}B){buffers}, {summary.macs:,} MACs per "
-           "image")
-    idle = summary.parameters - sum(layer.parameters for layer in summary.layers)
+    size = f"{bytes_text(summary.parameter_bytes)}B"
+    yield f"{summary.parameters:,} parameters ({size}){buffers}, {summary.macs:,} MACs per {noun}"
+    idle = summary.parameters - sum(layer.parameters for layer in layers)
     if idle:
         yield f"{idle:,} of the parameters are in layers that did not run"
-    yield (f"memory per image: {_bytes(summary.forward)}B of outputs in forward, {_bytes(summary.kept)}B kept for "
-           "backward")
-    largest = max(summary.layers, key=lambda layer: layer.im2col, default=None)
+    yield (f"memory per {noun}: {bytes_text(summary.forward)}B of outputs in forward, {bytes_text(summary.kept)}B kept "
+           "for backward")
+    largest = max(layers, key=lambda layer: layer.im2col, default=None)
     if largest and largest.im2col:
-        yield f"largest im2col matrix: {_bytes(largest.im2col)}B per image, at {largest.name}"
-    if summary.field.size is not None:
-        yield f"receptive field: {_side(summary.field.size)} of {_side(summary.input_shape[1:])} pixels"
+        yield f"largest im2col matrix: {bytes_text(largest.im2col)}B per {noun}, at {largest.name}"
+    if summary.field.size:
+        yield f"receptive field: {side_text(summary.field.size)} of {side_text(summary.input_shape[1:])} pixels"
 
 
 def plain_text(printable: Any) -> str:
@@ -94,9 +96,9 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def _side(lengths: tuple[float, ...]) -> str:
+def side_text(lengths: tuple[float, ...]) -> str:
     texts = [f"{n:.4g}" for n in lengths]
-    return texts[0] if len(set(texts)) == 1 else "×".join(texts)
+    return "×".join(texts if len(set(texts)) > 1 else texts[:1])
 
 
 def _count(n: int) -> str:
@@ -106,7 +108,7 @@ def _count(n: int) -> str:
     return str(n) if n else ""
 
 
-def _bytes(n: int) -> str:
+def bytes_text(n: int) -> str:
     """A size in powers of 1024, without the B: 78400 is "76.6Ki"."""
     for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
         if n >= size:

@@ -1,9 +1,10 @@
 """One forward pass of a network, written down: which modules were called, and what each of them computed.
 
-The graph that autograd records has every branch, sum and concatenation of a network, whatever its code looks like. Its
-nodes are numbered as they are made, so those of a module have the numbers between the beginning and the end of its call.
+The graph that autograd records has every branch, sum and concatenation of a network, whatever its code looks like.
+Nodes are numbered as they are made: those of a module have the numbers from the beginning to the end of its call.
 """
 
+import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from .. import models, nn
 from ..engine import Function, Tensor, enable_grad, is_grad_enabled, set_grad_enabled
 
+SYMBOLS = 16  # in the texts that a network is shown
 Place = tuple[Function, int]  # a value: the node that made it, and the number of the output
 
 
@@ -26,6 +28,7 @@ class Call:
         path: the name of the module in the network, "" for the network itself.
         above: the call within which it was made.
         kept: whether its nodes would be recorded without this trace; not under no_grad.
+        inputs: the shapes of all tensors that it was given.
         outputs: all tensors that it returned.
         allocated: bytes of those that do not share the memory of an input.
     """
@@ -34,6 +37,7 @@ class Call:
     module: nn.Module
     above: "Call | None"
     kept: bool
+    inputs: list[tuple[int, ...]]
     start: int = 0
     end: int = 0
     outputs: list[Tensor] = field(default_factory=list)
@@ -52,23 +56,27 @@ class Call:
 
 @dataclass(eq=False)
 class Trace:
-    """What ``trace`` saw; ``image`` is the node that stands for the image."""
+    """What ``trace`` saw."""
 
-    input_shape: tuple[int, ...]
-    image: Function
+    inputs: list[Tensor]
     calls: list[Call]  # in the order in which they began
     outputs: list[Tensor]
 
+    @property
+    def image(self) -> Function | None:
+        """The node that stands for the image; texts, whose symbols have no gradient, have none."""
+        return self.inputs[0].grad_fn
+
     @cached_property
     def nodes(self) -> list[Function]:
-        """All that was recorded behind the image, in the order in which it was computed."""
+        """All that was recorded behind the inputs, in the order in which it was computed."""
         found, pending = set(), [t.grad_fn for call in self.calls for t in call.outputs]
         while pending:
             node = pending.pop()
             if node is not None and node not in found:
                 found.add(node)
                 pending += [source for source, _ in sources(node)]
-        return sorted(found - {self.image}, key=lambda node: node.number)
+        return sorted(found - {x.grad_fn for x in self.inputs}, key=lambda node: node.number)
 
     @cached_property
     def caller(self) -> dict[Function, Call]:
@@ -88,22 +96,24 @@ def sources(node: Function) -> list[Place]:
     return [edge for edge in node.edges if isinstance(edge, tuple)]
 
 
-def image_shape(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The shape given, or that of the images for which ``models.create`` made the model."""
-    if input_shape is not None:
-        return tuple(input_shape)
-    spec = getattr(model, "spec", None)
-    if spec is None:
-        raise ValueError(f"{name}: input_shape is needed for a network that models.create did not make")
-    return spec.in_channels, *models.entry(spec.name).input_shape[1:]
-
-
-def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Trace:
-    """Send one image of zeros through a network in evaluation mode; the network comes out as it went in."""
-    weight = next(model.parameters(), None)
+def example(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) -> list[Tensor]:
+    """What to show a network: one image of this shape, or of that for which ``models.create`` made it, or texts."""
+    if input_shape is None:
+        spec = getattr(model, "spec", None)
+        if spec is None:
+            raise ValueError(f"{name}: input_shape is needed for a network that models.create did not make")
+        entry = models.entry(spec.name)
+        if not entry.reads_images:
+            texts = [p for p in inspect.signature(model.forward).parameters.values() if p.default is p.empty]
+            return [Tensor(np.ones((1, SYMBOLS), np.int64)) for _ in texts]
+        input_shape = spec.in_channels, *entry.input_shape[1:]
     x = Tensor(np.zeros((1, *input_shape), np.float32))
-    if weight is not None:
-        x = x.to(weight)
+    weight = next(model.parameters(), None)
+    return [x if weight is None else x.to(weight)]
+
+
+def trace(model: nn.Module, inputs: list[Tensor]) -> Trace:
+    """Call a network in evaluation mode; it comes out as it went in."""
     modes = [(module, module.training) for module in model.modules()]
     recorder = _Recorder()
     try:
@@ -113,13 +123,13 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Trace:
                 for register, hook in ((module.register_forward_pre_hook, recorder.enter(path)),
                                        (module.register_forward_hook, recorder.leave)):
                     hooks.callback(register(hook, with_kwargs=True).remove)
-            image = x.requires_grad_().clone()  # a leaf itself could not be written in place
-            outputs = list(tensors(model(image)))
+            # clones, as a leaf that needs a gradient could not be written in place
+            inputs = [x.detach().requires_grad_().clone() if x.is_floating_point() else x for x in inputs]
+            outputs = list(tensors(model(*inputs)))
     finally:
         for module, mode in modes:
             module.training = mode
-    assert image.grad_fn is not None
-    return Trace(tuple(input_shape), image.grad_fn, recorder.calls, outputs)
+    return Trace(inputs, recorder.calls, outputs)
 
 
 class _Recorder:
@@ -138,10 +148,11 @@ class _Recorder:
         def begin(module: nn.Module, args: tuple, kwargs: dict) -> None:
             mode = is_grad_enabled()
             set_grad_enabled(True)
-            above = self.open[-1][0] if self.open else None
-            call = Call(path, module, above, mode and (above is None or above.kept), self.now())
+            above, given = self.open[-1][0] if self.open else None, list(tensors((args, kwargs)))
+            call = Call(path, module, above, mode and (above is None or above.kept), [t.shape for t in given],
+                        start=self.now())
             self.calls.append(call)
-            self.open.append((call, mode, {(t.grad_fn, t.output_index) for t in tensors((args, kwargs))}))
+            self.open.append((call, mode, {(t.grad_fn, t.output_index) for t in given}))
 
         return begin
 

@@ -1,9 +1,10 @@
-"""The layers of a traced network and the operations between them, in as much detail as asked for, and how they are linked."""
+"""The layers of a traced network and the operations between them, in the detail asked for, and how they are linked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..engine import Function
+from ..models import window_of
 from ..ops.basic import Cast, Clone
 from ..ops.shape import Expand
 from .trace import Call, Place, Trace, sources
@@ -24,6 +25,20 @@ class Unit:
     def kind(self) -> str:
         """The class of the module or operation."""
         return type(self.call.module if self.call else self.nodes[-1]).__name__
+
+    @property
+    def title(self) -> str:
+        """The kind and, of a convolution or pooling, its window, such as "Conv2d 3×3, pad 1"."""
+        window = window_of(self.call.module) if self.call else None
+        groups = getattr(self.call.module, "groups", 1) if self.call else 1
+        return self.kind + (f" {window}" if window else "") + (f", {groups} groups" if groups > 1 else "")
+
+    @property
+    def family(self) -> str:
+        """The file of ``nn`` that it is from, such as "conv"; "module" with others inside, or "operation"."""
+        if self.call is None:
+            return "operation"
+        return type(self.call.module).__module__.rpartition(".")[2] if self.call.is_layer else "module"
 
     @property
     def start(self) -> int:
@@ -52,7 +67,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Link:
-    """A value that goes from one unit to another; None is the image, or what the network returns."""
+    """A value that goes from one unit to another; None is the input, or what the network returns."""
 
     source: Unit | None
     target: Unit | None
@@ -68,7 +83,7 @@ def units(trace: Trace, depth: int | None = None) -> tuple[list[Unit], list[Link
         raise ValueError(f"depth = {depth} must be at least 1, the modules directly in the network")
     found, within = _calls(trace, depth)
     home: dict[Function, Unit] = {}
-    live = {trace.image}  # computed from the image or by a layer, not from weights alone
+    live = {x.grad_fn for x in trace.inputs}  # computed from the input or by a layer, not from weights alone
     glue = set()
     counts: dict[str, int] = {}
     for node in trace.nodes:
@@ -92,7 +107,12 @@ def units(trace: Trace, depth: int | None = None) -> tuple[list[Unit], list[Link
     for node in trace.nodes:
         if node in home:
             home[node].nodes.append(node)
-    return sorted(found, key=lambda unit: unit.start), list(dict.fromkeys(_links(trace, home, glue)))
+    links = list(dict.fromkeys(_links(trace, home, glue)))
+    if trace.image is None:  # who reads numbers without a gradient cannot be seen in the graph
+        reached = {link.target for link in links}
+        links[:0] = [Link(None, unit, unit.call.inputs[0][1:]) for unit in found
+                     if unit not in reached and unit.call and unit.call.inputs]
+    return sorted(found, key=lambda unit: unit.start), links
 
 
 def _calls(trace: Trace, depth: int | None) -> tuple[list[Unit], dict[Call | None, Unit | None]]:
