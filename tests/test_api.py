@@ -193,3 +193,9 @@ def test_derivatives(name: str):
 
 def test_fusing():
     assert_same_arguments(nn.utils.fuse_conv_bn_eval, torch.nn.utils.fuse_conv_bn_eval)
+
+
+def test_functional_is_imported_as_pytorchs():
+    import minicnn.nn.functional as again
+
+    assert again is F

@@ -35,6 +35,12 @@ def both(path: Path) -> list:
     return [load(f"folder:{path}", split, report=lambda line: None) for split in ("train", "validation")]
 
 
+def test_a_link_that_leads_up_adds_nothing(pets):
+    root, files = pets
+    (root / "cat" / "up").symlink_to("..", target_is_directory=True)
+    assert sum(map(len, both(root))) == len(files)
+
+
 def test_classes_are_the_sub_folders_and_every_image_is_in_one_part(pets):
     root, files = pets
     (root / "empty").mkdir()

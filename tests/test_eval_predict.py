@@ -174,7 +174,7 @@ def test_a_network_without_layers():
         def forward(self, x):
             return x * 2
 
-    assert "memory per image: 0B of outputs in forward" in str(summary(Double(), (1, 4, 4)))
+    assert "memory per image: 64B of outputs in forward" in str(summary(Double(), (1, 4, 4)))
 
 
 def test_nobody_is_told_to_install_somebody_elses_minicnn():

@@ -13,7 +13,7 @@ import minicnn as mc
 from minicnn import functional as F
 from minicnn import models, nn
 from minicnn.explain import Graph, diff, graph
-from minicnn.explain.layout import layout
+from minicnn.explain.layout import _columns, _Vertex, layout
 from minicnn.models.googlenet import Inception, conv_relu
 
 
@@ -122,6 +122,20 @@ def test_what_prepares_weights_is_no_box():
 
     assert [box.title for box in graph(nn.Sequential(Standardised()), (1, 5, 5)).boxes] == [
         "input", "Conv2d", "Mul", "output"]
+
+
+def test_what_only_expands_a_value_is_no_box():
+    class Excited(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Sigmoid()
+
+        def forward(self, x):
+            return x * self.gate(x.mean((2, 3), keepdim=True))
+
+    assert links(graph(Excited(), (2, 6, 8))) == [
+        ("input", "mean", (2, 6, 8)), ("mean", "gate", (2, 1, 1)), ("input", "mul", (2, 6, 8)),
+        ("gate", "mul", (2, 1, 1)), ("mul", "output", (2, 6, 8))]
 
 
 def test_two_texts():
@@ -237,6 +251,16 @@ def test_random_graphs(seed):
         assert (np.diff(ys) > -1e-9).all() and (ys[0], ys[-1]) == pytest.approx((boxes[source][3], boxes[target][1]))
         for run in route[1:-1]:
             assert not any(overlap((run.x, run.top, run.x, run.bottom), box) for box in boxes)
+
+
+def test_edges_that_cross_are_not_both_straight():
+    """Else each of them would have to be to the left of the other."""
+    a, b, c, d = (_Vertex(10, 10, layer, True) for layer in (0, 0, 1, 1))
+    for upper, lower in ((a, d), (b, c)):
+        upper.below.append(lower)
+        lower.above.append(upper)
+    assert [len(column) for column in _columns([[a, b], [c, d]])] == [1, 2, 1]
+    assert [len(column) for column in _columns([[a, b], [d, c]])] == [2, 2]
 
 
 # -- as text --------------------------------------------------------------------------------------------------------

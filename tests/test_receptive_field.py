@@ -141,6 +141,7 @@ def field_of(function, shape=(2, 12, 10), *layers: nn.Module) -> Field:
     lambda net, x: F.group_norm(x, 2),
     lambda net, x: x.flatten(2).softmax(2),
     lambda net, x: x + x.flip(2, 3),
+    lambda net, x: x + F.pad(x, (0, 2)).transpose(2, 3)[..., :10],  # rows meet columns
     lambda net, x: x.flatten(2) @ x.flatten(2).transpose(1, 2),  # attention
     lambda net, x: x.transpose(2, 3).reshape(1, 2, 12, 10) + x])
 def test_the_whole_image(function):

@@ -87,8 +87,8 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """The image files at any depth, without hidden ones and hidden folders."""
-    for place, folders, names in os.walk(folder, followlinks=True):
+    """The image files at any depth, without hidden ones, hidden folders and links to folders, which might lead up."""
+    for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
         yield from (Path(place, name) for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES)
 

@@ -1,5 +1,7 @@
 """Layers and what goes with them: parameters plus calls of functional, no formulas of their own."""
 
+import sys as _sys
+
 from .. import functional
 from . import init, utils
 from .activation import (CELU, ELU, GELU, GLU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid,
@@ -56,3 +58,5 @@ __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "Adapt
            "TripletMarginWithDistanceLoss", "Unflatten", "Unfold", "UninitializedParameter",
            "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d",
            "functional", "init", "utils"]
+
+_sys.modules[f"{__name__}.functional"] = functional  # for "import minicnn.nn.functional as F", as with PyTorch
