@@ -14,8 +14,9 @@ products the results are interpolated. At each point that is a matrix product ov
 
 The forward pass, and the input gradient, which is the same with the kernels turned and the channels exchanged, hold
 tiles in the vector lanes; the weight gradient holds channels. Interpolation multiplies by up to 64 what was divided by
-up to 576: in float32 errors are about 10 times those of the plain sum, 1e-5 of the largest result for 512 channels. What
-counts is the largest pixel of a tile: a huge one disturbs its neighbours' results, infinity or NaN makes them all NaN.
+up to 576: in float32 errors are about 10 times those of the plain sum, 1e-5 of the largest result for 512 channels.
+What counts is the largest pixel of a tile: a huge one disturbs its neighbours' results, infinity or NaN makes them all
+NaN.
 """
 
 from functools import lru_cache
