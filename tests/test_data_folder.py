@@ -41,6 +41,28 @@ def test_a_link_that_leads_up_adds_nothing(pets):
     assert sum(map(len, both(root))) == len(files)
 
 
+def test_the_folder_of_a_class_may_be_a_link(pets, tmp_path):
+    root, files = pets
+    (root / "dog").rename(tmp_path / "elsewhere")
+    (root / "dog").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    train, validation = both(root)
+    assert train.classes == ["bird", "cat", "dog"]
+    assert sorted(train.images.paths + validation.images.paths) == sorted(files)  # by the names they have here
+
+
+@pytest.mark.parametrize("link, target, message", [
+    ("puss", "cat", "pets: the classes 'cat' and 'puss' share images, all those in .*/cat"),
+    ("deep", "bird/more", "pets: the classes 'bird' and 'deep' share images, all those in .*/bird/more"),
+    ("all", ".", "pets: the classes 'all' and 'bird' share images, all those in .*/bird")])
+def test_a_class_that_is_a_link_to_images_of_another(pets, link, target, message):
+    root, _ = pets
+    draw(root / "bird-house" / "1.png")  # sorts between bird and bird/more as a text
+    (root / link).symlink_to(target, target_is_directory=True)
+    with pytest.raises(DataError, match=message) as caught:
+        both(root)
+    assert caught.value.hint == "remove the link of one of them"
+
+
 def test_classes_are_the_sub_folders_and_every_image_is_in_one_part(pets):
     root, files = pets
     (root / "empty").mkdir()
@@ -212,10 +234,17 @@ def test_a_loader_gives_images_and_labels(pets):
             assert path.relative_to(root).parts[0] == train.classes[label]
 
 
-def test_it_is_announced(pets, capsys):
-    load(f"folder:{pets[0]}")
+def test_it_is_announced_and_done_once(pets, capsys):
+    root, files = pets
+    for split in ("train", "validation", "train"):
+        load(f"folder:{root}", split)
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("looking at ") and str(pets[0]) in err
+    assert out == "" and err.startswith("looking at ") and err.count("\n") == 1 and str(root) in err
+    before = load(f"folder:{root}").mean
+    for path in files:
+        Image.new("RGB", (6, 6)).save(path)
+    assert load(f"folder:{root}", "validation").mean == (0, 0, 0) != before
+    assert capsys.readouterr().err == err
 
 
 def test_a_home_folder_is_found(pets, monkeypatch):
@@ -229,12 +258,12 @@ def test_a_home_folder_is_found(pets, monkeypatch):
 def test_what_is_no_image_folder(tmp_path):
     with pytest.raises(DataError, match="nowhere: there is no such folder"):
         both(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="has 0 sub-folders with images") as caught:
+    with pytest.raises(DataError, match="has no sub-folders with images") as caught:
         both(tmp_path)
     assert "cat/1.jpg" in caught.value.hint
     for i in range(9):
         draw(tmp_path / "a" / f"{i}.png")
-    with pytest.raises(DataError, match="has 1 sub-folders with images"):
+    with pytest.raises(DataError, match="has only the class a$|has only the class a\n"):
         both(tmp_path)
 
 

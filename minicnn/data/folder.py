@@ -2,6 +2,9 @@
 
     PATH/cat/tom.jpg  PATH/cat/more/felix.png  PATH/dog/rex.jpg ...
 
+The folder of a class may be a link to where it really is, and so may image files; links to folders deeper down are not
+followed, since they might lead up.
+
 A folder that has the sub-folders train and validation (or val, valid, test) is split by them, each with a sub-folder
 for every class. Else a fifth of the files is for validation, chosen by a check sum of their names: a file stays in its
 part whatever is added or removed beside it, as in the "Speech commands" data (Warden, arXiv 1804.03209, 2018).
@@ -10,6 +13,8 @@ part whatever is added or removed beside it, as in the "Speech commands" data (W
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +45,7 @@ def folder_dataset(path: str, split: str, report: Report) -> ImageDataset:
     root = Path(path).expanduser()
     parts, classes = _parts(root)
     sample = [file for file, _ in parts["train"][:SAMPLE]]  # the order is as good as random
-    shape = _common_shape(sample)
-    if split == "train":
-        count = sum(map(len, parts.values()))
-        report(f"looking at {len(sample):,} of the {count:,} images in {root} for their size and colours")
-    mean, std = _mean_and_std(ImageFiles(sample, shape))
+    shape, mean, std = _look(root, sum(map(len, parts.values())), tuple(map(_state, sample)), report)
     return ImageDataset(
         ImageFiles([file for file, _ in parts[split]], shape),
         np.array([label for _, label in parts[split]], np.int64),
@@ -74,7 +75,8 @@ def _parts(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], list[str]]:
         for file, label in _files(root, classes):
             parts["train" if _place(root, file) >= HELD_OUT else "validation"].append((file, label))
     if len(classes) < 2:
-        raise DataError(f"{root}: has {len(classes)} sub-folders with images", _LAYOUT)
+        raise DataError(f"{root}: has {f'only the class {classes[0]}' if classes else 'no sub-folders with images'}",
+                        _LAYOUT)
     for split, files in parts.items():
         if not files:
             raise DataError(f"{root}: has too few images, none of them is for {split}", "add images to every class")
@@ -82,12 +84,18 @@ def _parts(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], list[str]]:
 
 
 def _classes(folder: Path) -> list[str]:
-    """The sub-folders with images, sorted by name."""
-    return sorted(sub.name for sub in folder.iterdir() if sub.name[0] != "." and next(_images(sub), None))
+    """The sub-folders with images, sorted by name; none may lie in another, by way of links."""
+    found = sorted(sub.name for sub in folder.iterdir() if sub.name[0] != "." and next(_images(sub), None))
+    places = sorted(((folder / name).resolve(), name) for name in found)  # what lies in a folder comes right after it
+    for (outer, one), (inner, other) in pairwise(places):
+        if inner.is_relative_to(outer):
+            raise DataError(f"{folder}: the classes {one!r} and {other!r} share images, all those in {inner}",
+                            "remove the link of one of them")
+    return found
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """The image files at any depth, without hidden ones, hidden folders and links to folders, which might lead up."""
+    """The image files at any depth, without hidden ones, hidden folders and links to folders."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
         yield from (Path(place, name) for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES)
@@ -103,6 +111,25 @@ def _place(root: Path, file: Path) -> float:
     """A number in 0..1 that looks random and follows from the file's path below the root alone."""
     digest = hashlib.sha256(file.relative_to(root).as_posix().encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _state(file: Path) -> tuple[Path, int, int]:
+    """The file, and what tells that it is still the same."""
+    try:
+        stat = file.stat()
+    except OSError:  # whoever opens it says so better
+        return file, 0, 0
+    return file, stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=1)  # for the other split, most often
+def _look(root: Path, count: int, sample: tuple[tuple[Path, int, int], ...],
+          report: Report) -> tuple[tuple[int, int, int], list[float], list[float]]:
+    """The shape (C, H, W), mean and standard deviation that the images get, after looking at a sample of them."""
+    report(f"looking at {len(sample):,} of the {count:,} images in {root} for their size and colours")
+    files = [file for file, _, _ in sample]
+    shape = _common_shape(files)
+    return shape, *_mean_and_std(ImageFiles(files, shape))
 
 
 def _common_shape(paths: list[Path]) -> tuple[int, int, int]:
