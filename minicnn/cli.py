@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 __all__ = ["CommandError", "Switch", "UsageError", "add_config_argument", "add_machine_arguments",
-           "add_option_argument", "did_you_mean", "execute", "given", "positive", "show", "use_machine"]
+           "add_option_argument", "count", "did_you_mean", "execute", "given", "positive", "show", "to_stderr",
+           "use_machine"]
 
 Run = Callable[[argparse.Namespace], int]
 Switch = argparse.BooleanOptionalAction  # --flag, and --no-flag for what a file of settings or an earlier run turned on
@@ -100,6 +101,16 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A guess at what was meant by an unknown name, to put behind it; empty if nothing is like it."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def count(n: int, noun: str) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{n:,} {noun}" + "s" * (n != 1)
+
+
+def to_stderr(line: str) -> None:
+    """Print a line that is not the result."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def show(printable: Any) -> None:
@@ -228,4 +239,4 @@ def use_machine(device: str | None, threads: int | None) -> tuple[str, str]:
                                cure or "leave --device out to run on the CPU")
         return str(wanted), f"device: {wanted}"
     why = f"{reason}; " if reason and device in (None, "auto") else ""
-    return "cpu", f"device: cpu ({why}{backend.get_num_threads()} threads)"
+    return "cpu", f"device: cpu ({why}{count(backend.get_num_threads(), 'thread')})"

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .cli import add_machine_arguments, execute, given, positive, show, use_machine
+from .cli import add_machine_arguments, count, execute, given, positive, show, to_stderr, use_machine
 
 if TYPE_CHECKING:
     from .training import Evaluation
@@ -26,14 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     device, line = use_machine(args.device, args.threads)
+    import numpy as np
+
     from .training import evaluate
     from .training.compiling import announce_compiling
+    from .training.evaluation import like_weights
+    from .training.history import figure
     from .training.session import load_run, validation_of
 
-    trained = load_run(args.run, device)
-    images, batches = validation_of(trained.settings, given(args, ("data_dir", "offline", "limit_val")))
-    with announce_compiling(lambda text: print(text, file=sys.stderr)):
+    trained = load_run(args.run, device, to_stderr)
+    images, batches = validation_of(trained, given(args, ("data_dir", "offline", "limit_val")))
+    with announce_compiling(to_stderr), np.errstate(all="ignore"):
         result = evaluate(trained.model, batches)
+        if not math.isfinite(result.loss):
+            raise trained.not_finite(like_weights(trained.model, x, y)[0] for x, y in batches.epoch(0))
     if args.json:
         print(json.dumps({"weights": str(trained.path), "epochs": trained.epochs, "data": images.name,
                           "images": result.images, "accuracy": result.accuracy, "loss": result.loss,
@@ -42,11 +49,10 @@ def run(args: argparse.Namespace) -> int:
                           "confusion": result.confusion.tolist()}))
         return 0
     print(line)
-    epochs = f"{trained.epochs} epoch" + "s" * (trained.epochs != 1)
-    print(f"model: {trained.settings['model']['name']}, {trained.path} after {epochs}")
-    print(f"data: {images.name}, {len(images):,} validation images")
+    print(f"model: {trained.settings['model']['name']}, {trained.path} after {count(trained.epochs, 'epoch')}")
+    print(f"data: {images.name}, {count(len(images), 'validation image')}")
     wrong = result.images - int(result.confusion.trace())
-    print(f"accuracy {result.accuracy:.1%}  ({wrong:,} wrong)  loss {result.loss:.4f}\n")
+    print(f"accuracy {result.accuracy:.1%}  ({wrong:,} wrong)  loss {figure(result.loss)}\n")
     if len(images.classes) <= MOST_CLASSES:
         show(ConfusionTable(result, images.classes))
     else:

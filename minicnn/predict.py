@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from .cli import add_machine_arguments, execute, positive, report, use_machine
+from .cli import add_machine_arguments, execute, positive, report, to_stderr, use_machine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from .training.pipeline import for_prediction
     from .training.session import load_run
 
-    trained = load_run(args.run, device)
+    trained = load_run(args.run, device, to_stderr)
     data = trained.settings["data"]
     images = {}  # by position, for an image may be named twice
     for i, path in enumerate(args.images):
@@ -51,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
     if images:
         x = Tensor(for_prediction(trained.settings, np.stack(list(images.values()))))
         x = x.to(next(trained.model.parameters()))
-        with no_grad(), announce_compiling(lambda text: print(text, file=sys.stderr)):
+        with no_grad(), announce_compiling(to_stderr), np.errstate(all="ignore"):
             probabilities = F.softmax(trained.model(x), dim=1).cpu().numpy()
+            if not np.isfinite(probabilities).all():
+                raise trained.not_finite([x])
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :args.top]
         found = [(args.images[i], [(data["classes"][k], float(p[k])) for k in ks])
                  for i, p, ks in zip(images, probabilities, best, strict=True)]

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from .cli import (CommandError, Switch, UsageError, add_config_argument, add_machine_arguments, add_option_argument,
-                  execute, given, positive, use_machine)
+                  count, execute, given, positive, use_machine)
 
 if TYPE_CHECKING:
     from .training import Observer, Recipe
@@ -224,11 +224,13 @@ def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
 def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
     from .training import Interrupted, NonFiniteError, SaveError, plot_history
     from .training.display import conclusion
+    from .training.history import figure
 
     trainer, folder = session.trainer, shlex.quote(str(session.folder))
     again = f"{args.prog} {session.settings['model']['name']} --resume {folder}"
     if trainer.progress.epoch > trainer.recipe.epochs:
-        print(f"nothing to do: {session.folder} has all its {trainer.recipe.epochs} epochs; more: {again} --epochs N")
+        epochs = count(trainer.recipe.epochs, "epoch")
+        print(f"nothing to do: {session.folder} has all its {epochs}; more: {again} --epochs N")
         return 0
     trainer.observer = _observer(args, session)
     try:
@@ -248,6 +250,9 @@ def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
         path = session.folder.path / "curves.png"
         plot_history(history, path, f"{session.settings['model']['name']} on {trainer.recipe.data}")
         say(f"curves: {path}")
+    if history.diverged:
+        raise CommandError(f"training diverged: the loss has become {figure(history.rows[-1].loss)}",
+                           f"train again with a smaller --lr (it was {trainer.recipe.lr:g}) or --clip-grad 1")
     return 0
 
 

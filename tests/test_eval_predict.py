@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from PIL import Image
 
 import minicnn
-from minicnn import nn
+from minicnn import __main__, backend, data, nn
+from minicnn.cli import count, use_machine
 from minicnn.eval import ConfusionTable, _worst
 from minicnn.explain import Field, LayerSummary, Summary, summary
 from minicnn.predict import _read
-from minicnn.training import Evaluation
+from minicnn.training import Evaluation, checkpoint
 
 from test_commands import minicnn as command
 from test_commands import run  # noqa: F401  the fixture
@@ -90,6 +92,107 @@ def test_levels_that_are_no_numbers(run, tmp_path):  # noqa: F811
     Image.fromarray(levels).save(tmp_path / "nan.tif")
     _, err = command("predict", run, "nan.tif", cwd=tmp_path, code=1)
     assert "nan.tif: has levels that are NaN or infinite" in err
+
+
+# -- which weights, which data --------------------------------------------------------------------------------------
+
+
+def main(capsys, *arguments: object) -> tuple[int, str, list[str]]:
+    """What a command gives in this process: exit code, stdout and the lines of stderr without those on compiling."""
+    code = __main__.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, [line for line in err.splitlines() if not line.startswith("compiling")]
+
+
+@pytest.fixture
+def copy(run, tmp_path, monkeypatch) -> Path:  # noqa: F811
+    """A run of lenet_bn that may be changed, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28), 9).save("x.png")
+    return Path(shutil.copytree(run, "copy"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Path:
+    """A run of lenet5, with an option."""
+    cwd = tmp_path_factory.mktemp("other")
+    command("train", "lenet5", "--option", "activation=tanh", "--epochs", 1, "--limit-train", 50, "-b", 25, cwd=cwd)
+    return cwd / "runs" / "lenet5-digits-1"
+
+
+@pytest.mark.parametrize("arguments", [["eval", "copy"], ["predict", "copy", "x.png"]])
+def test_weights_that_do_not_belong_to_the_run(copy, other, capsys, arguments):
+    assert main(capsys, *arguments)[2] == []
+    best, last, strange = copy / "best.safetensors", copy / "last.safetensors", copy / "strange.safetensors"
+    best.write_bytes(bytes([*last.read_bytes()[:-1], 1]))  # finite, of the same shapes
+    code, out, err = main(capsys, *arguments)
+    assert (code, out) == (1, "") and err[0].endswith(
+        "copy/best.safetensors is damaged, or from another run: it is not the file that state.json was written with")
+    strange.write_bytes((other / "best.safetensors").read_bytes())
+    code, out, err = main(capsys, arguments[0], strange, *arguments[2:])
+    assert (code, out) == (1, "") and err[0].endswith(
+        "copy/strange.safetensors is of another run: it holds lenet5, channels 1, classes 10, activation tanh; "
+        "copy is a run of lenet_bn, channels 1, classes 10")
+    strange.write_bytes(last.read_bytes())
+    code, out, (note,) = main(capsys, arguments[0], strange, *arguments[2:])
+    assert code == 0 and out and note == ("note: copy/strange.safetensors is not part of the newest checkpoint, "
+                                          "so no check sum tells whether it is intact")
+    code, _, err = main(capsys, arguments[0], copy / "gone.safetensors", *arguments[2:])
+    assert code == 1 and err[0].endswith("error: there is no copy/gone.safetensors")
+    assert err[1] == "  hint: name the folder of the run, or last.safetensors in it"
+
+
+def test_options_of_the_model_do_not_make_it_another(other, capsys):
+    code, out, err = main(capsys, "eval", other)
+    assert (code, err) == (0, []) and "after 1 epoch\n" in out
+
+
+@pytest.mark.parametrize("arguments", [["eval"], ["eval", "--json"], ["predict"], ["predict", "--json"]])
+def test_weights_that_are_not_finite(copy, capsys, arguments):
+    model = checkpoint.load(copy / "last.safetensors")
+    model.conv2.weight.data[0] = np.nan
+    (copy / "nan.safetensors").write_bytes(checkpoint.model_bytes(model, epochs=3, batch=0))
+    images = ["x.png"] if arguments[0] == "predict" else []
+    code, out, err = main(capsys, arguments[0], copy / "nan.safetensors", *images, *arguments[1:])
+    assert (code, out) == (1, "")
+    assert err[1].endswith("error: copy/nan.safetensors gives numbers that are not finite; the first is the output of "
+                           "conv2 (Conv2d), whose weights are not finite either")
+    assert err[2].startswith("  hint: the run diverged: ")
+
+
+def test_eval_reads_the_held_out_images_alone_and_prepares_them_as_the_run_did(copy, capsys, monkeypatch):
+    before = main(capsys, "eval", copy, "--json")[1]
+    load, seen = data.load, []
+
+    def spy(name, split, *arguments):
+        seen.append(split)
+        images = load(name, split, *arguments)
+        images.mean, images.std = (0.9,), (5.0,)  # as where images were added since
+        return images
+
+    monkeypatch.setattr(data, "load", spy)
+    assert main(capsys, "eval", copy, "--json")[1] == before
+    assert seen == ["validation"]
+
+
+def test_eval_on_other_data_than_the_run_had(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i in range(40):
+        path = tmp_path / "pets" / ("cat", "dog")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28), i).save(path)
+    assert main(capsys, "train", "lenet", "--data", "folder:pets", "--epochs", 1, "-b", 20, "--name", "x")[0] == 0
+    assert main(capsys, "eval", "runs/x", "--json")[0] == 0
+    (tmp_path / "pets" / "dog").rename(tmp_path / "pets" / "wolf")
+    code, out, err = main(capsys, "eval", "runs/x", "--json")
+    assert (code, out) == (1, "") and err[1].endswith(
+        "folder:pets in pets is not the data set that runs/x was trained on: its images or classes are others")
+
+
+def test_one_is_singular(monkeypatch):
+    monkeypatch.setattr(backend, "get_num_threads", lambda: 1)
+    assert use_machine("cpu", None)[1] == "device: cpu (1 thread)"
+    assert [count(n, "epoch") for n in (0, 1, 2, 1000)] == ["0 epochs", "1 epoch", "2 epochs", "1,000 epochs"]
 
 
 # -- how they look --------------------------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ def test_fewer_epochs_than_were_done_are_an_error(tmp_path):
     stop_after_epoch.observer.epoch = lambda row: (_ for _ in ()).throw(Stop) if row.epoch == 3 else None
     with pytest.raises(Stop):
         stop_after_epoch.run()
-    with pytest.raises(RunError, match="is in epoch [34] already.*1 epochs are fewer than it has done"):
+    with pytest.raises(RunError, match="is in epoch [34] already.*--epochs 1 is less than it has done"):
         session.resume(RunFolder(tmp_path / "lenet-digits-1"), changes={"epochs": 1})
 
 

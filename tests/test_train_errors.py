@@ -1,6 +1,7 @@
 """What the train command says when something is wrong: a line that says what, and one that says what to do."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -66,6 +67,12 @@ def test_failures(tmp_path, arguments, message, hint):
     (tmp_path / "file").write_text("")
     found = errors(*arguments, cwd=tmp_path, code=1, XDG_CACHE_HOME=str(tmp_path))
     assert message in found[0] and hint in found[1]
+
+
+def test_a_loss_that_is_finite_and_absurd(tmp_path):
+    message, hint = errors("lenet", "--opt", "sgd", "--lr", "1e20", *SMALL, cwd=tmp_path, code=1)
+    assert re.fullmatch(r"training diverged: the loss has become \d\.\d{4}e\+2\d", message)
+    assert hint == "train again with a smaller --lr (it was 1e+20) or --clip-grad 1"
 
 
 @pytest.mark.skipif(find_spec("tensorboardX") is not None, reason="tensorboardX is installed")

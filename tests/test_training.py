@@ -23,6 +23,7 @@ from minicnn.training.display import sparkline
 from minicnn.training.optimisation import initialise, make_optimizer, make_schedule
 from minicnn.training.pace import Pace
 from minicnn.training.pipeline import fitted, transform_for
+from minicnn.training import run_folder
 
 ROWS = [Row(1, 2.3, 0.1, 2.2, 0.25, 0.01, 1234.5, 6.7), Row(2, 1 / 3, 0.875, 0.4, 0.9, 4e-8, 4210.0, 14.2),
         Row(3, 0.3, 0.9, 0.5, 0.9, 1e-3, 4210.0, 14.2)]
@@ -531,6 +532,21 @@ def test_best_is_the_best_epoch(tmp_path, monkeypatch):
     assert weights_of(training.load(best)) == seen[1][1]
 
 
+@pytest.mark.parametrize("val_loss, loss, diverged", [(8e20, 2.0, True), (1001.0, 2.0, True), (999.0, 1e9, False),
+                                                      (None, 1001.0, True), (None, 999.0, False), (40.0, 2.0, False)])
+def test_a_run_has_diverged_if_the_loss_at_its_end_is_absurd(val_loss, loss, diverged):
+    huge = replace(ROWS[0], loss=8e20, val_loss=8e20)  # in an epoch before, it does not count
+    assert History([huge, replace(ROWS[1], loss=loss, val_loss=val_loss)]).diverged == diverged
+    assert not History().diverged
+
+
+@pytest.mark.parametrize("model, changes", [("cnn2", {"init": "kaiming"}), ("lenet", {}), ("lenet_tanh", {})])
+def test_an_untrained_network_has_not_diverged(model, changes):
+    """Not even on raw pixels, which make large logits."""
+    trainer = small_trainer(None, model, pixels="raw", lr=1e-9, sched="none", epochs=1, **changes)
+    assert not trainer.run().diverged
+
+
 # -- run folders ----------------------------------------------------------------------------------------------------
 
 
@@ -688,6 +704,58 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert sorted(path.name for path in folder.path.iterdir()) == ["last.safetensors", "state.json"]
 
 
+def test_weights_are_found_at_every_moment_of_a_checkpoint(tmp_path, monkeypatch):
+    """Whoever looks between two renamings finds the newest weights, and leaves the renaming to the run."""
+    folder = RunFolder.create(tmp_path, "x")
+    folder.commit({"best.safetensors": b"old"}, {})
+    replaced, seen = files.replace, []
+
+    def look(source, target) -> None:
+        seen.append(folder.locate("best.safetensors")[0].read_bytes())
+        replaced(source, target)
+        seen.append(folder.locate("best.safetensors")[0].read_bytes())
+
+    monkeypatch.setattr(run_folder, "replace", look)
+    folder.commit({"best.safetensors": b"new"}, {})
+    assert seen == [b"old", b"new", b"new", b"new"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["best.safetensors", "state.json"]
+
+
+def test_weights_that_are_renamed_while_somebody_looks(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path, "x")
+    path, pending = folder.path / "best.safetensors", folder.path / "best.safetensors.next"
+    folder.commit({"best.safetensors": b"new"}, {})
+    path.rename(pending)
+    path.write_bytes(b"old")
+    sha256 = files.sha256
+
+    def late(content: bytes) -> str:
+        if content == b"old":
+            pending.rename(path)  # the run gets on
+        return sha256(content)
+
+    monkeypatch.setattr(run_folder, "sha256", late)
+    assert folder.locate("best.safetensors") == (path, True)
+
+
+def test_a_checkpoint_that_comes_while_somebody_looks(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path, "x")
+    folder.commit({"best.safetensors": b"first"}, {})
+    hashes, again = folder._hashes, iter([b"second", b"third"])
+
+    def late() -> dict[str, str]:
+        before = hashes()
+        if (content := next(again, None)) is not None:
+            monkeypatch.setattr(folder, "_hashes", hashes)
+            folder.commit({"best.safetensors": content}, {})
+            monkeypatch.setattr(folder, "_hashes", late)
+        return before
+
+    monkeypatch.setattr(folder, "_hashes", late)
+    place, known = folder.locate("best.safetensors")
+    assert place.read_bytes() == b"third" and known
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "x-1").mkdir()
     (tmp_path / "x-1" / "run.json").mkdir()
@@ -700,7 +768,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (lambda p: (p / "best.safetensors").unlink(), "best.safetensors is missing"),
     (lambda p: (p / "state.safetensors").unlink(), "state.safetensors is missing"),
     (lambda p: (p / "state.json").unlink(), "state.json is missing"),
-    (lambda p: (p / "metrics.csv").unlink(), "metrics.csv is missing; it held of the 1 epochs|metrics.csv is missing"),
+    (lambda p: (p / "metrics.csv").unlink(), "metrics.csv is missing, with the lines of epochs 1 to 1"),
     (lambda p: flip(p / "last.safetensors"), "last.safetensors is damaged, or from another run"),
     (lambda p: flip(p / "state.safetensors"), "state.safetensors is damaged"),
     (lambda p: (p / "state.json").write_text("{"), "state.json is damaged"),

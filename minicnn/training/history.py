@@ -41,6 +41,7 @@ def figure(value: float) -> str:
 
 
 COLUMNS = [f.name for f in fields(Row)]
+DIVERGED = 1000.0
 
 
 @dataclass
@@ -55,6 +56,16 @@ class History:
         names = {"loss": "loss", "accuracy": "acc", "val_loss": "val_loss", "val_accuracy": "val_acc"}
         return {name: [getattr(row, column) for row in self.rows] for name, column in names.items()
                 if all(getattr(row, column) is not None for row in self.rows)}
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the weights at the end are nonsense, though finite: a mean loss of DIVERGED, after the last epoch.
+
+        It means that the right classes get a probability of e^-1000. Networks that are sure and wrong have losses of
+        tens, and untrained ones on raw pixels of hundreds.
+        """
+        last = self.rows[-1] if self.rows else None
+        return last is not None and (last.loss if last.val_loss is None else last.val_loss) > DIVERGED
 
     @property
     def best(self) -> Row | None:

@@ -31,7 +31,7 @@ def transform_for(recipe: Recipe, mean: Any, std: Any, *, shape: tuple[int, ...]
     channels, height, width = shape
     steps: list[Any] = []
     if train and recipe.augment:
-        steps.append(transforms.RandomCrop((height, width), padding=round(0.1 * height)))
+        steps.append(transforms.RandomCrop((height, width), padding=height // 8))
         if channels == 3:
             steps.append(transforms.RandomHorizontalFlip())
     if recipe.pad:
@@ -51,12 +51,12 @@ def loaders(recipe: Recipe, train: ImageDataset, val: ImageDataset | None,
     transform = transform_for(recipe, train.mean, train.std, shape=train.images.shape[1:], train=True)
     shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform,
                           prefetch=AHEAD * workers)
-    return shuffled, None if val is None else val_loader(recipe, train, val, workers)
+    return shuffled, None if val is None else val_loader(recipe, val, train.mean, train.std, workers)
 
 
-def val_loader(recipe: Recipe, train: ImageDataset, val: ImageDataset, workers: int = 1) -> DataLoader:
-    """Batches of held-out images in their order, prepared as the training images are."""
-    transform = transform_for(recipe, train.mean, train.std, shape=val.images.shape[1:], train=False)
+def val_loader(recipe: Recipe, val: ImageDataset, mean: Any, std: Any, workers: int = 1) -> DataLoader:
+    """Batches of held-out images in their order, prepared as the training images of this mean and std are."""
+    transform = transform_for(recipe, mean, std, shape=val.images.shape[1:], train=False)
     return DataLoader(val, recipe.batch_size, transform=transform, prefetch=AHEAD * workers)
 
 

@@ -14,6 +14,7 @@ that step leaves the old checkpoint, a kill after it a new one whose renaming is
 While a process trains in a folder it holds a lock on it, which the system takes back however the process ends.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -188,8 +189,8 @@ class RunFolder:
         history = self.history()
         rows = history.rows[:epochs]
         if [row.epoch for row in rows] != list(range(1, epochs + 1)):
-            raise RunError(f"{path} {'lacks some' if path.exists() else 'is missing; it held'} of the {epochs} epochs "
-                           f"that {STATE} counts", DAMAGED)
+            raise RunError(f"{path} {'lacks some of the lines' if path.exists() else 'is missing, with the lines'} "
+                           f"of epochs 1 to {epochs}, which {STATE} counts", DAMAGED)
         history = History(rows)
         if epochs:
             write_atomically(path, history.to_csv().encode())
@@ -254,9 +255,31 @@ class RunFolder:
         except FileNotFoundError:
             raise RunError(f"{self.path / name} is missing, and the run cannot go on without it", DAMAGED) from None
         if sha256(content) != digest:
-            raise RunError(f"{self.path / name} is damaged, or from another run: it is not the file that {STATE} was "
-                           "written with", DAMAGED)
+            raise self._strange(name)
         return content
+
+    def locate(self, name: str) -> tuple[Path, bool]:
+        """Where a file of weights lies, and whether it belongs to the newest checkpoint, which may be written just now.
+
+        Raises:
+            RunError: there is no such file, or not the one that the checkpoint was written with.
+        """
+        path, pending = self.path / name, self._next(name)
+        while (digest := self._hashes().get(name)) is not None:
+            for place in (path, pending, path):  # once more, since it may have been renamed in between
+                with contextlib.suppress(FileNotFoundError):
+                    if sha256(place.read_bytes()) == digest:
+                        return place, True
+            if self._hashes().get(name) == digest:  # else there is another checkpoint by now
+                raise self._strange(name)
+        if not path.is_file():
+            raise RunError(f"there is no {path}", f"{BEST} is written when the first epoch ends" if name == BEST else
+                           f"name the folder of the run, or {LAST} in it")
+        return path, False
+
+    def _strange(self, name: str) -> RunError:
+        return RunError(f"{self.path / name} is damaged, or from another run: it is not the file that {STATE} was "
+                        "written with", DAMAGED)
 
     def _next(self, name: str) -> Path:
         return self.path / f"{name}.next"

@@ -3,6 +3,7 @@
 import datetime
 import os
 import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from .. import data, models
 from ..backend import Device, manual_seed
 from ..data import DataLoader, ImageDataset
+from ..engine import Tensor
 from ..nn import Module
 from ..version import __version__
 from . import checkpoint
+from .diagnosis import blame_output
 from .evaluation import evaluate
 from .optimisation import initialise
 from .pipeline import fitted, loaders, val_loader
@@ -25,6 +28,7 @@ __all__ = ["Selection", "Session", "dry_run", "resume", "start"]
 # What makes a run the one it is, and what may change only where an epoch begins.
 FIXED = ("data", "init", "pixels", "pad", "resize", "dtype")
 BETWEEN_EPOCHS = ("batch_size", "accum", "seed", "augment", "limit_train")
+OTHER_DATA = "look into --data-dir, $MINICNN_DATA and the cache"
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,13 @@ class Selection:
 
     def load(self, name: str) -> tuple[ImageDataset, ImageDataset]:
         """The training and the held-out images; raises DataError where they cannot be had."""
-        train, val = (data.load(name, split, self.data_dir, self.offline) for split in ("train", "validation"))
-        return (train if self.limit_train is None else train.head(self.limit_train),
-                val if self.limit_val is None else val.head(self.limit_val))
+        train = data.load(name, "train", self.data_dir, self.offline)
+        return train if self.limit_train is None else train.head(self.limit_train), self.held_out(name)
+
+    def held_out(self, name: str) -> ImageDataset:
+        """The held-out images alone; raises DataError where they cannot be had."""
+        val = data.load(name, "validation", self.data_dir, self.offline)
+        return val if self.limit_val is None else val.head(self.limit_val)
 
 
 @dataclass
@@ -117,7 +125,7 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
     train, val = selection.load(recipe.data)
     if _about(train) | {"train": 0} != settings["data"] | {"train": 0}:
         raise RunError(f"{recipe.data} is not the data set that {folder} was begun with",
-                       "look into --data-dir, $MINICNN_DATA and the cache")
+                       OTHER_DATA)
     device, save_every = (new.get(key, settings[key]) for key in ("device", "save_every"))
     now = {**asdict(recipe), **asdict(selection), "device": device, "save_every": save_every}
     has_checkpoint = folder.holds_a_checkpoint()
@@ -157,7 +165,7 @@ def dry_run(model: str, recipe: Recipe, selection: Selection, *, options: dict[s
         before = session.trainer.run().rows[0].val_loss
         again = resume(RunFolder.open(Path(out) / "dry")).trainer
         best = load_run(Path(out) / "dry", device)
-        batches = validation_of(best.settings, {})[1]
+        batches = validation_of(best, {})[1]
         after = evaluate(again.model, batches).loss, evaluate(best.model, batches).loss
     if after != (before, before):
         raise RuntimeError(f"dry run: the validation loss was {before}, after reloading {after[0]} and {after[1]}")
@@ -172,29 +180,56 @@ class TrainedModel:
     epochs: int
     settings: dict[str, Any]
 
+    def not_finite(self, batches: Iterable[Tensor]) -> RunError:
+        """The error for weights that make NaN or infinity out of these images, with the first layer that does."""
+        blamed = next(filter(None, (blame_output(self.model, x) for x in batches)), "the loss itself")
+        return RunError(f"{self.path} gives numbers that are not finite; the first is {blamed}",
+                        "the run diverged: name another .safetensors file of it, or train again with a smaller --lr")
 
-def load_run(path: str | os.PathLike, device: str = "cpu") -> TrainedModel:
+
+def load_run(path: str | os.PathLike, device: str = "cpu",
+             report: Callable[[str], None] = lambda line: None) -> TrainedModel:
     """The best model of a run folder, or the one in a file of that folder.
 
+    Where no check sum tells whether the file belongs to the run, ``report`` is given a line about it.
+
     Raises:
-        RunError: there is no such run, or no model in it yet.
+        RunError: there is no such run, no model in it yet, or one of another run.
     """
-    path = Path(path)
-    folder = RunFolder.open(path.parent if path.suffix == ".safetensors" else path)
-    file = path if path.suffix == ".safetensors" else folder.path / BEST
-    if not file.is_file():
-        raise RunError(f"there is no {file}", f"{BEST} is written when the first epoch ends")
+    path, name = Path(path), BEST
+    if path.suffix == ".safetensors":
+        path, name = path.parent, path.name
+    folder = RunFolder.open(path)
+    settings = folder.settings()
+    file, known = folder.locate(name)
     model, note = checkpoint.load(file), checkpoint.note_of(file)
     if not isinstance(model, Module) or "epochs" not in note:
         raise RunError(f"{file} is not a checkpoint of a run", "name the folder of the run, or last.safetensors in it")
-    return TrainedModel(model.to(Device.parse(device)), file, note["epochs"], folder.settings())
+    if note["model"] != settings["model"]:
+        raise RunError(f"{file} is of another run: it holds {_called(note['model'])}; {folder} is a run of "
+                       f"{_called(settings['model'])}", "name the folder of the run, or last.safetensors in it")
+    if not known:
+        report(f"note: {file} is not part of the newest checkpoint, so no check sum tells whether it is intact")
+    return TrainedModel(model.to(Device.parse(device)), file, note["epochs"], settings)
 
 
-def validation_of(settings: dict[str, Any], changes: dict[str, Any]) -> tuple[ImageDataset, DataLoader]:
-    """The held-out images of a run, and batches of them as its model expects them; changes are fields of Selection."""
-    recipe = Recipe(**settings["recipe"])
-    train, val = replace(Selection(**settings["selection"]), **changes).load(recipe.data)
-    return val, val_loader(recipe, train, val)
+def _called(spec: dict[str, Any]) -> str:
+    return ", ".join([spec["name"], *(f"{key} {value}" for key, value in [
+        ("channels", spec["in_channels"]), ("classes", spec["num_classes"]), *spec["options"].items()])])
+
+
+def validation_of(trained: TrainedModel, changes: dict[str, Any]) -> tuple[ImageDataset, DataLoader]:
+    """The held-out images of a run, and batches of them as its model expects them; changes are fields of Selection.
+
+    Raises:
+        RunError: they are not images as those the run was trained on.
+    """
+    recipe, about = Recipe(**trained.settings["recipe"]), trained.settings["data"]
+    val = replace(Selection(**trained.settings["selection"]), **changes).held_out(recipe.data)
+    if [val.classes, list(val.images.shape[1:])] != [about["classes"], about["shape"]]:
+        raise RunError(f"{recipe.data} in {val.source} is not the data set that {trained.path.parent} was trained on: "
+                       "its images or classes are others", OTHER_DATA)
+    return val, val_loader(recipe, val, about["mean"], about["std"])
 
 
 def _about(train: ImageDataset) -> dict[str, Any]:

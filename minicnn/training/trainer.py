@@ -245,6 +245,7 @@ class Trainer:
         self.optimizer.steps = (self.progress.epoch - 1) * self.steps_per_epoch + self.step_in_epoch
         if self.optimizer.steps > self.recipe.epochs * self.steps_per_epoch:
             raise RunError(f"{self.folder} is in epoch {self.progress.epoch} already, with {self.steps_per_epoch} "
-                           f"steps each; {self.recipe.epochs} epochs are fewer than it has done", "give more --epochs")
+                           f"steps each, so that --epochs {self.recipe.epochs} is less than it has done",
+                           "give more --epochs")
         for _ in range(self.optimizer.steps):
             self.schedule.step()
