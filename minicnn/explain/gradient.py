@@ -149,7 +149,7 @@ class _Flow:
     def __init__(self, loss: Tensor, names: dict[int, str]) -> None:
         self.names = names
         self.loss, self.device = self.place(loss), loss.device
-        self.nodes = _nodes(loss)
+        self.nodes = nodes_of(loss)
         if any(node._saved is None for node in self.nodes):
             raise RuntimeError("explain.gradient: the graph was freed by an earlier backward; ask before it, or call "
                                "that backward with retain_graph=True")
@@ -247,7 +247,7 @@ class _Flow:
             reached[place] = mask & ~ended
 
 
-def _nodes(loss: Tensor) -> list[Function]:
+def nodes_of(loss: Tensor) -> list[Function]:
     """All operations that lead to the loss, in the order in which they were computed."""
     found, pending = set(), [loss.grad_fn]
     while pending:

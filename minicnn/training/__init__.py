@@ -8,11 +8,12 @@ from .fitting import fit
 from .history import History, Row
 from .pipeline import loaders
 from .plots import plot_history
+from .preflight import Finding, preflight
 from .recipes import Recipe, RecipeError, recipe_for
 from .run_folder import RunError, RunFolder
 from .signals import Interrupted
 from .trainer import Observer, Progress, Trainer
 
-__all__ = ["Evaluation", "History", "Interrupted", "NonFiniteError", "Observer", "Progress", "Recipe", "RecipeError",
-           "Row", "RunError", "RunFolder", "SaveError", "Trainer", "evaluate", "fit", "load", "loaders", "plot_history",
-           "recipe_for", "save"]
+__all__ = ["Evaluation", "Finding", "History", "Interrupted", "NonFiniteError", "Observer", "Progress", "Recipe",
+           "RecipeError", "Row", "RunError", "RunFolder", "SaveError", "Trainer", "evaluate", "fit", "load", "loaders",
+           "plot_history", "preflight", "recipe_for", "save"]

@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .history import History, Row, figure
+from .preflight import Finding
 from .trainer import Observer, Progress, Trainer
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ class Lines(Observer):
 
     def begin(self, trainer: Trainer) -> None:
         self.trainer = trainer
+
+    def warn(self, finding: Finding) -> None:
+        print(f"warning: {finding}", file=sys.stderr, flush=True)
 
     def step(self, progress: Progress) -> None:
         steps, step = self.trainer.steps_per_epoch, self.trainer.step_in_epoch
@@ -52,6 +56,9 @@ class LiveBar(Lines):
         self.task = self.bar.add_task("", total=trainer.steps_per_epoch, figures="")
         self.bar.start()
         self._show(trainer.progress)
+
+    def warn(self, finding: Finding) -> None:
+        self.write(f"warning: {finding}")
 
     def step(self, progress: Progress) -> None:
         super().step(progress)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from .history import Row
+from .preflight import Finding
 from .trainer import Observer, Progress, Trainer
 
 __all__ = ["TensorBoard"]
@@ -20,6 +21,9 @@ class TensorBoard(Observer):
         # where a run goes on, what an interrupted one wrote about the same epochs is to be forgotten
         self.writer = SummaryWriter(str(self.folder), purge_step=trainer.progress.epoch)
         self.shown.begin(trainer)
+
+    def warn(self, finding: Finding) -> None:
+        self.shown.warn(finding)
 
     def step(self, progress: Progress) -> None:
         self.shown.step(progress)

@@ -24,6 +24,7 @@ from .evaluation import Evaluation, evaluate, like_weights
 from .history import History, Row
 from .optimisation import make_optimizer, make_schedule
 from .pace import Pace
+from .preflight import Finding, preflight
 from .recipes import Recipe
 from .run_folder import ARRAYS, BEST, DAMAGED, INTERRUPT, LAST, RunError, RunFolder
 from .signals import Interrupted, StopRequest
@@ -49,6 +50,9 @@ class Observer:
 
     def begin(self, trainer: "Trainer") -> None:
         """The first step is about to be made."""
+
+    def warn(self, finding: Finding) -> None:
+        """The first step shows what is likely to be a mistake."""
 
     def step(self, progress: Progress) -> None:
         """The optimiser made a step."""
@@ -86,6 +90,7 @@ class Trainer:
         self.schedule = make_schedule(recipe, self.optimizer, self.steps_per_epoch)
         self.progress = Progress()
         self.history = History()
+        self.findings: list[Finding] = []  # of preflight
 
     @property
     def step_in_epoch(self) -> int:
@@ -155,14 +160,17 @@ class Trainer:
             value = loss.item()
             if not math.isfinite(value):
                 self._give_up(f"the loss is {value} {self._here}", [x])
-            if len(group) > 1:
-                loss = loss * (len(y) / images)
-            loss.backward()
+            share = loss if len(group) == 1 else loss * (len(y) / images)
+            share.backward(retain_graph=not self.optimizer.steps)  # the first is still looked at
             progress.images += len(y)
             progress.loss += value * len(y)
             progress.correct += int((to_numpy(logits.data).argmax(1) == to_numpy(y.data)).sum())
         if not all(is_finite(p.grad) for p in self.parameters if p.grad is not None):
             self._give_up(f"the gradient of the loss is not finite {self._here}", [x])
+        if not self.optimizer.steps:
+            self.findings = preflight(self.model, x, loss, batches=self.train, raw=self.recipe.pixels == "raw")
+            for finding in self.findings:
+                self.observer.warn(finding)
         if self.recipe.clip_grad is not None:
             clip_grad_norm_(self.parameters, self.recipe.clip_grad)
         progress.lr = self.optimizer.param_groups[0]["lr"]
