@@ -76,7 +76,7 @@ def _wide(x: Array) -> Array:
 def _parts(x_shape: tuple[int, ...], slices: int, kernel: int, itemsize: int) -> Iterator[tuple[slice, slice]]:
     """Images, and slices of the result, whose taps fit into WORKSPACE; those of one slice always do."""
     n, c, _, h, w = x_shape
-    size = c * kernel * h * w * itemsize  # of the taps of one slice
+    size = max(1, c * kernel * h * w * itemsize)  # of the taps of one slice
     t = max(1, min(slices, WORKSPACE // size))
     return product(_spans(n, max(1, WORKSPACE // (size * t))), _spans(slices, t))
 

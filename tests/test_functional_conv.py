@@ -83,6 +83,7 @@ def test_only_wanted_gradients_are_computed_and_only_what_they_need_is_kept(shap
     ("conv2d", (1, 2, 0, 5), (3, 2, 3, 3), None, {"padding": 2}, "only the batch may be empty"),
     ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": 0},
      "stride = 0 must be an integer of at least 1, or 2 of them"),
+    ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"stride": 2**63}, r"of at least 1, or 2 of them \(and at most 9223"),
     ("conv3d", (1, 2, 5, 5, 5), (3, 2, 3, 3, 3), None, {"dilation": (1, 2)},
      r"dilation = \(1, 2\) must be .* or 3 of them"),
     ("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, {"padding": -1}, "padding = -1 must be an integer of at least 0"),
@@ -100,6 +101,13 @@ def test_only_wanted_gradients_are_computed_and_only_what_they_need_is_kept(shap
 def test_messages(name, x, w, b, options, match):
     with pytest.raises((RuntimeError, ValueError), match=match):
         getattr(F, name)(mc.ones(*x), mc.ones(*w), mc.ones(*b) if b else None, **options)
+
+
+def test_a_stride_that_leaves_the_image():
+    """It needs no memory of its own size; PyTorch takes 2⁴⁰ as well, but only forward."""
+    x, w = normal((1, 2, 4, 5)), normal((3, 2, 3, 3), 1)
+    y = F.conv2d(mc.tensor(x), mc.tensor(w), stride=2**40, padding=1)
+    assert_close(y, TF.conv2d(torch.tensor(x), torch.tensor(w), stride=2**40, padding=1), 1e-14)
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])

@@ -8,6 +8,7 @@ from ..engine import Tensor
 
 IMAGE = {1: "L", 2: "H, W", 3: "D, H, W"}  # the letters of the axes of signals, images and volumes
 KERNEL = {1: "K", 2: "KH, KW", 3: "KD, KH, KW"}
+LARGEST = 2**63 - 1  # what an index can be
 
 
 def same_floats(name: str, **tensors: Tensor | None) -> None:
@@ -20,7 +21,7 @@ def same_floats(name: str, **tensors: Tensor | None) -> None:
 
 def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
     """One integer per axis, each at least ``least``, from a number or a sequence of one or ``axes`` numbers."""
-    if type(value) is int and value >= least:
+    if type(value) is int and least <= value <= LARGEST:
         return (value,) * axes
     try:
         values = tuple([operator.index(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
@@ -28,6 +29,7 @@ def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) ->
         values = ()
     if len(values) == 1:
         values *= axes
-    if len(values) != axes or min(values) < least:
-        raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least}, or {axes} of them")
+    if len(values) != axes or min(values) < least or max(values) > LARGEST:
+        raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least}, or {axes} of them "
+                         f"(and at most {LARGEST})")
     return values

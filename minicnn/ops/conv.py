@@ -143,9 +143,10 @@ def _geometry(name: str, axes: int, x_shape: tuple[int, ...], w_shape: tuple[int
     """What convolve has to work out and check; remembered, as a network calls with the same few shapes again."""
     check_shapes(name, axes, x_shape, w_shape, b_shape, groups)
     kernel = w_shape[2:]
-    geometry = Geometry(stride, pads(name, padding, kernel, stride, dilation), dilation, groups)
+    padded = pads(name, padding, kernel, stride, dilation)
+    size = tuple([n + sum(p) for n, p in zip(x_shape[2:], padded, strict=True)])
+    geometry = Geometry(steps(stride, size), padded, dilation, groups)
     if min(geometry.output_size(x_shape[2:], kernel)) < 1:
-        size = tuple([n + sum(p) for n, p in zip(x_shape[2:], geometry.padding, strict=True)])
         reach = tuple([d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)])
         raise RuntimeError(f"{name}: a kernel that reaches over {reach} does not fit into the padded input of {size} "
                            f"(x {x_shape}, weight {w_shape}, padding {padding}, dilation {dilation}); use a "
@@ -170,6 +171,11 @@ def check_shapes(name: str, axes: int, x: tuple[int, ...], w: tuple[int, ...], b
         raise RuntimeError(f"{name}: only the batch may be empty, all other axes need a length of at least 1 {shapes}")
     if b is not None and b != (outputs,):
         raise RuntimeError(f"{name}: bias has shape {b}, expected ({outputs},), one number per output channel {shapes}")
+
+
+def steps(stride: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
+    """The stride, no longer than the padded image, which a step of that length leaves already."""
+    return tuple([min(s, n) for s, n in zip(stride, size, strict=True)])
 
 
 def with_row(geometry: Geometry) -> Geometry:

@@ -11,7 +11,7 @@ from typing import Any
 from ..backend import Geometry
 from ..engine import Tensor
 from .arguments import per_axis, same_floats
-from .conv import Conv2dInputGrad, check_shapes, with_row
+from .conv import Conv2dInputGrad, check_shapes, steps, with_row
 from .pad import pad
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
@@ -82,9 +82,10 @@ def _geometry(name: str, axes: int, x_shape: tuple[int, ...], w_shape: tuple[int
                            f"{dilation}")
     size = tuple([(n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, s, p, d, k, more in
                   zip(x_shape[2:], stride, padding, dilation, w_shape[2:], output_padding, strict=True)])
-    if min(size) < 1:
+    if min(size) < (1 if x_shape[0] else 0):
         raise RuntimeError(f"{name}: the output would be of size {size} (x {x_shape}, weight {w_shape}); use a larger "
                            f"input or kernel, or less padding than {padding}")
+    stride = steps(stride, tuple([n + 2 * p for n, p in zip(size, padding, strict=True)]))
     geometry = Geometry(stride, tuple([(p, p) for p in padding]), dilation, groups)
     if axes == 1:
         size, geometry = (1, *size), with_row(geometry)

@@ -130,7 +130,8 @@ TABLE = [
         example((2, 2, 9, 8), (3, 2, 2, 2), stride=(4, 3)), example((1, 2, 1, 1), (3, 2, 3, 3), padding=1),
         example((3, 6, 5), (2, 3, 3, 2)), example((1, 1, 12, 11), (2, 1, 3, 4), padding="same", dilation=(3, 2)),
         example((2, 17, 8, 9), (19, 17, 3, 3), padding=1), example((1, 2, 5, 6), (2, 2, 2, 3), stride=(2,)),
-        example((1, 2, 5, 6), (2, 2, 2, 3), stride=[1, 2], padding=[1, 0], dilation=[2, 1])]),
+        example((1, 2, 5, 6), (2, 2, 2, 3), stride=[1, 2], padding=[1, 0], dilation=[2, 1]),
+        example((2, 2, 5, 6), (3, 2, 3, 2), stride=(10**5, 7), padding=1)]),
     Operator("conv3d", convolutions(3, 2), number=30, theirs=with_full(TF.conv3d), wrong=wrong(3, False), examples=[
         example((2, 3, 4, 5, 6), (4, 3, 3, 2, 3), padding=1),
         example((2, 4, 5, 4, 3), (4, 1, 2, 3, 1), groups=4, stride=(2, 1, 2)),
@@ -141,11 +142,14 @@ TABLE = [
     Operator("conv_transpose2d", transposed(2, 4), wrong=wrong(2, True), examples=[
         Case(normal((2, 3, 4, 5)), normal((3, 2, 3, 2), 1), normal((2,), 2), stride=2, padding=1, output_padding=1),
         Case(normal((2, 4, 3, 4)), normal((4, 1, 3, 3), 1), groups=4),
+        Case(normal((2, 2, 1, 1)), normal((2, 3, 3, 2), 1), stride=100, padding=(1, 0), output_padding=(0, 99)),
+        Case(normal((0, 2, 3, 4)), normal((2, 3, 2, 3), 1), padding=(2, 1)),
         Case(normal((1, 2, 3, 4)), normal((2, 1, 2, 2), 1), stride=(1, 2), dilation=(4, 3), output_padding=(3, 2))]),
     Operator("conv_transpose3d", transposed(3, 3), number=30, wrong=wrong(3, True), examples=[
         Case(normal((2, 2, 2, 3, 4)), normal((2, 3, 3, 2, 3), 1), normal((3,), 2), stride=2, output_padding=1),
         Case(normal((1, 2, 3, 2, 2)), normal((2, 1, 2, 2, 1), 1), padding=(2, 0, 0), dilation=(3, 1, 1),
-             output_padding=(2, 0, 0))]),
+             output_padding=(2, 0, 0)),
+        Case(normal((0, 2, 3, 3, 3)), normal((2, 3, 2, 2, 2), 1), normal((3,), 2), padding=2)]),
     Operator("unfold", windows(columns=False), examples=[Case(normal((2, 2, 5, 4)), 2)], wrong=[
         columns("unfold", *call) for call in (
             ((1, 2, 3, 3), 4), ((1, 0, 4, 4), 2), ((1, 2, 0, 4), 2, 1, 1), ((4, 4), 2), ((1, 2, 4, 4), 0),
