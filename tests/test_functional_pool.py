@@ -101,6 +101,8 @@ def test_reference_kernels(kind, axes):
 
 @pytest.mark.parametrize("call, match", [
     (lambda: F.max_pool2d(mc.ones(1, 2, 3, 3), 4), r"max_pool2d: a window of 4 \(dilation 1\) does not fit into 3"),
+    (lambda: F.avg_pool3d(mc.ones(1, 2, 4, 4, 4), 5, 1, 1),
+     r"avg_pool3d: a window of \(5, 5, 5\) is larger than the volume \(4, 4, 4\), padding not counted"),
     (lambda: F.avg_pool1d(mc.ones(1, 2, 3), 4), r"avg_pool1d: a window of 4 \(dilation 1\) does not fit into 3 with"),
     (lambda: F.avg_pool2d(mc.ones(1, 2, 4, 4), (1, 2, 3)), r"avg_pool2d: kernel_size = \(1, 2, 3\) must be .* or 2 of"),
     (lambda: F.max_pool3d(mc.ones(1, 2, 4, 4, 4), 2, padding=2),

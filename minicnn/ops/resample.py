@@ -15,7 +15,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
-from .arguments import same_floats
+from .arguments import LARGEST, same_floats
 
 __all__ = ["interpolate"]
 
@@ -140,10 +140,14 @@ def interpolate(input: Tensor, size: int | Sequence[int] | None = None,
     if "nearest" not in mode or input.dtype != np.uint8:
         same_floats("interpolate", input=input)
     lengths, scales = _sizes(shape[2:], size, scale_factor, recompute_scale_factor)
-    if min(lengths) < (0 if mode == "area" else 1):
+    if min(lengths) < (0 if mode == "area" else 1) or math.prod(lengths) > LARGEST // input.dtype.itemsize:
         raise RuntimeError(f"interpolate: the output would have size {lengths} (input {shape}, size {size}, "
-                           f"scale_factor {scale_factor}); every length must be at least 1")
+                           f"scale_factor {scale_factor}); every length must be at least 1, and memory hold them all")
     real = np.float64 if input.dtype == dtypes.float64 else np.float32
+    if "nearest" in mode and input.ndim == 4:  # PyTorch treats images, up to 128 rows and columns together, specially
+        real = np.float32
+        if mode == "nearest":  # to the same size or twice of it each pixel goes equally often, whatever the factor was
+            scales = [None if m in (n, 2 * n) else s for m, n, s in zip(lengths, shape[2:], scales, strict=True)]
     y = input
     for axis in sorted(range(2, input.ndim), key=lambda a: (lengths[a - 2] / shape[a], -a)):  # what shrinks goes first
         n, m, scale = shape[axis], lengths[axis - 2], scales[axis - 2]
@@ -177,4 +181,6 @@ def _sizes(lengths: tuple[int, ...], size: Any, scale_factor: Any,
                          f"{'; lengths are integers' if scale_factor is None else ''}")
     if scale_factor is None:
         return [int(v) for v in values], [None] * len(values)
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"interpolate: scale_factor = {value!r} must be finite")
     return [int(n * v) for n, v in zip(lengths, values)], [None if recompute else float(v) for v in values]

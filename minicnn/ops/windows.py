@@ -73,6 +73,8 @@ def avg_windows(name: str, size: Sizes, kernel: Sizes, stride: Sizes, padding: S
                 count_include_pad: bool, divisor_override: int | None,
                 dtype: np.dtype) -> tuple[tuple[Windows, ...], tuple[np.ndarray, ...]]:
     """The windows of average pooling, and what the sum over each is divided by."""
+    if len(size) == 3 and any([k > n for n, k in zip(size, kernel, strict=True)]):  # PyTorch's rule for volumes alone
+        raise RuntimeError(f"{name}: a window of {kernel} is larger than the volume {size}, padding not counted")
     bounds, counts = [], []
     for n, k, s, p in zip(size, kernel, stride, padding, strict=True):
         start = _starts(name, n, k, s, p, 1, ceil_mode)

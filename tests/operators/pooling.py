@@ -25,7 +25,7 @@ def regular(draw: st.DrawFn, axes: int, largest: int, dilated: bool = False, pow
     kernel = draw(per_axis(axes, 1, 3))
     dilation = draw(per_axis(axes, 1, 3)) if dilated else (1,) * axes
     padding = (0,) * axes if powers else tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    hidden = (0,) * axes if axes == 3 and not dilated else padding  # avg_pool3d's gradient: no image below its kernel
+    hidden = (0,) * axes if axes == 3 and not dilated else padding  # avg_pool3d refuses volumes smaller than its kernel
     size = [max(d, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, largest))
             for k, d, p in zip(kernel, dilation, hidden)]
     options: dict[str, Any] = {"stride": draw(st.one_of(st.none(), per_axis(axes, 1, 4).map(shortest))),
@@ -128,7 +128,8 @@ def avg_pool(axes: int, largest: int, number: int) -> Operator:
                               Case((normal((1, 2, *[4] * axes)) * 9).astype(np.int64), 2)],
                     wrong=[*wrong(name, axes), *wrong_padding(name, axes),
                            lambda m, f: getattr(f, name)(m.ones(x, dtype=m.int32), 2)]
-                    + [refused(name, x, 2, divisor_override=n) for n in (0, 2.5)] * (axes > 1))
+                    + [refused(name, x, 2, divisor_override=n) for n in (0, 2.5)] * (axes > 1)
+                    + [refused(name, x, (1, 1, 5), 1, (0, 0, 1)), refused(name, x, 5, 2, ceil_mode=True)] * (axes == 3))
 
 
 def lp_pool(axes: int) -> Operator:

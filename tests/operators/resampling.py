@@ -1,5 +1,7 @@
 """Interpolation, and sampling at the places of a grid."""
 
+import math
+
 from hypothesis import strategies as st
 
 from util import constant, normal
@@ -26,7 +28,7 @@ def interpolations(draw: st.DrawFn) -> Case:
     else:
         # Without linear weights, some of PyTorch's kernels take a length that comes out as 1 or 2 times the old one for
         # a factor of 1 or 2, others do not, and some only in backward.
-        odd = (1.05, 2.3) if "linear" in mode else ()
+        odd = (1.05, 2.3) if "linear" in mode or mode == "nearest" and axes == 2 else ()
         factor = st.sampled_from((1, 2, 3, 0.5, 1.5, 0.7, *odd))
         factor = factor.filter(lambda f: int(f * min(lengths)) >= least)
         options["scale_factor"] = draw(st.one_of(factor, st.tuples(*[factor] * axes)))
@@ -64,6 +66,9 @@ TABLE = [
                  ("bilinear", {"antialias": True}), ("bicubic", {"antialias": True, "align_corners": True}),
                  ("lanczos", {"antialias": True}))]
              + [Case(SAMPLE, scale_factor=1.05, mode="bilinear")]
+             + [Case(SAMPLE, scale_factor=factor) for factor in (1.05, 1.2, 2.1, (1.05, 2.1))]
+             + [Case(normal((1, 1, 58, 1)), (size, 1), mode=mode)  # in which float32 decides, whatever the type
+                for mode, size in (("nearest", 110), ("nearest-exact", 115))]
              + [Case(SAMPLE.astype("uint8"), 8, mode=mode) for mode in ("nearest", "nearest-exact")]
              + [Case(normal((2, 0, 3)), 2, mode="area", fixed=[0]), Case(normal((2, 1, 3)), 0, mode="area", fixed=[0])],
              wrong=[lambda m, f, case=case: f.interpolate(constant(m, case[0]), **case[1]) for case in (
@@ -77,7 +82,9 @@ TABLE = [
                  ((2, 3, 4, 5), dict(scale_factor="2")), ((2, 3, 4, 5), dict(scale_factor=0.1)),
                  ((2, 3, 4, 5), dict(size=(0, 2))), ((2, 0, 4, 5), dict(size=2)),
                  ((2, 3, 0, 5), dict(size=2, mode="area")), ((2, 3, 4, 5), dict(size=-1, mode="area")),
-                 ((2, 3, 4, 5), dict(size=2, recompute_scale_factor=True)))]
+                 ((2, 3, 4, 5), dict(size=2, recompute_scale_factor=True)),
+                 *[((1, 1, 4, 5), dict(scale_factor=factor, mode=mode)) for mode in ("nearest", "bilinear")
+                   for factor in (math.nan, math.inf, 1e9)], ((1, 1, 4, 5), dict(size=2**62)))]
              + [lambda m, f: f.interpolate(constant(m, (1, 2, 3)).long(), 2),
                 lambda m, f: f.interpolate(constant(m, (1, 2, 3)).bool(), 2, mode="linear")]),
     Operator("grid_sample", samples(), number=100,
