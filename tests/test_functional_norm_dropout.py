@@ -102,6 +102,13 @@ def test_statistics_are_written_in_place_and_noticed(name):
     assert (mean._version, var._version) == (versions[0] + 1, versions[1] + 1)
 
 
+def test_statistics_that_cannot_be_written():
+    mean, var = mc.zeros(1).expand(C), mc.ones(C)
+    with pytest.raises(RuntimeError, match="memory of this tensor is read-only"):
+        F.batch_norm(mc.ones(3, C), mean, var, training=True)
+    F.batch_norm(mc.ones(3, C), mean, var)
+
+
 def test_statistics_of_half_precision():
     mean, var = mc.zeros(C, dtype=mc.float16), mc.ones(C, dtype=mc.float16)
     x = 100 + 3 * normal((50, C))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn as mc
-from util import (agree, assert_close, both, check_op, distinct, normal, refused, rng_of, shapes_and_dims, with_dim,
-                  with_ties)
+from util import (agree, assert_close, both, check_op, distinct, normal, refused, rng_of, same, shapes_and_dims,
+                  with_dim, with_ties)
 
 NAN, INF = math.nan, math.inf
 
@@ -197,6 +197,18 @@ def test_norm_with_zeros_and_ties(p):
         (gx,) = mc.autograd.grad(y, x)
         (expected,) = torch.autograd.grad(expected, ref, allow_unused=True)
         np.testing.assert_allclose(gx.numpy(), np.zeros(len(a)) if expected is None else expected.numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("p, a", [(1, [0.0, 1.0, 2.0]), (1.5, [0.0, 1.0, 2.0]), (2, [0.0, 1.0, 2.0]),
+                                  (3, [0.0, 1.0, 2.0]), (3, [0.0, 0.0, 0.0]), (4, [0.0, 0.0, 0.0])])
+def test_second_derivatives_of_norms_of_zeros(p, a):
+    """For p = 1.5 that of the zero is not a number, but only that one."""
+    def second(m):
+        x = m.tensor(np.array(a), requires_grad=True)
+        (gx,) = m.autograd.grad(x.norm(p), x, create_graph=True)
+        return m.autograd.grad((gx * m.tensor([1.0, 2.0, 3.0])).sum(), x)
+
+    same(second, 1e-14)
 
 
 @pytest.mark.parametrize("p", [INF, -INF, -1])

@@ -168,6 +168,7 @@ def _update(running_mean: Tensor | None, running_var: Tensor | None, mean: np.nd
     """Move running statistics in place towards those of ``count`` values, whose variance becomes the unbiased one."""
     if count and running_mean is not None and running_var is not None:
         for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
+            running.check_memory()
             running.data += (momentum * (batch - running.data)).astype(running.dtype)
             running.touch()
 

@@ -328,7 +328,9 @@ class Norm(Reduction):
         if self.p == 2:
             return gy * (x / y).where(y != 0, 0.0)
         usable = (y != 0) & (x != 0) if self.p < 1 else y != 0
-        return gy * (x.sign() * (x.abs() / y) ** (self.p - 1)).where(usable, 0.0)
+        a, y, power = x.abs().where(usable, 1.0), y.where(usable, 1.0), self.p - 1
+        # Not (a/y)ᵖ⁻¹: where one x is 0 and p < 2, the infinite slope there would reach all others by way of y.
+        return (x.sign() * a ** power * (gy / y ** power)).where(usable, 0.0)
 
 
 def norm(input: Tensor, p: float | str | None = "fro", dim: Dim = None, keepdim: bool = False,
