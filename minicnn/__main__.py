@@ -11,6 +11,7 @@ COMMANDS = {
     "eval": "accuracy and confusion table of a trained network",
     "predict": "what a trained network sees in image files",
     "summary": "layers, shapes, parameters, work and memory of a network",
+    "lint": "mistakes in training scripts, with line, cause and cure",
     "info": "versions, devices and folders, for reports of bugs",
 }
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
+from minicnn.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "MINICNN_DATA"} | {"PYTHONPATH": str(ROOT)}
@@ -289,17 +290,17 @@ def test_info(tmp_path):
 
 def test_all_commands_together(tmp_path):
     out, _ = minicnn("--help", cwd=tmp_path)
-    for command in ("train", "eval", "predict", "summary", "info"):
+    for command in COMMANDS:
         assert f"\n  {command} " in out
         assert f"usage: python -m minicnn {command} " in minicnn(command, "--help", cwd=tmp_path)[0]
     assert minicnn("--version", cwd=tmp_path)[0].startswith("minicnn ")
     assert minicnn("trian", cwd=tmp_path, code=2)[1] == (
         "python -m minicnn: error: there is no command trian; did you mean train?\n"
-        "  hint: commands: train, eval, predict, summary, info\n")
+        f"  hint: commands: {', '.join(COMMANDS)}\n")
     minicnn(cwd=tmp_path, code=2)
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "predict", "summary", "info"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_nothing_heavy(command):
     script = (f"import sys; from minicnn.{command} import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
               "heavy = {'numba', 'rich', 'matplotlib', 'PIL', 'safetensors', 'minicnn.training', 'minicnn.data'}\n"

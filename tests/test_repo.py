@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not CHECKOUT, reason="needs a checkout, not an i
 # each may import only what stands in an earlier line (or itself)
 LAYERS = (("kernels",), ("dtypes", "version"), ("backend",), ("engine",), ("ops",), ("functional", "autograd"), ("nn",),
           ("optim", "models", "data"), ("interop", "testing", "explain"), ("training",),
-          ("cli",), ("train", "eval", "predict", "summary", "info"), ("__main__",))
+          ("cli",), ("train", "eval", "predict", "summary", "info", "lint"), ("__main__",))
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
