@@ -1,6 +1,8 @@
 """Schedules of the learning rate beside PyTorch's over 50 steps; chained, in sequence, resumed, saved; errors."""
 
+import collections
 import copy
+import inspect
 import itertools
 
 import numpy as np
@@ -42,6 +44,8 @@ SCHEDULES = {
     "OneCycleLR without momentum": lambda s, o: s.OneCycleLR(o, 0.4, 51, cycle_momentum=False),
     "SequentialLR": sequence,
     "SequentialLR of many": many,
+    "SequentialLR from the middle": lambda s, o: s.SequentialLR(o, [s.StepLR(o, 2, 0.5), s.ExponentialLR(o, 0.9)], [9],
+                                                                last_epoch=4),
     "SequentialLR of restarts": lambda s, o: s.SequentialLR(o, [
         s.CosineAnnealingWarmRestarts(o, 3), s.ExponentialLR(o, 0.9), s.CosineAnnealingWarmRestarts(o, 4, 2)], [8, 13]),
 }
@@ -148,12 +152,15 @@ def test_restarts_at_fractions_of_epochs():
 
 # -- lower when progress stops --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("options", [
+PLATEAUS: list[dict] = [
     {}, dict(mode="max", patience=1), dict(factor=0.5, patience=0, min_lr=[0.01, 0.03]), dict(patience=2, cooldown=3),
     dict(threshold=0.1, patience=1), dict(threshold=0.1, mode="max", patience=1), dict(threshold=1.0, patience=0),
     dict(threshold=0.2, threshold_mode="abs", patience=1, cooldown=1), dict(patience=0, factor=0.9, eps=0.004),
     dict(threshold=0.2, threshold_mode="abs", mode="max", patience=1, min_lr=0.002),
-], ids=str)
+]
+
+
+@pytest.mark.parametrize("options", PLATEAUS, ids=str)
 def test_a_rate_that_falls_when_progress_stops(options):
     a, b = pair_of_optimisers()
     ours, theirs = (library.ReduceLROnPlateau(o, **options) for library, o in zip(LIBRARIES, (a, b), strict=True))
@@ -208,6 +215,34 @@ def test_a_schedule_goes_on_from_its_state(schedule):
         assert rates(second) == rates(straight) and c.get_last_lr() == a.get_last_lr()
         for o, s in ((straight, a), (second, c)):
             o.step(), s.step()
+
+
+class Recorder:
+    """The schedules; ``given`` is what they were called with."""
+
+    def __init__(self):
+        self.given = collections.defaultdict(set)
+
+    def __getattr__(self, name):
+        schedule = getattr(optim.lr_scheduler, name)
+
+        def call(*arguments, **options):
+            self.given[name] |= inspect.signature(schedule).bind(*arguments, **options).arguments.keys()
+            return schedule(*arguments, **options)
+
+        return call
+
+
+def test_every_option_is_among_those_tried():
+    recorder = Recorder()
+    for make in SCHEDULES.values():
+        make(recorder, optimiser_of(optim, mc.ones(1)))
+    for make in RESUMED.values():
+        make(recorder, optimiser_of(optim, mc.ones(1)), -1)
+    for options in PLATEAUS:
+        recorder.ReduceLROnPlateau(optimiser_of(optim, mc.ones(1)), **options)
+    for name in set(optim.lr_scheduler.__all__) - {"LRScheduler"}:
+        assert recorder.given[name] == inspect.signature(getattr(optim.lr_scheduler, name)).parameters.keys(), name
 
 
 def test_the_state_of_a_callable_object_is_kept():

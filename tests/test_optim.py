@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import inspect
 import json
 import math
 import pickle
@@ -30,6 +31,7 @@ OPTIMISERS = [
     ("Adam", dict(lr=0.02, weight_decay=0.1, decoupled_weight_decay=True)),
     ("Adam", dict(lr=0.02, maximize=True, weight_decay=0.01)),
     ("AdamW", dict(lr=0.02)),
+    ("AdamW", dict(lr=0.02, betas=(0.8, 0.95), eps=1e-6)),
     ("AdamW", dict(lr=0.02, weight_decay=0.3, amsgrad=True, maximize=True)),
     ("RMSprop", dict()),
     ("RMSprop", dict(lr=0.02, alpha=0.9, eps=1e-6, weight_decay=0.1, maximize=True)),
@@ -96,6 +98,13 @@ def test_a_hundred_steps_end_where_pytorch_does(case, kernels):
             set_gradients(ours, theirs, step)
             a.step(), b.step()
     same(ours, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in optim.__all__ if name not in ("Optimizer", "lr_scheduler")])
+def test_every_option_is_among_those_tried(name):
+    tried = {key for n, options in [*OPTIMISERS, *[("LBFGS", options) for options in LBFGS]] if n == name
+             for key in options}
+    assert tried == inspect.signature(getattr(optim, name)).parameters.keys() - {"params"}
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float16", 2e-2)])
@@ -191,10 +200,12 @@ def test_a_network_learns():
 
 # -- L-BFGS ---------------------------------------------------------------------------------------------------------
 
-LBFGS = [dict(line_search_fn="strong_wolfe"), dict(lr=0.1, max_iter=4), dict(lr=0.2, max_iter=3, history_size=2),
-         dict(lr=0.3, line_search_fn="strong_wolfe", max_eval=3, history_size=1), dict(lr=0.1, max_eval=2),
+# lr ≥ 0.3 or a short history: with lr = 0.1 the changes kept are so much alike that PyTorch itself, started one rounding
+# to the side, ends 10⁻⁷ to the side.
+LBFGS = [dict(line_search_fn="strong_wolfe"), dict(lr=0.5, max_iter=4), dict(lr=0.2, max_iter=3, history_size=2),
+         dict(lr=0.3, line_search_fn="strong_wolfe", max_eval=3, history_size=1), dict(lr=0.3, max_eval=2),
          dict(lr=10.0, line_search_fn="strong_wolfe", max_iter=2, tolerance_change=1e-4),
-         dict(lr=0.1, tolerance_grad=0.05), dict(lr=0.1, tolerance_change=0.01)]
+         dict(lr=0.5, tolerance_grad=0.05), dict(lr=0.5, tolerance_change=0.01)]
 
 
 def fit(optimiser, parameters, library):
@@ -219,7 +230,7 @@ def test_a_hundred_steps_of_lbfgs_end_where_pytorch_does(options):
     for _ in range(100):
         losses = [o.step(closure).detach().item() for o, closure in zip((a, b), closures, strict=True)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-8)
-    same(ours, theirs, 1e-7)  # rounding errors grow along the way
+    same(ours, theirs)
     counts = [{key: o.state[ps[0]][key] for key in ("func_evals", "n_iter")} for o, ps in ((a, ours), (b, theirs))]
     assert counts[0] == counts[1]
 
