@@ -35,7 +35,7 @@ assert np.allclose(x.grad.numpy(), np.tanh(x.detach().numpy()))
 mc.manual_seed(0)
 x = mc.randn(3, 4, dtype=mc.float64, requires_grad=True)  # (3, 4)
 assert mc.autograd.gradcheck(LogCosh.apply, (x,))
-# %% What a mistake looks like: the gradient from above forgotten. Where that is 1, as after sum(), it does not show.
+assert mc.autograd.gradgradcheck(LogCosh.apply, (x,))     # its backward is written with operations: it has one, too
 print("\ngradcheck and gradgradcheck: right")
 
 
