@@ -43,13 +43,13 @@ history = training.fit(models.create("image_rnn", cell="gru"), *digits, epochs=1
 print(f"image_rnn, digits: {history.history['val_accuracy'][-1]:.1%} right")
 
 # %% Many to one: is a line of a source file code or documentation?
-model = models.create("rnn_classifier", 2, cell="gru", hidden=64)
+model = models.create("rnn_classifier", 2, cell="gru", width=0.5)
 learn(model, lambda x, y: model(x), sequences.code_or_prose, 5, 3e-3)
 for line in ("y = x.reshape(n, -1)", "The mean of the rows of x."):
     print(f"  {line} → {('code', 'prose')[model(mc.tensor(sequences.encode([line]))).argmax().item()]}")
 
 # %% In step: where do words begin? Both directions are needed: only what follows tells that "also" goes on after "so".
-model = models.create("birnn_tagger", 2, cell="gru", hidden=64)
+model = models.create("birnn_tagger", 2, cell="gru", width=0.5)
 learn(model, lambda x, y: model(x), sequences.word_starts, 5, 5e-3)
 line = "thegradientofthelossissummedoverthebatch"
 starts = model(mc.tensor(sequences.encode([line])))[0].argmax(0).numpy()

@@ -20,7 +20,7 @@ from .backend import (Generator, conv_algorithm, cuda_is_available, get_num_thre
 from .dtypes import float16, float32, float64, int8, int16, int32, int64, promote_types, result_type, uint8
 from .dtypes import bool_ as bool
 from .engine import Parameter, Tensor
-from . import functional
+from . import functional, models, nn
 from .functional import log_softmax, relu, softmax
 from .ops.arithmetic import *
 from .ops.basic import *
@@ -38,6 +38,16 @@ from .ops.shape import *
 from .version import __version__
 
 half, float, double, long = float16, float32, float64, int64
+
+
+def _diff(a: "nn.Module | str", b: "nn.Module | str", *args: object, **kwargs: object) -> object:
+    """Lay two networks, or models of these names, side by side, layer by layer: ``minicnn.explain.diff``."""
+    from . import explain
+
+    return explain.diff(a, b, *args, **kwargs)
+
+
+models.diff = _diff  # explain stands above models, and is imported with the first use
 
 
 def __getattr__(name: str) -> object:

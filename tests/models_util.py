@@ -1,4 +1,4 @@
-"""What the tests of the model families share: twins in PyTorch, rows of layers, names of weights, fast creation."""
+"""What the tests of the model families share: twins in PyTorch, rows of layers, fast creation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,7 @@ import minicnn as mc
 from minicnn import models, nn
 from minicnn.nn import arguments
 
-EXACT, SINGLE = 1e-8, 1e-3  # largest error allowed in float64 and float32, relative to the largest element
-Shapes = dict[str, tuple[int, ...]]
+EXACT = 1e-8  # largest error allowed in float64, relative to the largest element
 
 
 @contextmanager
@@ -80,29 +79,6 @@ def table(text: str) -> list[str]:
     return [" ".join(row.split()) for row in text.replace("\n", "|").split("|") if row.strip()]
 
 
-# -- names and shapes of weights ------------------------------------------------------------------------------------
-
-
-def conv(name: str, *shape: int) -> Shapes:
-    """A convolution without bias; or with one, if the name ends with +."""
-    return linear(name[:-1], *shape) if name.endswith("+") else {f"{name}.weight": shape}
-
-
-def linear(name: str, *shape: int) -> Shapes:
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-
-
-def norm(name: str, channels: int) -> Shapes:
-    return {f"{name}.{what}": (channels,) for what in ("weight", "bias", "running_mean", "running_var")} | \
-        {f"{name}.num_batches_tracked": ()}
-
-
-def check_state(model: nn.Module, expected: Shapes, keys: int) -> None:
-    """The state_dict has these names and shapes, of which there are so many."""
-    assert len(expected) == keys, "the list in the test is wrong"
-    assert {name: tuple(t.shape) for name, t in model.state_dict().items()} == expected
-
-
 # -- a twin in PyTorch ----------------------------------------------------------------------------------------------
 
 
@@ -150,22 +126,20 @@ def near(actual: Any, expected: Any, tolerance: float, what: str, least: float =
     assert error <= tolerance * scale, f"{what}: error {error:.3g} of {scale:.3g}"
 
 
-def check_step(ours: nn.Module, theirs: torch.nn.Module, *size: int, batch: int = 2, exact: bool = True,
-               heads: float = 0.0) -> None:
+def check_step(ours: nn.Module, theirs: torch.nn.Module, *size: int, batch: int = 2,
+               tolerance: float = EXACT, heads: float = 0.0) -> None:
     """One training step gives what it gives in PyTorch; so does an evaluation after it.
 
     Compared are the outputs, the loss, the gradient of every parameter, which must not vanish, and the running
     statistics. The networks have the same order of parameters; that in PyTorch returns, with ``heads``, the weight of
     their losses, a tuple in training: the logits and those of all auxiliary heads.
     """
-    tolerance = EXACT if exact else SINGLE
     fill(theirs)
-    theirs = theirs.double() if exact else theirs
-    ours = ours.double() if exact else ours
+    ours, theirs = ours.double(), theirs.double()
     copy_weights(ours, theirs)
     without_dropout(ours, theirs)
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((batch, ours.spec.in_channels, *size)).astype(np.float64 if exact else np.float32)
+    x = rng.standard_normal((batch, ours.spec.in_channels, *size))
     labels = np.arange(batch) * 3 % ours.spec.num_classes
     y, expected = ours(mc.tensor(x)), theirs(torch.from_numpy(x))
     if heads:

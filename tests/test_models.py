@@ -10,10 +10,17 @@ import minicnn as mc
 from minicnn import models
 from minicnn.models import Network, output_shape, window_of
 from minicnn.models.shapes import sizes_that_fit
+from models_util import LAYERS, check_step, rows, table
 
-PARAMETERS = {"lenet": 61_706, "lenet5": 61_706, "lenet_tanh": 61_706, "lenet_maxpool": 44_426, "lenet_bn": 44_878,
-              "cnn2": 3_199_106}
-BUFFERS = {"lenet_bn": 452}
+# MODELS.md: C×H×W (parameters) of every layer
+LENET = """6x28x28 156 | 6x14x14 | 16x10x10 2,416 | 16x5x5 | 400 | 120 48,120 | 84 10,164 | 10 850"""
+SMALLER = """6x24x24 156 | 6x12x12 | 16x8x8 2,416 | 16x4x4 | 256 | 120 30,840 | 84 10,164 | 10 850"""
+WITH_BN = """6x24x24 156 | 6x24x24 12 | 6x12x12 | 16x8x8 2,416 | 16x8x8 32 | 16x4x4 | 256
+    120 30,840 | 120 240 | 84 10,164 | 84 168 | 10 850"""
+SCRIPT = """32x28x28 832 | 32x14x14 | 64x14x14 51,264 | 64x7x7 | 3136 | 1000 3,137,000 | 10 10,010"""
+# name: (side of the images, another that fits, layers)
+LENETS = {"lenet": (28, 31, LENET), "lenet5": (32, 35, LENET), "lenet_tanh": (28, 30, LENET),
+          "lenet_maxpool": (28, 29, SMALLER), "lenet_bn": (28, 31, WITH_BN), "cnn2": (28, 31, SCRIPT)}
 
 
 def torch_lenet(name: str) -> torch.nn.Module:
@@ -41,49 +48,22 @@ def images(model: str, n: int = 3) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((n, *models.entry(model).input_shape)).astype(np.float32)
 
 
-def test_list_holds_the_family_in_order():
-    assert set(PARAMETERS) <= set(models.list()) and models.list() == sorted(models.list())
+@pytest.mark.parametrize("name", LENETS)
+def test_layers(name):
+    side, _, expected = LENETS[name]
+    assert rows(models.create(name), side, layers=(*LAYERS, mc.nn.BatchNorm1d)) == table(expected)
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_parameter_count(name):
-    model = models.create(name)
-    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
-    assert sum(b.numel() for b in model.buffers() if b.is_floating_point()) == BUFFERS.get(name, 0)
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_equals_pytorch(name, training):
-    """Output and gradients equal those of PyTorch's layers; parameters are copied in their order."""
-    ours, theirs = models.create(name).double(), torch_lenet(name).double()
-    with torch.no_grad():
-        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
-            q.copy_(torch.from_numpy(p.data))
-    if name == "cnn2":  # its random dropout is compared in the tests of dropout
-        ours.dropout.p = theirs[8].p = 0.0
-    ours.train(training), theirs.train(training)
-    x, gy = images(name).astype(np.float64), np.random.default_rng(2).standard_normal((3, 10))
-    y, expected = ours(mc.tensor(x)), theirs(torch.from_numpy(x))
-    np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=1e-9)
-    y.backward(mc.tensor(gy))
-    expected.backward(torch.from_numpy(gy))
-    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
-        np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-7, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_options_classes_and_channels(name):
-    model = models.create(name, num_classes=7, in_channels=2)
-    _, height, width = models.entry(name).input_shape
-    assert model(mc.zeros(2, 2, height, width)).shape == (2, 7)
-    assert model.spec == models.Spec(name, 7, 2, {})
+@pytest.mark.parametrize("name", LENETS)
+def test_a_step_is_pytorchs(name):
+    side, other, _ = LENETS[name]
+    check_step(models.create(name), torch_lenet(name), side, other, batch=3)
 
 
 def test_option_activation():
     assert "act1): Tanh" in repr(models.create("lenet5", activation="tanh"))
     assert "act1): Sigmoid" in repr(models.create("lenet5"))
-    assert models.entry("lenet5").options == {"activation": "sigmoid"}
+    assert models.entry("lenet5").options == {"activation": "sigmoid", "width": 1.0, "dropout": 0.0}
     with pytest.raises(ValueError, match="lenet5: activation 'relu' is unknown; use 'sigmoid' or 'tanh'"):
         models.create("lenet5", activation="relu")
 
@@ -107,8 +87,8 @@ def test_keys_are_readable():
 def test_unknown_names():
     with pytest.raises(ValueError, match="'lenett' is unknown; did you mean 'lenet'.*lenet_tanh"):
         models.create("lenett")
-    with pytest.raises(TypeError, match="model 'lenet' has no option 'dropout'; its options: none"):
-        models.create("lenet", dropout=0.5)
+    with pytest.raises(TypeError, match="model 'lenet' has no option 'pool'; its options: width=1.0, dropout=0.0"):
+        models.create("lenet", pool="max")
     with pytest.raises(ValueError, match="num_classes = 0 must be at least 1"):
         models.create("lenet", 0)
 
@@ -145,7 +125,7 @@ def test_misfit_is_explained(name, shape):
 
 def test_sizes_that_fit_are_those_that_run():
     model = models.create("lenet_maxpool")
-    fitting = sizes_that_fit(list(model.chain()), 1)
+    fitting = sizes_that_fit([list(model.chain())], 1)
     for n in range(20, 40):
         if n in fitting:
             assert model(mc.zeros(1, 1, n, n)).shape == (1, 10)

@@ -3,20 +3,16 @@
 import pytest
 import torch
 
-import minicnn as mc
 from minicnn import models, nn
 from minicnn.explain import summary
 from minicnn.models.densenet import DenseLayer
-from models_util import (Cat, blank, buffers, check_drawn, check_state, check_step, conv, linear, norm, parameters,
-                         rows, table)
+from models_util import Cat, blank, check_drawn, check_step, rows, table
 
 t = torch.nn
 
-# name: (layers per block, stem, growth, parameters and buffers for 1000 classes)
-TORCHVISION = {"densenet121": ((6, 12, 24, 16), 64, 32, 7_978_856, 83_648),
-               "densenet169": ((6, 12, 32, 32), 64, 32, 14_149_480, 158_400),
-               "densenet201": ((6, 12, 48, 32), 64, 32, 20_013_928, 229_056),
-               "densenet161": ((6, 12, 36, 24), 96, 48, 28_681_000, 219_936)}
+# Table 1 of the paper, name: (layers per block, stem, growth)
+TORCHVISION = {"densenet121": ((6, 12, 24, 16), 64, 32), "densenet169": ((6, 12, 32, 32), 64, 32),
+               "densenet201": ((6, 12, 48, 32), 64, 32), "densenet161": ((6, 12, 36, 24), 96, 48)}
 
 
 # -- twins ----------------------------------------------------------------------------------------------------------
@@ -41,21 +37,22 @@ def twin(channels, depths, stem, growth, bottleneck=None, bias=False):
     return t.Sequential(*layers, t.BatchNorm2d(i), t.ReLU(), t.AdaptiveAvgPool2d(1), t.Flatten(), t.Linear(i, 10))
 
 
-@pytest.mark.parametrize("name, theirs", [
-    ("densenet_d2l", lambda: twin(1, (4, 4, 4, 4), 64, 32, bias=True)),
-    ("densenet121", lambda: twin(3, (6, 12, 24, 16), 64, 32, 128))])
-def test_a_step_is_pytorchs(name, theirs):
-    check_step(blank(name), theirs(), 33, 65)
-
-
-# -- numbers --------------------------------------------------------------------------------------------------------
+def test_a_step_of_the_books_is_pytorchs():
+    check_step(blank("densenet_d2l"), twin(1, (4, 4, 4, 4), 64, 32, bias=True), 33, 65)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_sizes_of_torchvisions(name):
-    model = blank(name, 1000)
-    assert (parameters(model), buffers(model)) == TORCHVISION[name][3:]
-    assert models.entry(name).input_shape == (3, 224, 224)
+def test_a_step_of_torchvisions_is_pytorchs(name):
+    depths, stem, growth = TORCHVISION[name]
+    check_step(blank(name, width=1 / 8), twin(3, depths, stem // 8, growth // 8, growth // 2), 33, 65)
+
+
+def test_dropout_follows_every_convolution_of_a_block():
+    layer = blank("densenet121", dropout=0.2).features.denseblock1.denselayer1
+    assert [type(part).__name__ for part in layer][-2:] == ["Conv2d", "Dropout"]
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------
 
 
 BOOK = """64x48x48 3,200 | 64x48x48 128 | 64x24x24
@@ -69,7 +66,6 @@ def test_layers_of_the_books():
     model = blank("densenet_d2l")
     transitions = [layer for name, layer in model.features.named_children() if name.startswith("transition")]
     assert rows(model, 96, DenseLayer, *transitions) == table(BOOK)
-    assert (parameters(model), buffers(model)) == (758_226, 6_608)
 
 
 def test_work_and_receptive_field():
@@ -78,37 +74,20 @@ def test_work_and_receptive_field():
     assert [layer.field.size for layer in s.layers if layer.kind == "Conv2d"][-1] == (519, 519)
 
 
-def test_shapes_of_torchvisions():
-    """Table 1 of the paper."""
-    found = rows(blank("densenet121"), 224, DenseLayer, layers=(nn.AvgPool2d, nn.MaxPool2d))
-    ends = [0, 6, 7, 19, 20, 44, 45, 61]
-    assert [found[i].split()[0] for i in ends] == ["64x56x56", "256x56x56", "128x28x28", "512x28x28", "256x14x14",
-                                                   "1024x14x14", "512x7x7", "1024x7x7"]
-
-
-def state(depths, stem, growth):
-    """torchvision's names and shapes."""
-    names, i = conv("features.conv0", stem, 3, 7, 7) | norm("features.norm0", stem), stem
-    for block, depth in enumerate(depths, start=1):
-        for layer in range(1, depth + 1):
-            at = f"features.denseblock{block}.denselayer{layer}"
-            names |= (norm(f"{at}.norm1", i) | conv(f"{at}.conv1", 4 * growth, i, 1, 1)
-                      | norm(f"{at}.norm2", 4 * growth) | conv(f"{at}.conv2", growth, 4 * growth, 3, 3))
-            i += growth
-        if block < 4:
-            at = f"features.transition{block}"
-            names |= norm(f"{at}.norm", i) | conv(f"{at}.conv", i // 2, i, 1, 1)
-            i //= 2
-    return names | norm("features.norm5", i) | linear("classifier", 1000, i)
-
-
-@pytest.mark.parametrize("name, keys", [("densenet121", 727), ("densenet169", 1015), ("densenet201", 1207),
-                                        ("densenet161", 967)])
-def test_names_are_torchvisions(name, keys):
-    expected = state(*TORCHVISION[name][:3])
-    model = blank(name, 1000)
-    check_state(model, expected, keys)
-    assert list(model.state_dict()) == list(expected)
+@pytest.mark.parametrize("name, channels", [
+    ("densenet121", (64, 256, 128, 512, 256, 1024, 512, 1024)),
+    ("densenet169", (64, 256, 128, 512, 256, 1280, 640, 1664)),
+    ("densenet201", (64, 256, 128, 512, 256, 1792, 896, 1920)),
+    ("densenet161", (96, 384, 192, 768, 384, 2112, 1056, 2208))])
+def test_shapes_of_torchvisions(name, channels):
+    """The first and last of each block, table 1 of the paper."""
+    depths, _, growth = TORCHVISION[name]
+    expected = []
+    for first, last, side, depth in zip(channels[::2], channels[1::2], (56, 28, 14, 7), depths, strict=True):
+        assert first + depth * growth == last
+        expected += [f"{first + i * growth}x{side}x{side}" for i in range(depth + 1)]
+    found = rows(blank(name), 224, DenseLayer, layers=(nn.AvgPool2d, nn.MaxPool2d))
+    assert [row.split()[0] for row in found] == expected
 
 
 def test_initial_weights_are_torchvisions():
@@ -120,8 +99,3 @@ def test_initial_weights_are_torchvisions():
             check_drawn(layer.weight, (2 / (i * k * k)) ** 0.5)
     check_drawn(model.classifier.weight, 1024 ** -0.5 / 3 ** 0.5)
     assert not model.classifier.bias.data.any()
-
-
-@pytest.mark.parametrize("name", ["densenet_d2l", "densenet121"])
-def test_classes_and_channels(name):
-    assert blank(name, 7, in_channels=2).eval()(mc.zeros(1, 2, 33, 40)).shape == (1, 7)

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-import minicnn as mc
 from minicnn import models
 from minicnn.explain import summary
-from models_util import blank, check_drawn, check_step, dropouts, parameters, rows, table
+from models_util import blank, check_drawn, check_step, dropouts, rows, table
 
 t = torch.nn
 
@@ -50,12 +49,11 @@ PAPER = """192x32x32 14,592 | 160x32x32 30,880 | 96x32x32 15,456 | 96x16x16
     192x8x8 331,968 | 192x8x8 37,056 | 10x8x8 1,930 | 10x1x1 | 10"""
 
 
-@pytest.mark.parametrize("name, size, expected, total, macs", [
-    ("nin", 224, BOOK, 1_992_166, 762_297_352), ("nin_cifar", 32, PAPER, 966_986, 222_486_528)])
-def test_layers_and_totals(name, size, expected, total, macs):
+@pytest.mark.parametrize("name, size, expected, macs", [
+    ("nin", 224, BOOK, 762_297_352), ("nin_cifar", 32, PAPER, 222_486_528)])
+def test_layers_and_work(name, size, expected, macs):
     model = blank(name)
     assert rows(model, size) == table(expected)
-    assert parameters(model) == total
     s = summary(model)
     assert (s.input_shape[1:], s.macs) == ((size, size), macs)
 
@@ -73,8 +71,3 @@ def test_every_convolution_is_followed_by_relu(name):
 
 def test_initial_weights_are_pytorchs():
     check_drawn(models.create("nin_cifar").conv2_1.weight, (96 * 25) ** -0.5 / 3 ** 0.5)
-
-
-@pytest.mark.parametrize("name", ["nin", "nin_cifar"])
-def test_classes_and_channels(name):
-    assert blank(name, 7, in_channels=2).eval()(mc.zeros(1, 2, 80, 75)).shape == (1, 7)

@@ -58,7 +58,7 @@ class Twin(torch.nn.Module):
 def twins(name: str, cell: str, layers: int, both: bool):
     options = {} if name == "char_lstm" else {"bidirectional": both}
     symbols = {"image_rnn": 2}.get(name, V)
-    ours = models.create(name, K, symbols, cell=cell, hidden=H, layers=layers, **options).double()
+    ours = models.create(name, K, symbols, cell=cell, width=H / 128, layers=layers, **options).double()
     theirs = Twin(name, cell, layers, both).double()
     copy_weights(ours, theirs)
     return ours, theirs
@@ -118,7 +118,7 @@ def test_equals_pytorch(name, cell, layers, both):
 @pytest.mark.parametrize("cell", LAYERS)
 def test_writing_reads_each_symbol_before_it_chooses_the_next(cell):
     """Step by step with the state equals reading all that was written so far, again and again."""
-    model = models.create("char_lstm", V, V, cell=cell, hidden=H, layers=2).double()
+    model = models.create("char_lstm", V, V, cell=cell, width=H / 128, layers=2).double()
     nn.init.normal_(model.fc.weight, std=3.0)
     written = model.write(mc.tensor([1, 4]), 6)
     text = [[1], [4]]
@@ -130,7 +130,7 @@ def test_writing_reads_each_symbol_before_it_chooses_the_next(cell):
 
 
 def test_reading_in_two_parts_equals_reading_at_once():
-    model = models.create("char_lstm", V, V, hidden=H).double()
+    model = models.create("char_lstm", V, V, width=H / 128).double()
     x = mc.tensor(batch("char_lstm")[0])
     logits, _ = model(x)
     first, state = model(x[:, :2])
@@ -141,7 +141,7 @@ def test_reading_in_two_parts_equals_reading_at_once():
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", LAYERS)
 def test_what_seq2seq_writes_are_its_likeliest_symbols_when_it_is_told_them(cell, both):
-    model = models.create("seq2seq", K, V, cell=cell, hidden=H, layers=2, bidirectional=both)
+    model = models.create("seq2seq", K, V, cell=cell, width=H / 128, layers=2, bidirectional=both)
     for p in model.parameters():
         nn.init.normal_(p, std=1.5)
     x = mc.tensor(batch("seq2seq")[0])
@@ -151,7 +151,7 @@ def test_what_seq2seq_writes_are_its_likeliest_symbols_when_it_is_told_them(cell
 
 
 def test_temperature_draws_from_the_softmax():
-    model = models.create("char_lstm", 3, 3, hidden=H)
+    model = models.create("char_lstm", 3, 3, width=H / 128)
     for p in model.parameters():
         nn.init.zeros_(p)
     logits = np.array([0.0, 1.0, -np.inf])
@@ -187,12 +187,12 @@ def learn(model: nn.Module, task, epochs: int, rate: float) -> float:
 
 def test_image_rnn_learns_to_read_digits_by_rows():
     train, val = (data.load("digits", split) for split in ("train", "validation"))
-    history = training.fit(models.create("image_rnn", cell="gru", hidden=64), train, val, epochs=8, verbose=False)
+    history = training.fit(models.create("image_rnn", cell="gru", width=1 / 2), train, val, epochs=8, verbose=False)
     assert history.history["val_accuracy"][-1] > 0.9
 
 
 def test_rnn_classifier_learns_to_tell_code_from_prose():
-    model = models.create("rnn_classifier", 2, cell="gru", hidden=64)
+    model = models.create("rnn_classifier", 2, cell="gru", width=1 / 2)
     assert learn(model, sequences.code_or_prose, 4, 3e-3) > 0.9
 
 
@@ -200,20 +200,20 @@ def test_tagger_learns_where_words_begin_and_needs_both_directions():
     errors = []
     for both in (True, False):
         mc.manual_seed(0)
-        model = models.create("birnn_tagger", 2, cell="gru", hidden=64, bidirectional=both)
+        model = models.create("birnn_tagger", 2, cell="gru", width=1 / 2, bidirectional=both)
         errors.append(1 - learn(model, sequences.word_starts, 5, 5e-3))
     assert errors[0] < 0.07 and errors[0] < 0.8 * errors[1]
 
 
 def test_char_lstm_learns_to_continue_documentation():
     """Always saying what is most frequent, a space, would be right in one case of seven."""
-    model = models.create("char_lstm", sequences.SYMBOLS, hidden=64)
+    model = models.create("char_lstm", sequences.SYMBOLS, width=1 / 2)
     assert learn(model, sequences.documentation, 3, 1e-2) > 0.28
 
 
 def test_seq2seq_learns_to_add():
     """Whole sums that it has not seen; there is no other way than to add."""
-    model = models.create("seq2seq", sequences.SYMBOLS, cell="gru", hidden=96, bidirectional=True)
+    model = models.create("seq2seq", sequences.SYMBOLS, cell="gru", width=3 / 4, bidirectional=True)
     learn(model, sequences.sums, 10, 7e-3)
     held_out = sequences.sums("validation")
     written = model.write(mc.tensor(held_out.x), held_out.y.shape[1]).numpy()
@@ -290,10 +290,10 @@ def test_word_starts_restore_the_lines():
 def test_in_the_registry(name, tmp_path):
     """Listed, made with the defaults, saved and loaded again."""
     assert name in models.list() and models.entry(name).reads_images == (name == "image_rnn")
-    model = models.create(name, cell="gru", hidden=8)
+    model = models.create(name, cell="gru", width=1 / 16)
     training.save(model, tmp_path / "model.safetensors")
     again = training.load(tmp_path / "model.safetensors")
-    assert again.spec == model.spec and again.spec.options == {"cell": "gru", "hidden": 8}
+    assert again.spec == model.spec and again.spec.options == {"cell": "gru", "width": 1 / 16}
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert (a.data == b.data).all()
 
@@ -302,8 +302,8 @@ def test_options_that_make_no_sense():
     for name in (*TEXT_MODELS, "image_rnn"):
         with pytest.raises(ValueError, match="cell 'elman' is unknown; use 'rnn', 'lstm', 'gru'"):
             models.create(name, cell="elman")
-        with pytest.raises(ValueError, match="lstm: hidden = 0 must be an integer of at least 1"):
-            models.create(name, hidden=0)
+        with pytest.raises(ValueError, match=f"{name}: width = 0.001 leaves nothing of 128 channels"):
+            models.create(name, width=0.001)
         with pytest.raises(ValueError, match="gru: layers = 0 must be"):
             models.create(name, cell="gru", layers=0)
     with pytest.raises(ValueError, match="num_classes = 9 must not exceed in_channels = 8: it reads what it writes"):
@@ -313,7 +313,7 @@ def test_options_that_make_no_sense():
 
 
 def test_inputs_that_make_no_sense():
-    model = models.create("rnn_classifier", 2, 8, hidden=4)
+    model = models.create("rnn_classifier", 2, 8, width=1 / 32)
     for x in (mc.zeros(2, 3), mc.zeros(2, 1, 28, 28), mc.zeros(2, dtype=mc.int64)):
         with pytest.raises(ValueError, match="x must be symbols, whole numbers"):
             model(x)
@@ -321,12 +321,20 @@ def test_inputs_that_make_no_sense():
         model(mc.tensor([[8]]))
     for arguments in ({"steps": 0}, {"steps": 1, "temperature": -1.0}):
         with pytest.raises(ValueError, match="write: steps = "):
-            models.create("char_lstm", 8, 8, hidden=4).write(mc.tensor([1]), **arguments)
-    image = models.create("image_rnn", hidden=4)
+            models.create("char_lstm", 8, 8, width=1 / 32).write(mc.tensor([1]), **arguments)
+    image = models.create("image_rnn", width=1 / 32)
     assert image(mc.zeros(0, 1, 28, 28)).shape == (0, 10) and image(mc.zeros(1, 1, 5, 28)).shape == (1, 10)
-    for shape in ((2, 1, 28, 27), (2, 3, 28, 28), (1, 28, 28)):
-        with pytest.raises(ValueError, match=r"image_rnn: expects images \(N, C, H, W\) with C·W = 28, one row, not"):
+    for shape, message in {
+            (2, 1, 32, 27): "images of 1×32×27 do not fit: 32 rows of 1·27 = 27, but rnn expects 28; sizes that fit: "
+                            "28 wide and of any height, for example with the transform Resize((28, 28))",
+            (2, 3, 28, 28): "images of 3×28×28 do not fit: create the model with in_channels=3, or convert the images "
+                            "to 1 channel",
+            (2, 28, 28, 1): "images of 28×28×1 do not fit: create the model with in_channels=28, or convert the "
+                            "images to 1 channel",
+            (1, 28, 28): "a batch of images (N, C, H, W) is expected, not (1, 28, 28); one image is x[None]"}.items():
+        with pytest.raises(ValueError) as error:
             image(mc.zeros(shape))
+        assert str(error.value) == f"image_rnn: {message}"
 
 
 def test_commands(tmp_path):

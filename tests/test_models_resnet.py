@@ -9,16 +9,11 @@ from minicnn import models, nn
 from minicnn.explain import summary
 from minicnn.models import Network
 from minicnn.models.resnet import BasicBlock, Bottleneck, PaddedShortcut, projection
-from models_util import (blank, buffers, check_drawn, check_state, check_step, conv, linear, norm, parameters, rows,
-                         table)
+from models_util import EXACT, blank, check_drawn, check_step, rows, table
 
 t = torch.nn
 
-# name: (parameters, buffers) for 1000 classes
-IMAGENET = {"resnet18": (11_689_512, 9_600), "resnet34": (21_797_672, 17_024), "resnet50": (25_557_032, 53_120),
-            "resnet101": (44_549_160, 105_344), "resnet152": (60_192_808, 151_424),
-            "resnext50_32x4d": (25_028_904, 68_224), "wide_resnet50_2": (68_883_240, 68_224)}
-CIFAR = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}
+CIFAR = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}  # blocks of each of the three stages
 
 # -- twins ----------------------------------------------------------------------------------------------------------
 
@@ -61,33 +56,35 @@ def end(channels, classes):
     return t.Sequential(t.AdaptiveAvgPool2d(1), t.Flatten(), t.Linear(channels, classes))
 
 
-def photograph_stem(channels, bias=False):
-    return [normed(channels, 64, 7, 2, bias), t.ReLU(), t.MaxPool2d(3, 2, 1)]
+def photograph_stem(channels, first, bias=False):
+    return [normed(channels, first, 7, 2, bias), t.ReLU(), t.MaxPool2d(3, 2, 1)]
 
 
-def twin_basic(depths, classes=10):
-    layers, i = photograph_stem(3), 64
+def twin_basic(depths):
+    """An eighth of the channels."""
+    layers, i = photograph_stem(3, 8), 8
     for stage, depth in enumerate(depths):
         for j in range(depth):
-            o, s = 64 * 2 ** stage, 2 if stage and not j else 1
+            o, s = 8 * 2 ** stage, 2 if stage and not j else 1
             layers.append(Residual(basic(i, o, s), t.Identity() if i == o else normed(i, o, 1, s)))
             i = o
-    return t.Sequential(*layers, end(512, classes))
+    return t.Sequential(*layers, end(64, 10))
 
 
-def twin_bottleneck(widths, groups, classes=10):
-    layers, i = photograph_stem(3), 64
-    for stage, (width, depth) in enumerate(zip(widths, (3, 4, 6, 3), strict=True)):
-        o = 256 * 2 ** stage
+def twin_bottleneck(depths, first, width, groups=1):
+    """``first`` channels out of the stem, ``width`` within the blocks of the first stage."""
+    layers, i = photograph_stem(3, first), first
+    for stage, depth in enumerate(depths):
+        o = 4 * first * 2 ** stage
         for j in range(depth):
-            s = 2 if stage and not j else 1
-            layers.append(Residual(bottleneck(i, width, o, s, groups), t.Identity() if i == o else normed(i, o, 1, s)))
+            path = bottleneck(i, width * 2 ** stage, o, 2 if stage and not j else 1, groups)
+            layers.append(Residual(path, t.Identity() if j else normed(i, o, 1, 2 if stage else 1)))
             i = o
-    return t.Sequential(*layers, end(2048, classes))
+    return t.Sequential(*layers, end(i, 10))
 
 
 def twin_book():
-    layers = photograph_stem(1, bias=True)
+    layers = photograph_stem(1, 64, bias=True)
     for i, o in ((64, 64), (64, 128), (128, 256), (256, 512)):
         layers += [Residual(basic(i, o, o // i, True), t.Identity() if i == o else t.Conv2d(i, o, 1, 2)),
                    Residual(basic(o, o, 1, True), t.Identity())]
@@ -95,24 +92,39 @@ def twin_book():
 
 
 def twin_cifar(n, residual):
-    layers, i = [normed(3, 16, 3), t.ReLU()], 16
-    for o in (16, 32, 64):
+    """Half the channels."""
+    layers, i = [normed(3, 8, 3), t.ReLU()], 8
+    for o in (8, 16, 32):
         for _ in range(n):
             way = (t.Identity() if i == o else OptionA(o - i)) if residual else None
             layers.append(Residual(basic(i, o, 1 if i == o else 2), way))
             i = o
-    return t.Sequential(*layers, end(64, 10))
+    return t.Sequential(*layers, end(32, 10))
 
 
-TWINS = {"resnet18": lambda: twin_basic((2, 2, 2, 2)), "resnet50": lambda: twin_bottleneck((64, 128, 256, 512), 1),
-         "resnet18_d2l": twin_book, "resnet20": lambda: twin_cifar(3, True), "plain20": lambda: twin_cifar(3, False),
-         "resnet32": lambda: twin_cifar(5, True)}
+# name: (width, twin)
+TWINS = {"resnet18": (1 / 8, lambda: twin_basic((2, 2, 2, 2))), "resnet34": (1 / 8, lambda: twin_basic((3, 4, 6, 3))),
+         "resnet50": (1 / 8, lambda: twin_bottleneck((3, 4, 6, 3), 8, 8)),
+         "resnet101": (1 / 8, lambda: twin_bottleneck((3, 4, 23, 3), 8, 8)),
+         "resnet152": (1 / 8, lambda: twin_bottleneck((3, 8, 36, 3), 8, 8)),
+         "resnext50_32x4d": (1 / 4, lambda: twin_bottleneck((3, 4, 6, 3), 16, 32, 32)),
+         "wide_resnet50_2": (1 / 8, lambda: twin_bottleneck((3, 4, 6, 3), 8, 16)),
+         "resnet18_d2l": (1, twin_book)}
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_a_step_is_pytorchs(name):
-    small = name[-2:] in ("20", "32")
-    check_step(blank(name), TWINS[name](), *((15, 18) if small else (65, 34)))
+    width, theirs = TWINS[name]
+    check_step(blank(name, width=width), theirs(), 65, 34)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "plain"])
+@pytest.mark.parametrize("depth", CIFAR)
+def test_a_step_of_the_cifar_networks_is_pytorchs(depth, kind):
+    # BN without shortcuts enlarges small differences 1.2 times in every layer, rounding errors too
+    tolerance = 1e-5 if (kind, depth) == ("plain", 110) else EXACT
+    check_step(blank(f"{kind}{depth}", width=1 / 2), twin_cifar(CIFAR[depth], kind == "resnet"), 15, 18,
+               tolerance=tolerance)
 
 
 @pytest.mark.parametrize("stride, groups, width_per_group, width", [(2, 4, 16, 8), (1, 1, 128, 16), (1, 2, 96, 24)])
@@ -129,20 +141,10 @@ def test_a_bottleneck_is_pytorchs(stride, groups, width_per_group, width):
 # -- numbers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", IMAGENET)
-def test_sizes_of_torchvisions(name):
-    model = blank(name, 1000)
-    assert (parameters(model), buffers(model)) == IMAGENET[name]
-    assert models.entry(name).input_shape == (3, 224, 224)
-
-
 @pytest.mark.parametrize("depth", CIFAR)
 @pytest.mark.parametrize("kind", ["resnet", "plain"])
-def test_sizes_of_the_cifar_networks(kind, depth):
-    model = blank(f"{kind}{depth}")
-    assert parameters(model) == CIFAR[depth]
-    assert models.entry(f"{kind}{depth}").input_shape == (3, 32, 32)
-    weighted = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+def test_the_number_in_the_name_counts_layers_with_weights(kind, depth):
+    weighted = [layer for layer in blank(f"{kind}{depth}").modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     assert len(weighted) == depth
 
 
@@ -150,8 +152,7 @@ def test_sizes_of_the_cifar_networks(kind, depth):
     ("resnet18", 224, 1_814_073_344, 435), ("resnet34", 224, 3_663_761_408, 899), ("resnet50", 224, 4_089_184_256, 427),
     ("resnet18_d2l", 96, 318_657_536, 435), ("resnet20", 32, 40_551_040, 81), ("plain56", 32, 125_485_696, 249)])
 def test_work_and_receptive_field(name, size, macs, field):
-    classes = 1000 if name in IMAGENET else 10
-    model = blank(name, classes)
+    model = blank(name, 1000 if size == 224 else 10)
     s = summary(model, (model.spec.in_channels, size, size))
     assert s.macs == macs
     last = max(i for i, layer in enumerate(s.layers) if layer.kind == "Conv2d")
@@ -171,47 +172,28 @@ BOOK = """64x48x48 3,200 | 64x48x48 128 | 64x24x24
 
 
 def test_layers_of_the_books():
-    model = blank("resnet18_d2l")
-    assert rows(model, 96) == table(BOOK)
-    assert (parameters(model), buffers(model)) == (11_178_378, 7_808)
+    assert rows(blank("resnet18_d2l"), 96) == table(BOOK)
 
 
-@pytest.mark.parametrize("name, size, stages", [
-    ("resnet18", 224, "64x56x56 73,984 | 128x28x28 295,424 | 256x14x14 1,180,672 | 512x7x7 4,720,640"),
-    ("resnet50", 224, "256x56x56 70,400 | 512x28x28 280,064 | 1024x14x14 1,117,184 | 2048x7x7 4,462,592"),
-    ("resnet110", 32, "16x32x32 4,672 | 32x16x16 18,560 | 64x8x8 73,984")])
-def test_last_block_of_each_stage(name, size, stages):
-    model = blank(name)
-    found = rows(model, size, BasicBlock, Bottleneck, layers=())
-    ends = np.cumsum([len(stage) for _, stage in model.named_children() if isinstance(stage, nn.Sequential)]) - 1
-    assert [found[i] for i in ends] == table(stages)
+# Table 1 of the paper: the blocks of each stage; what each but the first, which is another one, puts out and has
+BASIC = "64x56x56 73,984 | 128x28x28 295,424 | 256x14x14 1,180,672 | 512x7x7 4,720,640"
+DEEP = "256x56x56 70,400 | 512x28x28 280,064 | 1024x14x14 1,117,184 | 2048x7x7 4,462,592"
+GROUPED = "256x56x56 71,168 | 512x28x28 282,624 | 1024x14x14 1,126,400 | 2048x7x7 4,497,408"
+WIDE = "256x56x56 214,016 | 512x28x28 854,016 | 1024x14x14 3,411,968 | 2048x7x7 13,639,680"
+SMALL = "16x32x32 4,672 | 32x16x16 18,560 | 64x8x8 73,984"
 
 
-def state(name, block, depths, groups, base):
-    """torchvision's names and shapes."""
-    names, i = conv("conv1", 64, 3, 7, 7) | norm("bn1", 64), 64
-    for stage, depth in enumerate(depths):
-        planes = 64 * 2 ** stage
-        width, o = (planes, planes) if block == 2 else (planes * base // 64 * groups, 4 * planes)
-        for j in range(depth):
-            at = f"layer{stage + 1}.{j}"
-            kernels = [(width, i, 3, 3), (width, width, 3, 3)] if block == 2 else \
-                [(width, i, 1, 1), (width, width // groups, 3, 3), (o, width, 1, 1)]
-            for n, kernel in enumerate(kernels, start=1):
-                names |= conv(f"{at}.conv{n}", *kernel) | norm(f"{at}.bn{n}", kernel[0])
-            if j == 0 and (stage or block == 3):
-                names |= conv(f"{at}.downsample.0", o, i, 1, 1) | norm(f"{at}.downsample.1", o)
-            i = o
-    return names | linear("fc", 1000, i)
-
-
-@pytest.mark.parametrize("name, block, depths, groups, base, keys", [
-    ("resnet18", 2, (2, 2, 2, 2), 1, 64, 122), ("resnet34", 2, (3, 4, 6, 3), 1, 64, 218),
-    ("resnet50", 3, (3, 4, 6, 3), 1, 64, 320), ("resnet101", 3, (3, 4, 23, 3), 1, 64, 626),
-    ("resnet152", 3, (3, 8, 36, 3), 1, 64, 932), ("resnext50_32x4d", 3, (3, 4, 6, 3), 32, 4, 320),
-    ("wide_resnet50_2", 3, (3, 4, 6, 3), 1, 128, 320)])
-def test_names_are_torchvisions(name, block, depths, groups, base, keys):
-    check_state(blank(name, 1000), state(name, block, depths, groups, base), keys)
+@pytest.mark.parametrize("name, depths, blocks", [
+    ("resnet18", (2, 2, 2, 2), BASIC), ("resnet34", (3, 4, 6, 3), BASIC), ("resnet50", (3, 4, 6, 3), DEEP),
+    ("resnet101", (3, 4, 23, 3), DEEP), ("resnet152", (3, 8, 36, 3), DEEP), ("resnext50_32x4d", (3, 4, 6, 3), GROUPED),
+    ("wide_resnet50_2", (3, 4, 6, 3), WIDE),
+    *((f"{kind}{depth}", (n,) * 3, SMALL) for depth, n in CIFAR.items() for kind in ("resnet", "plain"))])
+def test_blocks_of_each_stage(name, depths, blocks):
+    found = rows(blank(name), 32 if blocks == SMALL else 224, BasicBlock, Bottleneck, layers=())
+    expected = [[block] * depth for depth, block in zip(depths, table(blocks), strict=True)]
+    stages = np.split(np.array(found), np.cumsum(depths)[:-1])
+    assert [list(stage[1:]) for stage in stages] == [stage[1:] for stage in expected]
+    assert [stage[0].split()[0] for stage in stages] == [stage[0].split()[0] for stage in expected]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20"])
@@ -238,9 +220,3 @@ def test_padded_shortcut():
     y = PaddedShortcut(2, 3)(mc.tensor(x)).numpy()
     np.testing.assert_array_equal(y[:, :3], x[:, :, [0, 3]][..., [0, 3, 6]])
     assert y.shape == (2, 5, 2, 3) and not y[:, 3:].any()
-
-
-@pytest.mark.parametrize("name", ["resnet18_d2l", "resnet18", "resnet50", "resnet20", "plain20"])
-def test_classes_and_channels(name):
-    model = models.create(name, num_classes=7, in_channels=2).eval()
-    assert model(mc.zeros(1, 2, 33, 40)).shape == (1, 7)

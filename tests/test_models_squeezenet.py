@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-import minicnn as mc
 from minicnn import models, nn
 from minicnn.explain import summary
 from minicnn.models.squeezenet import Fire
-from models_util import Cat, blank, check_drawn, check_state, check_step, dropouts, linear, parameters, rows
+from models_util import Cat, blank, check_drawn, check_step, dropouts, rows
 
 t = torch.nn
 
@@ -16,7 +15,6 @@ MODULES = {"1_0": (96, 7, ["M", (16, 64), (16, 64), (32, 128), "M", (32, 128), (
                            (64, 256)]),
            "1_1": (64, 3, ["M", (16, 64), (16, 64), "M", (32, 128), (32, 128), "M", (48, 192), (48, 192), (64, 256),
                            (64, 256)])}
-PARAMETERS = {"1_0": 1_248_424, "1_1": 1_235_496}
 MACS = {"1_0": 818_924_576, "1_1": 349_151_936}
 
 
@@ -42,11 +40,9 @@ def test_a_step_is_pytorchs(version):
 
 
 @pytest.mark.parametrize("version", MODULES)
-def test_totals(version):
-    model = blank(f"squeezenet{version}", 1000)
-    s = summary(model)
-    assert (s.input_shape, s.parameters, s.macs) == ((3, 224, 224), PARAMETERS[version], MACS[version])
-    assert parameters(model) == s.parameters
+def test_work(version):
+    s = summary(blank(f"squeezenet{version}", 1000))
+    assert (s.input_shape, s.macs) == ((3, 224, 224), MACS[version])
 
 
 @pytest.mark.parametrize("version, shapes", [
@@ -59,20 +55,6 @@ def test_shapes(version, shapes):
     assert [row.split()[0] for row in found] == shapes.split()
 
 
-@pytest.mark.parametrize("version", MODULES)
-def test_names_are_torchvisions(version):
-    o, k, modules = MODULES[version]
-    names, i = linear("features.0", o, 3, k, k), o
-    for at, module in enumerate(modules, start=2):
-        if module == "M":
-            continue
-        s, e = module
-        names |= (linear(f"features.{at}.squeeze", s, i, 1, 1) | linear(f"features.{at}.expand1x1", e, s, 1, 1)
-                  | linear(f"features.{at}.expand3x3", e, s, 3, 3))
-        i = 2 * e
-    check_state(blank(f"squeezenet{version}", 1000), names | linear("classifier.1", 1000, i, 1, 1), 52)
-
-
 def test_initial_weights_are_torchvisions():
     """He's uniform for all convolutions but the last, which is normal with 0.01; no biases."""
     model = models.create("squeezenet1_1")
@@ -81,9 +63,3 @@ def test_initial_weights_are_torchvisions():
             _, i, k, _ = layer.weight.shape
             check_drawn(layer.weight, 0.01 if name == "classifier.1" else (2 / (i * k * k)) ** 0.5)
             assert not layer.bias.data.any()
-
-
-def test_options():
-    model = models.create("squeezenet1_1", 7, 2, dropout=0.25)
-    assert model(mc.zeros(1, 2, 33, 40)).shape == (1, 7)
-    assert dropouts(model) == [0.25]

@@ -157,7 +157,7 @@ def test_recurrent_layers():
     """Per step, a gate costs a product with the input's weights and one with the state's."""
     s = summary(nn.Sequential(nn.LSTM(5, 7, batch_first=True, proj_size=3)), (11, 5))
     assert s.macs == 11 * (4 * 7 * (5 + 3) + 7 * 3)
-    text = summary(models.create("seq2seq", hidden=8))
+    text = summary(models.create("seq2seq", width=1 / 16))
     assert [layer.kind for layer in text.layers if layer.parameters] == ["Embedding", "LSTM", "Embedding", "LSTM",
                                                                         "Linear"]
     assert str(text).startswith("seq2seq on texts of 16\n") and "MACs per text" in str(text)

@@ -38,7 +38,7 @@ def errors(*arguments: object, cwd: Path, code: int, **variables: str) -> tuple[
     (["--resume", "x", "--name", "y"], "--name is for new runs and cannot go with --resume", HELP),
     (["lenet", "--resume", "x", "--dry-run"], "--dry-run is for new runs", HELP),
     (["lenet", "--option", "tanh"], "argument --option: tanh must be NAME=VALUE", HELP),
-    (["lenet", "--option", "activation=tanh"], "model 'lenet' has no option 'activation'; its options: none", HELP),
+    (["lenet", "--option", "activation=tanh"], "model 'lenet' has no option 'activation'; its options: width=1.0", HELP),
     (["lenet5", "--option", "activation=relu"], "activation 'relu' is unknown; use 'sigmoid' or 'tanh'", HELP),
     (["lenet5", "--dry-run", "--option", "activation=relu"], "activation 'relu' is unknown", HELP),
     (["lenet5", "--option", "activation=[1]"],

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import models, nn
+from ..models.shapes import shape_text
 from .summary import LayerSummary, Summary, summary
-from .table import bytes_text, plain_text, shape_text, side_text
+from .table import bytes_text, plain_text, side_text
 
 __all__ = ["Difference", "diff"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .layout import PORTS, Run, layout
-from .table import shape_text
+from ..models.shapes import shape_text
 
 if TYPE_CHECKING:
     from .graph import Graph

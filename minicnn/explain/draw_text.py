@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .table import shape_text
+from ..models.shapes import shape_text
 
 if TYPE_CHECKING:
     from .graph import Graph

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import nn
+from ..models.shapes import shape_text
 from .cost import Cost, measure, statistics, total
 from .field import receptive_fields
 from .styles import keras, torchsummary
-from .table import draw, plain_text, shape_text
+from .table import draw, plain_text
 from .trace import Place, Trace, example, trace
 from .units import Unit, readable_depth, units
 from .view import Field

@@ -4,6 +4,8 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..models.shapes import shape_text
+
 if TYPE_CHECKING:
     from .summary import LayerSummary, Summary
 
@@ -89,11 +91,6 @@ def plain_text(printable: Any) -> str:
 
 
 # -- numbers for people ---------------------------------------------------------------------------------------------
-
-
-def shape_text(shape: tuple[int, ...]) -> str:
-    """3×224×224."""
-    return "×".join(map(str, shape))
 
 
 def side_text(lengths: tuple[float, ...]) -> str:

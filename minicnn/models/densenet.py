@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from .. import nn
 from ..engine import Tensor
 from ..ops.join import cat
-from .network import Network, draw_weights, named
+from .network import Network, draw_weights, dropout_layers, named, scaled
 from .registry import register
 
 
 class DenseLayer(nn.Sequential):
     """x and, behind it, ``growth`` new channels made of it, (N, C, H, W) → (N, C + growth, H, W).
 
-    New channels: BN, ReLU, 3×3 convolution; with a bottleneck of ``bottleneck`` channels, BN, ReLU and a 1×1
+    New channels: BN, ReLU, 3×3 convolution, dropout; with a bottleneck of ``bottleneck`` channels, BN, ReLU and a 1×1
     convolution come first.
     """
 
-    def __init__(self, in_channels: int, growth: int, bottleneck: int | None, bias: bool) -> None:
+    def __init__(self, in_channels: int, growth: int, bottleneck: int | None, bias: bool, dropout: float) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         steps = [(growth, 3)] if bottleneck is None else [(bottleneck, 1), (growth, 3)]
         channels = in_channels
@@ -29,7 +29,7 @@ class DenseLayer(nn.Sequential):
             layers[f"relu{i}"] = nn.ReLU()
             layers[f"conv{i}"] = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=bias)
             channels = width
-        super().__init__(layers)
+        super().__init__(layers | dropout_layers(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return cat([x, super().forward(x)], dim=1)
@@ -41,9 +41,13 @@ def _transition(in_channels: int, bias: bool) -> nn.Sequential:
                                      conv=nn.Conv2d(in_channels, in_channels // 2, 1, bias=bias), pool=nn.AvgPool2d(2)))
 
 
-def _densenet(num_classes: int, in_channels: int, depths: Sequence[int], *, stem: int = 64, growth: int = 32,
-              bottleneck: int | None = None, bias: bool = False) -> Network:
-    """A stem, dense blocks of ``depths`` layers with transitions between them, BN, ReLU, the mean, a linear layer."""
+def _densenet(num_classes: int, in_channels: int, depths: Sequence[int], width: float, dropout: float, *,
+              stem: int = 64, growth: int = 32, bottleneck: bool = True, bias: bool = False) -> Network:
+    """A stem, dense blocks of ``depths`` layers with transitions between them, BN, ReLU, the mean, a linear layer.
+
+    ``width`` multiplies the channels of the stem and the growth, four times which is the width of a bottleneck.
+    """
+    stem, growth = scaled(stem, width), scaled(growth, width)
     features: OrderedDict[str, nn.Module] = OrderedDict(
         conv0=nn.Conv2d(in_channels, stem, 7, stride=2, padding=3, bias=bias), norm0=nn.BatchNorm2d(stem),
         relu0=nn.ReLU(), pool0=nn.MaxPool2d(3, stride=2, padding=1))
@@ -51,7 +55,7 @@ def _densenet(num_classes: int, in_channels: int, depths: Sequence[int], *, stem
     for i, depth in enumerate(depths, start=1):
         block: OrderedDict[str, nn.Module] = OrderedDict()
         for j in range(1, depth + 1):
-            block[f"denselayer{j}"] = DenseLayer(channels, growth, bottleneck, bias)
+            block[f"denselayer{j}"] = DenseLayer(channels, growth, 4 * growth if bottleneck else None, bias, dropout)
             channels += growth
         features[f"denseblock{i}"] = nn.Sequential(block)
         if i < len(depths):
@@ -63,9 +67,9 @@ def _densenet(num_classes: int, in_channels: int, depths: Sequence[int], *, stem
 
 
 @register((1, 96, 96), source="Zhang et al., Dive into Deep Learning, section 8.7; note 002")
-def densenet_d2l(num_classes: int = 10, in_channels: int = 1) -> Network:
+def densenet_d2l(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """DenseNet as the book has it: four blocks of four layers without bottlenecks, convolutions with bias."""
-    return _densenet(num_classes, in_channels, (4, 4, 4, 4), bias=True)
+    return _densenet(num_classes, in_channels, (4, 4, 4, 4), width, dropout, bottleneck=False, bias=True)
 
 
 # name → layers per block, channels of the stem, growth
@@ -82,8 +86,8 @@ def _register(name: str) -> None:
 
     @register((3, 224, 224), source="Huang et al. 2016; torchvision")
     @named(name, f"torchvision's {name}: blocks of {', '.join(map(str, depths))} layers, growth {growth}.")
-    def build(num_classes: int = 10, in_channels: int = 3) -> Network:
-        net = _densenet(num_classes, in_channels, depths, stem=stem, growth=growth, bottleneck=4 * growth)
+    def build(num_classes: int = 10, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.0) -> Network:
+        net = _densenet(num_classes, in_channels, depths, width, dropout, stem=stem, growth=growth)
         draw_weights(net, {nn.Conv2d: nn.init.kaiming_normal_})
         nn.init.zeros_(net.classifier.bias)
         return net

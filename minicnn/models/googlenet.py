@@ -11,7 +11,7 @@ from .. import nn
 from ..engine import Tensor
 from ..ops.join import cat
 from .alexnet import response_norm
-from .network import HeadedNetwork, Network, Outputs, draw_weights, he_normal
+from .network import HeadedNetwork, Network, Outputs, draw_weights, dropout_layers, he_normal, scaled
 from .registry import register
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]
@@ -75,87 +75,95 @@ class Inception(nn.Module):
         return cat([branch(x) for branch in self.children()], dim=1)
 
 
-def _head(in_channels: int, num_classes: int, conv: Conv, pool: nn.Module) -> nn.Sequential:
+def _head(in_channels: int, num_classes: int, conv: Conv, pool: nn.Module, width: float) -> nn.Sequential:
     """A classifier that reads a layer half way; ``pool`` leaves 4×4 of its pixels."""
+    channels, hidden = scaled(128, width), scaled(1024, width)
     return nn.Sequential(OrderedDict(
-        pool=pool, conv=conv(in_channels, 128, 1), flatten=nn.Flatten(), fc1=nn.Linear(128 * 4 * 4, 1024),
-        relu=nn.ReLU(), dropout=nn.Dropout(0.7), fc2=nn.Linear(1024, num_classes)))
+        pool=pool, conv=conv(in_channels, channels, 1), flatten=nn.Flatten(), fc1=nn.Linear(channels * 4 * 4, hidden),
+        relu=nn.ReLU(), dropout=nn.Dropout(0.7), fc2=nn.Linear(hidden, num_classes)))
+
+
+def _narrowed(widths: Widths, width: float) -> Widths:
+    one, (reduce2, two), (reduce3, three), four = widths
+    return (scaled(one, width), (scaled(reduce2, width), scaled(two, width)),
+            (scaled(reduce3, width), scaled(three, width)), scaled(four, width))
 
 
 def _pool() -> nn.Module:
     return nn.MaxPool2d(3, stride=2, padding=1)
 
 
-def _googlenet(num_classes: int, in_channels: int, *, conv: Conv = conv_relu, third: int = 5,
-               blocks: dict[str, Widths] = BLOCKS, pool: Callable[[], nn.Module] = _pool,
+def _googlenet(num_classes: int, in_channels: int, width: float, dropout: float, *, conv: Conv = conv_relu,
+               third: int = 5, blocks: dict[str, Widths] = BLOCKS, pool: Callable[[], nn.Module] = _pool,
                last_pool: Callable[[], nn.Module] = _pool, lrn: Callable[[], nn.Module] | None = None,
-               dropout: float | None = None, head_pool: Callable[[], nn.Module] | None = None) -> Network:
+               head_pool: Callable[[], nn.Module] | None = None) -> Network:
     """Two stages of convolutions and three of Inception blocks, pooling between them, and a linear layer.
 
     ``lrn`` makes the normalisation of the first stages, ``head_pool`` the pooling with which the auxiliary heads begin;
-    None leaves either out.
+    None leaves either out. ``width`` multiplies all channels.
     """
-    layers: dict[str, nn.Module] = {"conv1": conv(in_channels, 64, 7, 2), "maxpool1": pool()}
+    narrow, channels = scaled(64, width), scaled(192, width)
+    layers: dict[str, nn.Module] = {"conv1": conv(in_channels, narrow, 7, 2), "maxpool1": pool()}
     if lrn is not None:
         layers["lrn1"] = lrn()
-    layers |= {"conv2": conv(64, 64, 1), "conv3": conv(64, 192, 3)}
+    layers |= {"conv2": conv(narrow, narrow, 1), "conv3": conv(narrow, channels, 3)}
     if lrn is not None:
         layers["lrn2"] = lrn()
     layers["maxpool2"] = pool()
-    channels, heads = 192, {}
-    for name, widths in blocks.items():
-        layer = f"inception{name}"
+    heads = {}
+    for name, full in blocks.items():
+        layer, widths = f"inception{name}", _narrowed(full, width)
         layers[layer] = Inception(channels, widths, conv, third)
         one, (_, two), (_, three), four = widths
         channels = one + two + three + four
         if layer in HEADS and head_pool is not None:
-            heads[HEADS[layer]] = _head(channels, num_classes, conv, head_pool())
+            heads[HEADS[layer]] = _head(channels, num_classes, conv, head_pool(), width)
         if name == "3b":
             layers["maxpool3"] = pool()
         elif name == "4e":
             layers["maxpool4"] = last_pool()
-    layers |= heads | {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
-    if dropout is not None:
-        layers["dropout"] = nn.Dropout(dropout)
-    layers["fc"] = nn.Linear(channels, num_classes)
+    layers |= {**heads, "avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **dropout_layers(dropout),
+               "fc": nn.Linear(channels, num_classes)}
     return HeadedNetwork(layers, HEADS, GoogLeNetOutputs) if heads else Network(layers)
 
 
 @register((1, 96, 96), source="Zhang et al., Dive into Deep Learning, section 8.4; notes 000 and 001")
-def googlenet_d2l(num_classes: int = 10, in_channels: int = 1) -> Network:
+def googlenet_d2l(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """GoogLeNet as the book has it, without auxiliary heads, normalisation and dropout."""
-    return _googlenet(num_classes, in_channels)
+    return _googlenet(num_classes, in_channels, width, dropout)
 
 
 @register((1, 224, 224), source="note 002, its script")
-def googlenet_gray224(num_classes: int = 10, in_channels: int = 1) -> Network:
+def googlenet_gray224(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0,
+                      dropout: float = 0.0) -> Network:
     """The book's GoogLeNet with 128 channels in block 4d, where the paper has 144, and He's initial weights."""
     one, (_, two), three, four = BLOCKS["4d"]
-    net = _googlenet(num_classes, in_channels, blocks=BLOCKS | {"4d": (one, (128, two), three, four)})
+    net = _googlenet(num_classes, in_channels, width, dropout, blocks=BLOCKS | {"4d": (one, (128, two), three, four)})
     draw_weights(net, {nn.Conv2d: he_normal})
     nn.init.zeros_(net.fc.bias)
     return net
 
 
 @register((3, 224, 224), source="Szegedy et al. 2014")
-def googlenet_paper(num_classes: int = 10, in_channels: int = 3, *, aux: bool = False) -> Network:
+def googlenet_paper(num_classes: int = 10, in_channels: int = 3, *, aux: bool = False, width: float = 1.0,
+                    dropout: float = 0.4) -> Network:
     """GoogLeNet of the paper, with local response normalisation; aux=True adds its two auxiliary heads.
 
     In training it then returns GoogLeNetOutputs, whose ``loss`` counts the heads 0.3 times.
     """
-    return _googlenet(num_classes, in_channels, lrn=response_norm, dropout=0.4,
+    return _googlenet(num_classes, in_channels, width, dropout, lrn=response_norm,
                       head_pool=(lambda: nn.AvgPool2d(5, stride=3)) if aux else None)
 
 
 @register((3, 224, 224), source="torchvision")
-def googlenet(num_classes: int = 10, in_channels: int = 3, *, aux_logits: bool = False,
+def googlenet(num_classes: int = 10, in_channels: int = 3, *, aux_logits: bool = False, width: float = 1.0,
               dropout: float = 0.2) -> Network:
     """torchvision's GoogLeNet: BN, and 3×3 where the paper has 5×5; aux_logits=True adds two auxiliary heads.
 
     In training it then returns GoogLeNetOutputs, whose ``loss`` counts the heads 0.3 times. torchvision's trained
     weights have the heads, and expect levels of 0 … 1 brought to −1 … 1.
     """
-    net = _googlenet(num_classes, in_channels, conv=conv_bn_relu, third=3, dropout=dropout,
+    net = _googlenet(num_classes, in_channels, width, dropout, conv=conv_bn_relu, third=3,
                      pool=lambda: nn.MaxPool2d(3, stride=2, ceil_mode=True),
                      last_pool=lambda: nn.MaxPool2d(2, stride=2, ceil_mode=True),
                      head_pool=(lambda: nn.AdaptiveAvgPool2d(4)) if aux_logits else None)

@@ -11,7 +11,7 @@ from .. import nn
 from ..engine import Tensor
 from ..ops.join import cat
 from .googlenet import conv_bn_relu
-from .network import HeadedNetwork, Network, Outputs
+from .network import HeadedNetwork, Network, Outputs, scaled
 from .registry import register
 
 ACROSS, DOWN = (1, 7), (7, 1)
@@ -34,17 +34,18 @@ def _conv(in_channels: int, out_channels: int, kernel: Any, stride: int = 1) -> 
 class Block(nn.Module):
     """Convolutions, each of x, of "pool" or of another's result; the results that none reads are concatenated.
 
-    "pool" is the mean of 3×3 windows of x if a convolution reads it, and else their maximum with stride 2.
+    "pool" is the mean of 3×3 windows of x if a convolution reads it, and else their maximum with stride 2. ``width``
+    multiplies the channels.
     """
 
-    def __init__(self, in_channels: int, layers: Layers) -> None:
+    def __init__(self, in_channels: int, layers: Layers, width: float) -> None:
         super().__init__()
         read = {source for source, *_ in layers.values()}
         self.pool: nn.Module = nn.AvgPool2d(3, stride=1, padding=1) if "pool" in read else nn.MaxPool2d(3, stride=2)
         channels, self.source = {"x": in_channels, "pool": in_channels}, {"pool": "x"}
-        for name, (source, width, *window) in layers.items():
-            self.add_module(name, _conv(channels[source], width, *window))
-            channels[name], self.source[name] = width, source
+        for name, (source, full, *window) in layers.items():
+            channels[name], self.source[name] = scaled(full, width), source
+            self.add_module(name, _conv(channels[source], channels[name], *window))
         self.ends = [name for name in (*layers, "pool") if name not in read]
         self.out_channels = sum(channels[name] for name in self.ends)
 
@@ -105,35 +106,36 @@ BLOCKS = {"Mixed_5b": block_a(32), "Mixed_5c": block_a(64), "Mixed_5d": block_a(
           "Mixed_7a": block_d(), "Mixed_7b": block_e(), "Mixed_7c": block_e()}
 
 
-def _head(in_channels: int, num_classes: int) -> nn.Sequential:
+def _head(in_channels: int, num_classes: int, width: float) -> nn.Sequential:
+    narrow, wide = scaled(128, width), scaled(768, width)
     return nn.Sequential(OrderedDict(
-        pool=nn.AvgPool2d(5, stride=3), conv0=conv_bn_relu(in_channels, 128, 1),
-        conv1=conv_bn_relu(128, 768, 5, padding=0), avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
-        fc=nn.Linear(768, num_classes)))
+        pool=nn.AvgPool2d(5, stride=3), conv0=conv_bn_relu(in_channels, narrow, 1),
+        conv1=conv_bn_relu(narrow, wide, 5, padding=0), avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
+        fc=nn.Linear(wide, num_classes)))
 
 
 @register((3, 299, 299), source="Szegedy et al. 2015; torchvision")
-def inception_v3(num_classes: int = 10, in_channels: int = 3, *, aux_logits: bool = False,
+def inception_v3(num_classes: int = 10, in_channels: int = 3, *, aux_logits: bool = False, width: float = 1.0,
                  dropout: float = 0.5) -> Network:
     """torchvision's Inception v3; aux_logits=True adds its auxiliary head.
 
     In training it then returns InceptionOutputs, whose ``loss`` counts the head 0.4 times. torchvision's trained
     weights have the head, and expect levels of 0 … 1 brought to −1 … 1.
     """
+    a, b, c, channels = (scaled(n, width) for n in (32, 64, 80, 192))
     layers: dict[str, nn.Module] = {
-        "Conv2d_1a_3x3": conv_bn_relu(in_channels, 32, 3, 2, padding=0),
-        "Conv2d_2a_3x3": conv_bn_relu(32, 32, 3, padding=0),
-        "Conv2d_2b_3x3": conv_bn_relu(32, 64, 3),
+        "Conv2d_1a_3x3": conv_bn_relu(in_channels, a, 3, 2, padding=0),
+        "Conv2d_2a_3x3": conv_bn_relu(a, a, 3, padding=0),
+        "Conv2d_2b_3x3": conv_bn_relu(a, b, 3),
         "maxpool1": nn.MaxPool2d(3, stride=2),
-        "Conv2d_3b_1x1": conv_bn_relu(64, 80, 1),
-        "Conv2d_4a_3x3": conv_bn_relu(80, 192, 3, padding=0),
+        "Conv2d_3b_1x1": conv_bn_relu(b, c, 1),
+        "Conv2d_4a_3x3": conv_bn_relu(c, channels, 3, padding=0),
         "maxpool2": nn.MaxPool2d(3, stride=2)}
-    channels = 192
     for name, block in BLOCKS.items():
-        layers[name] = built = Block(channels, block)
+        layers[name] = built = Block(channels, block, width)
         channels = built.out_channels
         if name == "Mixed_6e" and aux_logits:
-            layers["AuxLogits"] = _head(channels, num_classes)
+            layers["AuxLogits"] = _head(channels, num_classes, width)
     layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "dropout": nn.Dropout(dropout), "flatten": nn.Flatten(),
                "fc": nn.Linear(channels, num_classes)}
     net = HeadedNetwork(layers, {"Mixed_6e": "AuxLogits"}, InceptionOutputs) if aux_logits else Network(layers)

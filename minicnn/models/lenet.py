@@ -13,7 +13,7 @@ from .. import functional as F
 from .. import nn
 from ..engine import Tensor
 from ..ops.creation import randint, tensor
-from .network import Network
+from .network import Network, dropout_layers, scaled
 from .registry import register
 
 CHANNELS = (6, 16)
@@ -22,67 +22,72 @@ ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 POOLS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
-def _lenet(num_classes: int, in_channels: int, *, size: int = 28, padding: int = 0, activation: str = "sigmoid",
-           pool: str = "avg", batch_norm: bool = False) -> Network:
-    """[conv 5×5 – (BN) – activation – pool 2×2] × 2, then linear layers 120 – 84 – classes.
+def _lenet(num_classes: int, in_channels: int, width: float, dropout: float, *, size: int = 28, padding: int = 0,
+           activation: str = "sigmoid", pool: str = "avg", batch_norm: bool = False) -> Network:
+    """[conv 5×5 – (BN) – activation – pool 2×2] × 2, then linear layers 120 – 84 – classes, dropout between them.
 
-    ``size`` is the side of the input, ``padding`` that of the first convolution.
+    ``size`` is the side of the input, ``padding`` that of the first convolution; ``width`` multiplies all channels and
+    hidden units.
     """
     layers: dict[str, nn.Module] = {}
     channels, side = in_channels, size
-    for i, (width, pad) in enumerate(zip(CHANNELS, (padding, 0), strict=True), start=1):
-        layers[f"conv{i}"] = nn.Conv2d(channels, width, 5, padding=pad)
+    for i, (full, pad) in enumerate(zip(CHANNELS, (padding, 0), strict=True), start=1):
+        maps = scaled(full, width)
+        layers[f"conv{i}"] = nn.Conv2d(channels, maps, 5, padding=pad)
         if batch_norm:
-            layers[f"bn{i}"] = nn.BatchNorm2d(width)
+            layers[f"bn{i}"] = nn.BatchNorm2d(maps)
         layers[f"act{i}"] = ACTIVATIONS[activation]()
         layers[f"pool{i}"] = POOLS[pool](2)
-        channels, side = width, (side + 2 * pad - 4) // 2
+        channels, side = maps, (side + 2 * pad - 4) // 2
     layers["flatten"] = nn.Flatten()
     features = channels * side * side
-    for i, width in enumerate(HIDDEN, start=1):
-        layers[f"fc{i}"] = nn.Linear(features, width)
+    for i, full in enumerate(HIDDEN, start=1):
+        hidden = scaled(full, width)
+        layers[f"fc{i}"] = nn.Linear(features, hidden)
         if batch_norm:
-            layers[f"bn{i + 2}"] = nn.BatchNorm1d(width)
-        layers[f"act{i + 2}"] = ACTIVATIONS[activation]()
-        features = width
+            layers[f"bn{i + 2}"] = nn.BatchNorm1d(hidden)
+        layers |= {f"act{i + 2}": ACTIVATIONS[activation](), **dropout_layers(dropout, f"dropout{i}")}
+        features = hidden
     layers["fc3"] = nn.Linear(features, num_classes)
     return Network(layers)
 
 
 @register((1, 28, 28), source="Zhang et al., Dive into Deep Learning, section 7.6; notes 001 and 004")
-def lenet(num_classes: int = 10, in_channels: int = 1) -> Network:
+def lenet(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """LeNet as the book teaches it: padding 2, sigmoid, average pooling."""
-    return _lenet(num_classes, in_channels, padding=2)
+    return _lenet(num_classes, in_channels, width, dropout, padding=2)
 
 
 @register((1, 32, 32), source="LeCun et al. 1998, simplified; notes 002 and 003")
-def lenet5(num_classes: int = 10, in_channels: int = 1, *, activation: str = "sigmoid") -> Network:
+def lenet5(num_classes: int = 10, in_channels: int = 1, *, activation: str = "sigmoid", width: float = 1.0,
+           dropout: float = 0.0) -> Network:
     """LeNet-5 on 32×32 images without padding, average pooling; activation "sigmoid" or "tanh"."""
     if activation not in ACTIVATIONS:
-        raise ValueError(f"lenet5: activation {activation!r} is unknown; use {' or '.join(map(repr, ACTIVATIONS))}")
-    return _lenet(num_classes, in_channels, size=32, activation=activation)
+        raise ValueError(f"activation {activation!r} is unknown; use {' or '.join(map(repr, ACTIVATIONS))}")
+    return _lenet(num_classes, in_channels, width, dropout, size=32, activation=activation)
 
 
 @register((1, 28, 28), source="note 003, its Keras model")
-def lenet_tanh(num_classes: int = 10, in_channels: int = 1) -> Network:
+def lenet_tanh(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """LeNet with "same" padding in the first convolution, tanh and max pooling."""
-    return _lenet(num_classes, in_channels, padding=2, activation="tanh", pool="max")
+    return _lenet(num_classes, in_channels, width, dropout, padding=2, activation="tanh", pool="max")
 
 
 @register((1, 28, 28), source="Dive into Deep Learning, first edition in PyTorch; note 000")
-def lenet_maxpool(num_classes: int = 10, in_channels: int = 1) -> Network:
+def lenet_maxpool(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """LeNet without padding, sigmoid, max pooling."""
-    return _lenet(num_classes, in_channels, pool="max")
+    return _lenet(num_classes, in_channels, width, dropout, pool="max")
 
 
 @register((1, 28, 28), source="Dive into Deep Learning, section 8.5; note 001")
-def lenet_bn(num_classes: int = 10, in_channels: int = 1) -> Network:
+def lenet_bn(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """LeNet without padding, batch normalisation before every sigmoid, average pooling."""
-    return _lenet(num_classes, in_channels, batch_norm=True)
+    return _lenet(num_classes, in_channels, width, dropout, batch_norm=True)
 
 
 @register((1, 28, 28), source="note 002, the script that it calls LeNet")
-def cnn2(num_classes: int = 10, in_channels: int = 1, *, softmax: bool = False) -> Network:
+def cnn2(num_classes: int = 10, in_channels: int = 1, *, softmax: bool = False, width: float = 1.0,
+         dropout: float = 0.5) -> Network:
     """Two 5×5 convolutions of 32 and 64 channels, ReLU, max pooling, a linear layer of 1000 with dropout.
 
     Dropout stands before the ReLU, as in the script; since it only scales by a positive number or sets to 0, the order
@@ -91,12 +96,14 @@ def cnn2(num_classes: int = 10, in_channels: int = 1, *, softmax: bool = False) 
     """
     layers: dict[str, nn.Module] = {}
     channels = in_channels
-    for i, width in enumerate((32, 64), start=1):
-        layers[f"conv{i}"] = nn.Conv2d(channels, width, 5, padding=2)
-        layers |= {f"act{i}": nn.ReLU(), f"pool{i}": nn.MaxPool2d(2)}
-        channels = width
-    layers |= {"flatten": nn.Flatten(), "fc1": nn.Linear(64 * 7 * 7, 1000), "dropout": nn.Dropout(0.5),
-               "act3": nn.ReLU(), "fc2": nn.Linear(1000, num_classes)}
+    for i, full in enumerate((32, 64), start=1):
+        maps = scaled(full, width)
+        layers |= {f"conv{i}": nn.Conv2d(channels, maps, 5, padding=2), f"act{i}": nn.ReLU(),
+                   f"pool{i}": nn.MaxPool2d(2)}
+        channels = maps
+    hidden = scaled(1000, width)
+    layers |= {"flatten": nn.Flatten(), "fc1": nn.Linear(channels * 7 * 7, hidden), "dropout": nn.Dropout(dropout),
+               "act3": nn.ReLU(), "fc2": nn.Linear(hidden, num_classes)}
     if softmax:
         layers["softmax"] = nn.Softmax(dim=1)
     return Network(layers)
@@ -193,17 +200,25 @@ class RadialBasis(nn.Module):
 
 
 @register((1, 32, 32), source="LeCun et al. 1998, section II.B")
-def lenet5_1998(num_classes: int = 10, in_channels: int = 1) -> Network:
+def lenet5_1998(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """LeNet-5 of the paper: C3 by its table, trainable subsampling, scaled tanh, radial basis functions as output.
 
     The weights begin uniform within ±2.4/fan-in. The paper's images have levels of −0.1 (paper) to 1.175 (ink).
+    ``width`` must be a whole number: so many times there are all maps, each set connected by the table. The 84 units
+    before the output are those of the codes' images.
     """
+    if width < 1 or width != int(width):
+        raise ValueError(f"width = {width:g} must be a whole number from 1 on, so many sets of maps that the paper's "
+                         "table connects; lenet5 can have any width")
+    sets, (maps, more), features = int(width), CHANNELS, scaled(HIDDEN[0], width)
+    table = [[maps * i + j for j in inputs] for i in range(sets) for inputs in TABLE]
     net = Network({
-        "c1": nn.Conv2d(in_channels, 6, 5), "act1": ScaledTanh(), "s2": Subsampling(6), "act2": ScaledTanh(),
-        "c3": TableConv2d(TABLE, 6, 5), "act3": ScaledTanh(), "s4": Subsampling(16), "act4": ScaledTanh(),
-        "c5": nn.Conv2d(16, 120, 5), "act5": ScaledTanh(), "flatten": nn.Flatten(),
-        "f6": nn.Linear(120, 84), "act6": ScaledTanh(), "output": RadialBasis(num_classes)})
-    for name, fan_in in (("c1", in_channels * 25), ("s2", 4), ("s4", 4), ("c5", 16 * 25), ("f6", 120)):
+        "c1": nn.Conv2d(in_channels, sets * maps, 5), "act1": ScaledTanh(), "s2": Subsampling(sets * maps),
+        "act2": ScaledTanh(), "c3": TableConv2d(table, sets * maps, 5), "act3": ScaledTanh(),
+        "s4": Subsampling(sets * more), "act4": ScaledTanh(), "c5": nn.Conv2d(sets * more, features, 5),
+        "act5": ScaledTanh(), "flatten": nn.Flatten(), **dropout_layers(dropout), "f6": nn.Linear(features, HIDDEN[1]),
+        "act6": ScaledTanh(), "output": RadialBasis(num_classes)})
+    for name, fan_in in (("c1", in_channels * 25), ("s2", 4), ("s4", 4), ("c5", sets * more * 25), ("f6", features)):
         for p in net.get_submodule(name).parameters():
             nn.init.uniform_(p, -2.4 / fan_in, 2.4 / fan_in)
     return net

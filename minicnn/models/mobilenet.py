@@ -42,19 +42,19 @@ class InvertedResidual(nn.Module):
 def mobilenet_v2(num_classes: int = 10, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.2) -> Network:
     """torchvision's MobileNet v2; width scales all channels, in steps of 8."""
 
-    def scaled(channels: int, factor: float) -> int:
+    def rounded(channels: int, factor: float) -> int:
         """The nearest multiple of 8, one more where that would take away over a tenth."""
         nearest = max(8, int(channels * factor + 4) // 8 * 8)
         return nearest + 8 if nearest < 0.9 * channels * factor else nearest
 
-    channels = scaled(32, width)
+    channels = rounded(32, width)
     features: list[nn.Module] = [_conv(in_channels, channels, 3, stride=2)]
     for expansion, base, depth, stride in STAGES:
         for i in range(depth):
-            out = scaled(base, width)
+            out = rounded(base, width)
             features.append(InvertedResidual(channels, out, stride if i == 0 else 1, expansion))
             channels = out
-    last = scaled(1280, max(1.0, width))
+    last = rounded(1280, max(1.0, width))
     features.append(_conv(channels, last, 1))
     net = Network({"features": nn.Sequential(*features), "avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(),
                    "classifier": nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))})

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..nn import Module, Sequential, init
+from ..nn import Conv2d, Dropout, Linear, Module, Sequential, init
 from ..engine import Tensor
-from .shapes import explain_misfit, flat
+from .shapes import Chain, explain_misfit, flat
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model was created from: enough to create it again. ``create`` leaves it in ``model.spec``."""
+    """What a model was created from: enough to create it again, but for its weights. It stands in ``model.spec``."""
 
     name: str
     num_classes: int
@@ -36,6 +36,10 @@ class Network(Sequential):
         """The layers from the image to the logits, with their names."""
         return self.named_children()
 
+    def paths(self) -> list[Chain]:
+        """All that an image goes through: the chain, and the ways to other outputs, if there are any."""
+        return [list(self.chain())]
+
     def forward(self, x: Tensor) -> Any:
         try:
             return self.run(x)
@@ -49,7 +53,7 @@ class Network(Sequential):
 
     def check_input(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError, with the chain of shapes and what would fit, if images of this (N, C, H, W) do not."""
-        explanation = explain_misfit(self, flat(self.chain()), shape)
+        explanation = explain_misfit(self, [flat(path) for path in self.paths()], shape)
         if explanation is not None:
             raise ValueError(f"{self.spec.name if self.spec else 'network'}: {explanation}")
 
@@ -87,6 +91,13 @@ class HeadedNetwork(Network):
     def chain(self) -> Iterator[tuple[str, Module]]:
         return ((name, layer) for name, layer in self.named_children() if name not in self.heads.values())
 
+    def paths(self) -> list[Chain]:
+        chain = list(self.chain())
+        if not self.training:
+            return [chain]
+        ends = [(i, self.heads[name]) for i, (name, _) in enumerate(chain, start=1) if name in self.heads]
+        return [chain, *([*chain[:i], (head, getattr(self, head))] for i, head in ends)]
+
     def run(self, x: Tensor) -> Tensor | Outputs:
         read = []
         for name, layer in self.chain():
@@ -97,6 +108,19 @@ class HeadedNetwork(Network):
 
 
 # -- what the files of the families share ---------------------------------------------------------------------------
+
+
+def scaled(channels: int, width: float) -> int:
+    """``width`` times as many channels, to the nearest whole number."""
+    result = round(channels * width)
+    if result < 1:
+        raise ValueError(f"width = {width:g} leaves nothing of {channels} channels")
+    return result
+
+
+def dropout_layers(p: float, name: str = "dropout") -> dict[str, Module]:
+    """A dropout layer by its name; none where nothing is to be dropped."""
+    return {name: Dropout(p)} if p else {}
 
 
 def named(name: str, description: str) -> Callable[[Callable], Callable]:
@@ -122,3 +146,30 @@ def draw_weights(net: Module, weights: dict[type[Module], Callable[[Tensor], Any
 def he_normal(weight: Tensor) -> None:
     """Normal with variance 2/fan_out, which keeps the variance of gradients through ReLU. He et al. 2015."""
     init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+
+
+# -- initial weights on demand --------------------------------------------------------------------------------------
+
+INITS: dict[str, Callable[[Tensor], Any]] = {
+    "xavier": init.xavier_uniform_,
+    "kaiming": lambda weight: init.kaiming_uniform_(weight, nonlinearity="relu"),
+}
+
+
+def initialise(net: Module, how: str) -> None:
+    """Give every convolution and linear layer uniform weights, Glorot's (xavier) or He's (kaiming), and biases of 0.
+
+    ``default`` leaves what the layers began with.
+
+    Raises:
+        ValueError: how is none of the three.
+    """
+    if how == "default":
+        return
+    if how not in INITS:
+        raise ValueError(f"init = {how!r} must be one of 'default', {', '.join(map(repr, INITS))}")
+    for layer in net.modules():
+        if isinstance(layer, (Conv2d, Linear)):
+            INITS[how](layer.weight)
+            if layer.bias is not None:
+                init.zeros_(layer.bias)

@@ -18,18 +18,21 @@ from ..nn.arguments import whole
 from ..nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from ..ops.creation import rand_like
 from ..ops.join import stack
-from .network import Network
+from .network import Network, dropout_layers, scaled
 from .registry import register
+from .shapes import no_batch, shape_text, wrong_channels
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+HIDDEN = 128  # features of a direction, and of the vectors of symbols, where width is 1
 
 
-def _recurrent(cell: str, input_size: int, hidden: int, layers: int, bidirectional: bool = False) -> nn.RNNBase:
+def _recurrent(cell: str, input_size: int, hidden: int, layers: int, dropout: float,
+               bidirectional: bool = False) -> nn.RNNBase:
     if cell not in CELLS:
         raise ValueError(f"cell {cell!r} is unknown; use {', '.join(map(repr, CELLS))}")
-    whole(cell, "hidden", hidden)
     whole(cell, "layers", layers)
-    return CELLS[cell](input_size, hidden, layers, batch_first=True, bidirectional=bidirectional)
+    return CELLS[cell](input_size, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0,
+                       bidirectional=bidirectional)
 
 
 def _width(rnn: nn.RNNBase) -> int:
@@ -51,12 +54,13 @@ def _last(rnn: nn.RNNBase, state: Any) -> Tensor:
 
 
 class Reader(nn.Module):
-    """A vector of its own for each symbol, and recurrent layers that read the vectors."""
+    """A vector of its own for each symbol, and recurrent layers that read the vectors, dropout between them."""
 
-    def __init__(self, symbols: int, cell: str, hidden: int, layers: int, bidirectional: bool = False) -> None:
+    def __init__(self, symbols: int, cell: str, hidden: int, layers: int, dropout: float,
+                 bidirectional: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, hidden)
-        self.rnn = _recurrent(cell, hidden, hidden, layers, bidirectional)
+        self.rnn = _recurrent(cell, hidden, hidden, layers, dropout, bidirectional)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Read texts (N, T), blanks too: the outputs (N, T, D·H) and the last states."""
@@ -74,19 +78,24 @@ class Reader(nn.Module):
 
 
 class TextModel(nn.Module):
-    """A reader, and a linear layer that makes logits of what it shows."""
+    """A reader, and a linear layer, with dropout before it, that makes logits of what it shows."""
 
-    def __init__(self, num_classes: int, reader: Reader) -> None:
+    def __init__(self, num_classes: int, reader: Reader, dropout: float) -> None:
         super().__init__()
         self.reader = reader
+        self.dropout = nn.Dropout(dropout) if dropout else None
         self.fc = nn.Linear(_width(reader.rnn), num_classes)
+
+    def logits(self, shown: Tensor) -> Tensor:
+        """Logits (..., K) of what the reader shows, (..., D·H)."""
+        return self.fc(shown if self.dropout is None else self.dropout(shown))
 
 
 class Classifier(TextModel):
     """Texts (N, T) → logits (N, K), of what the reader ends with."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(_last(self.reader.rnn, self.reader.read(x)[1]))
+        return self.logits(_last(self.reader.rnn, self.reader.read(x)[1]))
 
 
 class Tagger(TextModel):
@@ -94,7 +103,7 @@ class Tagger(TextModel):
 
     def forward(self, x: Tensor) -> Tensor:
         outputs, _ = pad_packed_sequence(self.reader.read(x)[0], batch_first=True, total_length=x.shape[1])
-        return self.fc(outputs).transpose(1, 2)
+        return self.logits(outputs).transpose(1, 2)
 
 
 class Writer(TextModel):
@@ -102,7 +111,7 @@ class Writer(TextModel):
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         outputs, state = self.reader(x, state)
-        return self.fc(outputs).transpose(1, 2), state
+        return self.logits(outputs).transpose(1, 2), state
 
     @no_grad()
     def write(self, first: Tensor, steps: int, state: Any = None, temperature: float = 0.0) -> Tensor:
@@ -150,18 +159,31 @@ class Seq2Seq(nn.Module):
 class ImageRNN(Network):
     """Images (N, C, H, W) as sequences of H rows with C·W numbers each → logits (N, K)."""
 
-    def __init__(self, num_classes: int, rnn: nn.RNNBase) -> None:
-        super().__init__({"rnn": rnn, "fc": nn.Linear(_width(rnn), num_classes)})
+    def __init__(self, num_classes: int, in_channels: int, rnn: nn.RNNBase, dropout: float) -> None:
+        super().__init__({"rnn": rnn, **dropout_layers(dropout), "fc": nn.Linear(_width(rnn), num_classes)})
+        self.in_channels = in_channels
 
     def run(self, x: Tensor) -> Tensor:
-        self.check_input(x.shape)  # one image (C, H, W) would pass for rows
-        _, state = self.rnn(x.transpose(1, 2).flatten(2))
-        return self.fc(_last(self.rnn, state))
+        self.check_input(x.shape)  # one image (C, H, W), or rows cut elsewhere, would pass for rows
+        y = _last(self.rnn, self.rnn(x.transpose(1, 2).flatten(2))[1])
+        for _, layer in list(self.chain())[1:]:
+            y = layer(y)
+        return y
 
     def check_input(self, shape: tuple[int, ...]) -> None:
-        row = self.rnn.input_size
-        if len(shape) != 4 or shape[1] * shape[3] != row:
-            raise ValueError(f"image_rnn: expects images (N, C, H, W) with C·W = {row}, one row, not {tuple(shape)}")
+        expected, width = self.in_channels, self.rnn.input_size // self.in_channels
+        if len(shape) == 4 and (shape[1], shape[3]) == (expected, width):
+            return
+        if len(shape) != 4:
+            what = no_batch(shape)
+        elif shape[1] != expected:
+            what = f"images of {shape_text(shape[1:])} do not fit: {wrong_channels(expected, shape[1])}"
+        else:
+            row = shape[1] * shape[3]
+            what = (f"images of {shape_text(shape[1:])} do not fit: {shape[2]} rows of {shape[1]}·{shape[3]} = {row}, "
+                    f"but rnn expects {self.rnn.input_size}; sizes that fit: {width} wide and of any height, for "
+                    f"example with the transform Resize(({width}, {width}))")
+        raise ValueError(f"{self.spec.name if self.spec else 'network'}: {what}")
 
 
 # -- the table ------------------------------------------------------------------------------------------------------
@@ -170,42 +192,46 @@ SYMBOLS = 256  # bytes of a text in UTF-8
 
 
 @register((SYMBOLS,), source="note 002, many to one; Elman 1990")
-def rnn_classifier(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", hidden: int = 128,
-                   layers: int = 1, bidirectional: bool = False) -> Classifier:
+def rnn_classifier(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", layers: int = 1,
+                   bidirectional: bool = False, width: float = 1.0, dropout: float = 0.0) -> Classifier:
     """A text → its class: recurrent layers, and a linear layer on what they end with; cell "rnn", "lstm" or "gru"."""
-    return Classifier(num_classes, Reader(in_channels, cell, hidden, layers, bidirectional))
+    reader = Reader(in_channels, cell, scaled(HIDDEN, width), layers, dropout, bidirectional)
+    return Classifier(num_classes, reader, dropout)
 
 
 @register((SYMBOLS,), source="note 002, one to many; Graves 2013")
-def char_lstm(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", hidden: int = 128,
-              layers: int = 1) -> Writer:
+def char_lstm(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", layers: int = 1,
+              width: float = 1.0, dropout: float = 0.0) -> Writer:
     """A text → what follows each of its symbols, and so a text from one symbol on; cell "rnn", "lstm" or "gru"."""
     if num_classes > in_channels:
-        raise ValueError(f"char_lstm: num_classes = {num_classes} must not exceed in_channels = {in_channels}: it "
-                         "reads what it writes")
-    return Writer(num_classes, Reader(in_channels, cell, hidden, layers))
+        raise ValueError(f"num_classes = {num_classes} must not exceed in_channels = {in_channels}: it reads what it "
+                         "writes")
+    return Writer(num_classes, Reader(in_channels, cell, scaled(HIDDEN, width), layers, dropout), dropout)
 
 
 @register((SYMBOLS,), source="note 002, many to many; Sutskever et al. 2014, Cho et al. 2014")
-def seq2seq(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", hidden: int = 128,
-            layers: int = 1, bidirectional: bool = False) -> Seq2Seq:
+def seq2seq(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", layers: int = 1,
+            bidirectional: bool = False, width: float = 1.0, dropout: float = 0.0) -> Seq2Seq:
     """A text → another text, of another length and with other symbols: encoder, decoder; cell "rnn", "lstm" or "gru".
 
     ``bidirectional`` is about the encoder; the decoder's layers are then twice as wide.
     """
-    encoder = Reader(in_channels, cell, hidden, layers, bidirectional)
-    return Seq2Seq(encoder, Writer(num_classes, Reader(num_classes, cell, _width(encoder.rnn), layers)))
+    encoder = Reader(in_channels, cell, scaled(HIDDEN, width), layers, dropout, bidirectional)
+    decoder = Reader(num_classes, cell, _width(encoder.rnn), layers, dropout)
+    return Seq2Seq(encoder, Writer(num_classes, decoder, dropout))
 
 
 @register((SYMBOLS,), source="note 002, synchronous many to many; Schuster & Paliwal 1997")
-def birnn_tagger(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", hidden: int = 128,
-                 layers: int = 1, bidirectional: bool = True) -> Tagger:
+def birnn_tagger(num_classes: int = 10, in_channels: int = SYMBOLS, *, cell: str = "lstm", layers: int = 1,
+                 bidirectional: bool = True, width: float = 1.0, dropout: float = 0.0) -> Tagger:
     """A text → a class for each of its symbols, from what is before and behind it; cell "rnn", "lstm" or "gru"."""
-    return Tagger(num_classes, Reader(in_channels, cell, hidden, layers, bidirectional))
+    reader = Reader(in_channels, cell, scaled(HIDDEN, width), layers, dropout, bidirectional)
+    return Tagger(num_classes, reader, dropout)
 
 
 @register((1, 28, 28), source="note 002, many to one; Le, Jaitly, Hinton 2015 read images pixel by pixel")
-def image_rnn(num_classes: int = 10, in_channels: int = 1, *, cell: str = "lstm", hidden: int = 128, layers: int = 1,
-              bidirectional: bool = False) -> ImageRNN:
+def image_rnn(num_classes: int = 10, in_channels: int = 1, *, cell: str = "lstm", layers: int = 1,
+              bidirectional: bool = False, width: float = 1.0, dropout: float = 0.0) -> ImageRNN:
     """An image 28 wide, read row by row → its class; cell "rnn", "lstm" or "gru"."""
-    return ImageRNN(num_classes, _recurrent(cell, 28 * in_channels, hidden, layers, bidirectional))
+    rnn = _recurrent(cell, 28 * in_channels, scaled(HIDDEN, width), layers, dropout, bidirectional)
+    return ImageRNN(num_classes, in_channels, rnn, dropout)

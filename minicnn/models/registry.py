@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..nn import Module
-from .network import Spec
+from .network import Spec, initialise
 
 Builder = Callable[..., Module]
 
@@ -88,14 +88,18 @@ def entry(name: str) -> Entry:
     raise ValueError(f"model {name!r} is unknown{guess} models: {', '.join(sorted(ENTRIES))}")
 
 
-def create(name: str, num_classes: int = 10, in_channels: int | None = None, **options: Any) -> Module:
+def create(name: str, num_classes: int = 10, in_channels: int | None = None, *, init: str = "default",
+           **options: Any) -> Module:
     """A new model with fresh initial weights; its output are logits, of images (N, num_classes).
 
     Args:
         name: a name of ``list()``.
         num_classes: number of outputs.
         in_channels: channels of the images, or number of symbols; None means what the model was made for.
-        options: what this model can vary, see ``entry(name).options``.
+        init: the initial weights: "default" (the model's own), "xavier" or "kaiming", see ``initialise``.
+        options: what this model can vary, see ``entry(name).options``: all have ``width``, by which the channels and
+            hidden units between input and output are multiplied, and ``dropout``, the probability of the paper's
+            dropout layers, or of some before the last layer where it has none and this is not 0.
 
     Raises:
         ValueError: the name is unknown.
@@ -110,7 +114,8 @@ def create(name: str, num_classes: int = 10, in_channels: int | None = None, **o
             raise ValueError(f"create: {argument} = {value} must be at least 1")
     try:
         net = model.build(num_classes, in_channels, **options)
+        initialise(net, init)
     except ValueError as error:
-        raise OptionError(str(error)) from error
+        raise OptionError(f"{name}: {error}") from error
     net.spec = Spec(name, num_classes, in_channels, options)
     return net

@@ -13,7 +13,7 @@ from typing import Any
 from .. import functional as F
 from .. import nn
 from ..engine import Tensor
-from .network import Network, draw_weights, he_normal, named
+from .network import Network, draw_weights, dropout_layers, he_normal, named, scaled
 from .registry import register
 
 Shortcut = Callable[[int, int, int], nn.Module | None]  # (in_channels, out_channels, stride) → None where x fits as is
@@ -97,7 +97,7 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut, *, groups: int = 1,
                  width_per_group: int = 64) -> None:
         super().__init__()
-        width, out_channels = channels * width_per_group // 64 * groups, channels * self.expansion
+        width, out_channels = scaled(width_per_group, channels / 64) * groups, channels * self.expansion
         self.conv1 = _conv(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3, stride, groups)
@@ -118,34 +118,36 @@ class Bottleneck(nn.Module):
 
 
 def _resnet(num_classes: int, stem: dict[str, nn.Module], block: type[BasicBlock] | type[Bottleneck],
-            depths: Sequence[int], width: int, shortcut: Shortcut, **options: Any) -> Network:
+            depths: Sequence[int], first: int, shortcut: Shortcut, dropout: float, **options: Any) -> Network:
     """A stem, stages of ``depths`` blocks, global average pooling, a linear layer.
 
-    Each stage but the first begins with stride 2 and has twice the channels of the one before; the first has ``width``,
+    Each stage but the first begins with stride 2 and has twice the channels of the one before; the first has ``first``,
     as many as the stem puts out. ``options`` are the block's.
     """
-    layers, channels = dict(stem), width
+    layers, channels = dict(stem), first
     for stage, depth in enumerate(depths):
         blocks = []
         for i in range(depth):
             stride = 2 if stage > 0 and i == 0 else 1
-            blocks.append(block(channels, width << stage, stride, shortcut, **options))
-            channels = (width << stage) * block.expansion
+            blocks.append(block(channels, first << stage, stride, shortcut, **options))
+            channels = (first << stage) * block.expansion
         layers[f"layer{stage + 1}"] = nn.Sequential(*blocks)
-    return Network(layers | {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(),
-                             "fc": nn.Linear(channels, num_classes)})
+    return Network({**layers, "avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **dropout_layers(dropout),
+                    "fc": nn.Linear(channels, num_classes)})
 
 
-def _stem(in_channels: int, bias: bool = False) -> dict[str, nn.Module]:
+def _stem(in_channels: int, channels: int, bias: bool = False) -> dict[str, nn.Module]:
     """For photographs: a quarter of the height and width."""
-    return {"conv1": _conv(in_channels, 64, 7, stride=2, bias=bias), "bn1": nn.BatchNorm2d(64), "relu": nn.ReLU(),
-            "maxpool": nn.MaxPool2d(3, stride=2, padding=1)}
+    return {"conv1": _conv(in_channels, channels, 7, stride=2, bias=bias), "bn1": nn.BatchNorm2d(channels),
+            "relu": nn.ReLU(), "maxpool": nn.MaxPool2d(3, stride=2, padding=1)}
 
 
 @register((1, 224, 224), source="Zhang et al., Dive into Deep Learning, section 8.6; note 001")
-def resnet18_d2l(num_classes: int = 10, in_channels: int = 1) -> Network:
+def resnet18_d2l(num_classes: int = 10, in_channels: int = 1, *, width: float = 1.0, dropout: float = 0.0) -> Network:
     """ResNet-18 as the book has it: convolutions with bias, shortcuts without BN; made for 224×224 or 96×96."""
-    return _resnet(num_classes, _stem(in_channels, bias=True), BasicBlock, (2, 2, 2, 2), 64, book_projection, bias=True)
+    first = scaled(64, width)
+    return _resnet(num_classes, _stem(in_channels, first, bias=True), BasicBlock, (2, 2, 2, 2), first, book_projection,
+                   dropout, bias=True)
 
 
 # name → block, blocks per stage, options of the block
@@ -167,8 +169,9 @@ def _register_imagenet(name: str) -> None:
 
     @register((3, 224, 224), source="He et al. 2015; torchvision")
     @named(name, f"torchvision's {name}: stages of {', '.join(map(str, depths))} {block.__name__}s{widths}.")
-    def build(num_classes: int = 10, in_channels: int = 3) -> Network:
-        net = _resnet(num_classes, _stem(in_channels), block, depths, 64, projection, **options)
+    def build(num_classes: int = 10, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.0) -> Network:
+        first = scaled(64, width)
+        net = _resnet(num_classes, _stem(in_channels, first), block, depths, first, projection, dropout, **options)
         draw_weights(net, {nn.Conv2d: he_normal})
         return net
 
@@ -179,9 +182,10 @@ def _register_cifar(depth: int, residual: bool) -> None:
 
     @register((3, 32, 32), source="He et al. 2015, section 4.2")
     @named(f"{'resnet' if residual else 'plain'}{depth}", f"The paper's {depth} layers for CIFAR-10, {what}.")
-    def build(num_classes: int = 10, in_channels: int = 3) -> Network:
-        stem = {"conv1": _conv(in_channels, 16, 3), "bn1": nn.BatchNorm2d(16), "relu": nn.ReLU()}
-        net = _resnet(num_classes, stem, BasicBlock, (blocks,) * 3, 16, padding, residual=residual)
+    def build(num_classes: int = 10, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.0) -> Network:
+        first = scaled(16, width)
+        stem = {"conv1": _conv(in_channels, first, 3), "bn1": nn.BatchNorm2d(first), "relu": nn.ReLU()}
+        net = _resnet(num_classes, stem, BasicBlock, (blocks,) * 3, first, padding, dropout, residual=residual)
         draw_weights(net, {nn.Conv2d: he_normal})
         return net
 

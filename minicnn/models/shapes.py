@@ -7,8 +7,9 @@ Per axis, with n pixels in, a kernel of k, stride s, padding p on both sides and
     out = ⌊(n + 2p − d·(k − 1) − 1) / s⌋ + 1
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,13 +93,13 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
     window = window_of(layer)
     if window is not None:
         if len(shape) != 3:
-            raise Misfit(f"expects an image (C, H, W), not {_text(shape)}")
+            raise Misfit(f"expects an image (C, H, W), not {shape_text(shape)}")
         channels = getattr(layer, "in_channels", shape[0])
         if channels != shape[0]:
             raise Misfit(f"expects {_channels(channels)}, not {shape[0]}")
         size = window.output_size(*shape[1:])
         if min(size) < 1:
-            raise Misfit(f"with its window of {_text(window.reach)} does not fit into {_text(shape[1:])}")
+            raise Misfit(f"with its window of {shape_text(window.reach)} does not fit into {shape_text(shape[1:])}")
         return getattr(layer, "out_channels", shape[0]), *size
     if isinstance(layer, nn.Flatten):
         return (_product(shape),)
@@ -110,7 +111,7 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
     try:
         y = layer(Tensor(np.empty((0, *shape), dtype)))
     except (ValueError, RuntimeError) as error:
-        raise Misfit(f"cannot take {_text(shape)}: {error}") from error
+        raise Misfit(f"cannot take {shape_text(shape)}: {error}") from error
     return y.shape[1:]
 
 
@@ -134,19 +135,13 @@ def _product(shape: Shape) -> int:
     return result
 
 
-def _text(shape: Shape) -> str:
+def shape_text(shape: Shape) -> str:
+    """3×224×224."""
     return "×".join(map(str, shape))
 
 
 def _channels(n: int) -> str:
     return f"{n} channel{'s' if n > 1 else ''}"
-
-
-def _steps(layers: Chain, shape: Shape) -> Iterator[tuple[str, nn.Module, Shape]]:
-    """(name, layer, shape after it) down the chain; raises Misfit at the first layer that cannot take its input."""
-    for name, layer in layers:
-        shape = output_shape(layer, shape)
-        yield name, layer, shape
 
 
 def flat(layers: Iterable[tuple[str, nn.Module]]) -> Chain:
@@ -158,56 +153,65 @@ def flat(layers: Iterable[tuple[str, nn.Module]]) -> Chain:
     return found
 
 
-def sizes_that_fit(layers: Chain, channels: int) -> range:
-    """The n up to 512 for which square images of n×n pixels go through the chain: of all there are, the smallest on."""
-    first = next((n for n in range(1, LARGEST + 1) if _fits(layers, (channels, n, n))), LARGEST + 1)
-    if first > LARGEST or _fits(layers, (channels, LARGEST, LARGEST)):
-        return range(first, LARGEST + 1)
-    return range(first, next(n for n in range(first, LARGEST + 1) if not _fits(layers, (channels, n, n))))
+def sizes_that_fit(paths: Sequence[Chain], channels: int) -> range:
+    """The n up to 512 for which square images of n×n pixels go all these ways: of all there are, the smallest on."""
+    shape_after = cache(output_shape)  # of what is behind the first poolings, many sizes have the same
 
-
-def _fits(layers: Chain, shape: Shape) -> bool:
-    try:
-        for _ in _steps(layers, shape):
-            pass
-    except Misfit:
-        return False
-    return True
-
-
-def explain_misfit(network: nn.Module, layers: Chain, batch_shape: Shape) -> str | None:
-    """Why a batch does not fit: the chain of shapes up to the layer that fails, and what would; None if it does fit."""
-    if len(batch_shape) != 4:
-        return f"a batch of images (N, C, H, W) is expected, not {tuple(batch_shape)}; one image is x[None]"
-    shape = before = tuple(batch_shape[1:])
-    chain, done = f"{_text(shape)}", 0
-    with _asking(network):
+    def fits(n: int) -> bool:
         try:
-            for name, layer, shape in _steps(layers, before):
-                done += 1
-                window = window_of(layer)
-                if window is not None:
-                    chain += f" →({name} {window}) {_pair_text(*shape[1:])}"
-                elif isinstance(layer, nn.Flatten):
-                    chain += f"; {name} {'·'.join(map(str, before))} = {shape[0]:,}"
-                elif len(shape) == 3 and shape[1:] != before[1:]:
-                    chain += f" →({name}) {_pair_text(*shape[1:])}"
-                before = shape
-        except Misfit as misfit:
-            cure = _cure(layers, batch_shape)
-            if cure is None and misfit.__cause__ is not None:  # no matter of size: the layer's own error says more
-                return None
-            return (f"images of {_text(batch_shape[1:])} do not fit: {chain}, but {layers[done][0]} {misfit}; "
-                    + (cure or f"no square image up to {LARGEST}×{LARGEST} fits: the layers do not belong together"))
+            for layers in paths:
+                shape: Shape = (channels, n, n)
+                for _, layer in layers:
+                    shape = shape_after(layer, shape)
+        except Misfit:
+            return False
+        return True
+
+    first = next((n for n in range(1, LARGEST + 1) if fits(n)), LARGEST + 1)
+    if first > LARGEST or fits(LARGEST):
+        return range(first, LARGEST + 1)
+    return range(first, next(n for n in range(first, LARGEST + 1) if not fits(n)))
+
+
+def explain_misfit(network: nn.Module, paths: Sequence[Chain], batch_shape: Shape) -> str | None:
+    """Why a batch does not fit: the chain of shapes up to the layer that fails, and what would; None if it does fit.
+
+    ``paths`` are all ways through the network; the first that fails is explained.
+    """
+    if len(batch_shape) != 4:
+        return no_batch(batch_shape)
+    with _asking(network):
+        for layers in paths:
+            text, shape = shape_text(batch_shape[1:]), batch_shape[1:]
+            for name, layer in layers:
+                try:
+                    after = output_shape(layer, shape)
+                except Misfit as misfit:
+                    cure = _cure(paths, batch_shape)
+                    if cure is None and misfit.__cause__ is not None:
+                        return None  # no matter of size: the layer's own error says more
+                    return (f"images of {shape_text(batch_shape[1:])} do not fit: {text}, but {name} {misfit}; " + (
+                        cure or f"no square image up to {LARGEST}×{LARGEST} fits: the layers do not belong together"))
+                text += _step_text(name, layer, shape, after)
+                shape = after
     return None
 
 
-def _cure(layers: Chain, batch_shape: Shape) -> str | None:
-    first = next((conv for _, layer in layers for conv in layer.modules() if isinstance(conv, nn.Conv2d)), None)
+def _step_text(name: str, layer: nn.Module, before: Shape, after: Shape) -> str:
+    """How the chain of shapes goes on; layers that leave the height and width as they are have no part in it."""
+    window = window_of(layer)
+    if isinstance(layer, nn.Flatten):
+        return f"; {name} {'·'.join(map(str, before))} = {after[0]:,}"
+    if window is None and (len(after) != 3 or after[1:] == before[1:]):
+        return ""
+    return f" →({name}{f' {window}' if window else ''}) {_pair_text(*after[1:])}"
+
+
+def _cure(paths: Sequence[Chain], batch_shape: Shape) -> str | None:
+    first = next((conv for _, layer in paths[0] for conv in layer.modules() if isinstance(conv, nn.Conv2d)), None)
     if first is not None and first.in_channels != batch_shape[1]:
-        return (f"create the model with in_channels={batch_shape[1]}, or convert the images to "
-                f"{_channels(first.in_channels)}")
-    sizes = sizes_that_fit(layers, batch_shape[1])
+        return wrong_channels(first.in_channels, batch_shape[1])
+    sizes = sizes_that_fit(paths, batch_shape[1])
     if not sizes:
         return None
     nearest = min(sizes, key=lambda n: abs(n - batch_shape[2]))
@@ -218,3 +222,13 @@ def _cure(layers: Chain, batch_shape: Shape) -> str | None:
     else:
         which = f"{sizes[0]}×{sizes[0]} to {sizes[-1]}×{sizes[-1]}"
     return f"sizes that fit: {which}, for example with the transform Resize(({nearest}, {nearest}))"
+
+
+def no_batch(shape: Shape) -> str:
+    """What to do about something else than (N, C, H, W)."""
+    return f"a batch of images (N, C, H, W) is expected, not {tuple(shape)}; one image is x[None]"
+
+
+def wrong_channels(expected: int, given: int) -> str:
+    """What to do about images with other channels than a network was made for."""
+    return f"create the model with in_channels={given}, or convert the images to {_channels(expected)}"

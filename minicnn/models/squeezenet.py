@@ -6,7 +6,7 @@ Iandola et al.: SqueezeNet, 2016, https://arxiv.org/abs/1602.07360; version 1.1 
 from .. import nn
 from ..engine import Tensor
 from ..ops.join import cat
-from .network import Network, draw_weights, named
+from .network import Network, draw_weights, named, scaled
 from .registry import register
 
 
@@ -41,14 +41,16 @@ def _register(version: str) -> None:
 
     @register((3, 224, 224), source="Iandola et al. 2016; torchvision")
     @named(f"squeezenet{version}", f"torchvision's SqueezeNet {version.replace('_', '.')}.")
-    def build(num_classes: int = 10, in_channels: int = 3, *, dropout: float = 0.5) -> Network:
-        features, channels = [nn.Conv2d(in_channels, stem, kernel, stride=2), nn.ReLU()], stem
+    def build(num_classes: int = 10, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.5) -> Network:
+        channels = scaled(stem, width)
+        features = [nn.Conv2d(in_channels, channels, kernel, stride=2), nn.ReLU()]
         for module in modules:
             if module is None:
                 features.append(nn.MaxPool2d(3, stride=2, ceil_mode=True))
             else:
-                features.append(Fire(channels, *module))
-                channels = 2 * module[1]
+                squeeze, expand = (scaled(n, width) for n in module)
+                features.append(Fire(channels, squeeze, expand))
+                channels = 2 * expand
         last = nn.Conv2d(channels, num_classes, 1)
         net = Network({
             "features": nn.Sequential(*features),

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1409.1556
 from collections.abc import Sequence
 
 from .. import nn
-from .network import Network, draw_weights, he_normal, named
+from .network import Network, draw_weights, he_normal, named, scaled
 from .registry import register
 
 CHANNELS = (64, 128, 256, 512, 512)  # of the five blocks
@@ -15,19 +15,11 @@ CHANNELS = (64, 128, 256, 512, 512)  # of the five blocks
 DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
-def _scaled(channels: int, width: float) -> int:
-    """``width`` times as many channels."""
-    scaled = int(channels * width)
-    if scaled < 1:
-        raise ValueError(f"vgg: width = {width} leaves nothing of {channels} channels; it must be at least 1/64")
-    return scaled
-
-
 def _features(in_channels: int, depths: Sequence[int], width: float, batch_norm: bool = False) -> list[nn.Module]:
     """[[conv 3×3 – (BN) – ReLU] × depth – pool 2×2] × 5."""
     layers: list[nn.Module] = []
     for depth, block in zip(depths, CHANNELS, strict=True):
-        channels = _scaled(block, width)
+        channels = scaled(block, width)
         for _ in range(depth):
             layers.append(nn.Conv2d(in_channels, channels, 3, padding=1))
             if batch_norm:
@@ -46,10 +38,10 @@ def _vgg(num_classes: int, features: list[nn.Module], width: float, dropout: flo
     layers: dict[str, nn.Module] = {"features": nn.Sequential(*features)}
     if adaptive:
         layers["avgpool"] = nn.AdaptiveAvgPool2d(7)
-    hidden = _scaled(4096, width)
+    hidden = scaled(4096, width)
     layers["flatten"] = nn.Flatten()
     layers["classifier"] = nn.Sequential(
-        nn.Linear(_scaled(CHANNELS[-1], width) * 7 * 7, hidden), nn.ReLU(), nn.Dropout(dropout),
+        nn.Linear(scaled(CHANNELS[-1], width) * 7 * 7, hidden), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, num_classes))
     return Network(layers)
 
