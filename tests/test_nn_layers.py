@@ -1,10 +1,13 @@
 """Every layer and loss beside PyTorch's with equal weights: outputs, gradients, buffers, printing, errors."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from test_nn_conv_pool import LAZY
+from test_nn_signatures import OURS, classes
 from util import FIRST, SINGLE, assert_close, check_op, check_raises, distinct, normal, rng_of
 
 import minicnn as mc
@@ -146,12 +149,23 @@ LAYERS += [
     *[(name, dict(p=0.0, inplace=True), (2, 3, 4, 5, 2)[:ndim]) for name, ndim in (
         ("Dropout1d", 3), ("Dropout3d", 5), ("AlphaDropout", 2), ("FeatureAlphaDropout", 3))],
 ]
-TWO_INPUTS = [  # the third entry: shapes of both
+LAYERS += [
+    ("RNN", dict(input_size=3, hidden_size=4, num_layers=2, nonlinearity="relu", bidirectional=True), (5, 2, 3)),
+    ("LSTM", dict(input_size=3, hidden_size=4, num_layers=2, batch_first=True, bidirectional=True), (2, 5, 3)),
+    ("GRU", dict(input_size=3, hidden_size=4, bias=False), (5, 3)),
+    ("RNNCell", dict(input_size=3, hidden_size=4), (2, 3)), ("LSTMCell", dict(input_size=3, hidden_size=4), (2, 3)),
+    ("GRUCell", dict(input_size=3, hidden_size=4, bias=False), (3,)),
+    *[(f"FractionalMaxPool{axes}d", dict(kernel_size=2, output_ratio=0.5, _random_samples=rng_of(0).random(
+        (2, 3, axes))), (2, 3, 7, 8, 9)[:axes + 2]) for axes in (2, 3)],
+]
+TWO_INPUTS = [  # the third entry: the shapes of both, or the array itself
     ("Bilinear", dict(in1_features=3, in2_features=2, out_features=4), ((5, 3), (5, 2))),
     ("Bilinear", dict(in1_features=3, in2_features=2, out_features=4, bias=False), ((2, 5, 3), (2, 5, 2))),
     ("CosineSimilarity", dict(), ((2, 3), (2, 3))), ("CosineSimilarity", dict(dim=-1, eps=2.0), ((2, 3), (3,))),
     ("PairwiseDistance", dict(), ((2, 3), (2, 3))),
     ("PairwiseDistance", dict(p=1.0, eps=0.5, keepdim=True), ((2, 3), (2, 3))),
+    *[(f"MaxUnpool{axes}d", dict(kernel_size=2), ((1, 1, *[2] * axes), rng_of(0).permutation(4 ** axes)[:2 ** axes]
+                                                  .reshape(1, 1, *[2] * axes))) for axes in (1, 2, 3)],
 ]
 EMBEDDINGS = [("Embedding", dict(num_embeddings=5, embedding_dim=3, **options)) for options in (
     {}, dict(padding_idx=-2), dict(max_norm=0.5, norm_type=1.0, scale_grad_by_freq=True), dict(_freeze=True))]
@@ -161,13 +175,20 @@ RANDOM = [("Dropout", dict(), (3, 4)), ("Dropout2d", dict(p=0.25, inplace=True),
 
 
 def case_id(case: tuple) -> str:
-    return f"{case[0]}({', '.join(f'{k}={v}' for k, v in case[1].items())})"
+    return f"{case[0]}({', '.join(f'{k}={v}' for k, v in case[1].items() if not isinstance(v, np.ndarray))})"
+
+
+def twins(name: str, arguments: dict) -> tuple[nn.Module, torch.nn.Module]:
+    """Our layer and PyTorch's; arrays among the arguments become tensors."""
+    return tuple(getattr(library, name)(**{key: tensor(a) if isinstance(a, np.ndarray) else a
+                                           for key, a in arguments.items()})
+                 for library, tensor in ((nn, mc.tensor), (torch.nn, torch.tensor)))
 
 
 def pair_of(name: str, arguments: dict, dtype: str = "float64") -> tuple[nn.Module, torch.nn.Module]:
     """Our layer and PyTorch's with equal, random state."""
-    ours = getattr(nn, name)(**arguments).to(dtype)
-    theirs = getattr(torch.nn, name)(**arguments).to(getattr(torch, dtype))
+    ours, theirs = twins(name, arguments)
+    ours, theirs = ours.to(dtype), theirs.to(getattr(torch, dtype))
     with torch.no_grad():
         for t in theirs.state_dict().values():
             if t.is_floating_point():
@@ -183,6 +204,11 @@ def same_state(ours: nn.Module, theirs: torch.nn.Module, tolerance: float) -> No
         assert_close(value, state[key], tolerance, key)
 
 
+def outputs_of(y: Any) -> list:
+    """The tensors in nested tuples."""
+    return [t for part in y for t in outputs_of(part)] if isinstance(y, tuple) else [y]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", LAYERS, ids=case_id)
 def test_layer_computes_what_pytorch_does(case: tuple, dtype: str):
@@ -196,19 +222,20 @@ def test_layer_computes_what_pytorch_does(case: tuple, dtype: str):
         x = distinct(shape, step).astype(dtype)
         a, b = mc.tensor(x, requires_grad=True), torch.from_numpy(x).requires_grad_()
         inplace = arguments.get("inplace")
-        y, expected = ours(a.clone() if inplace else a), theirs(b.clone() if inplace else b)
-        assert_close(y, expected, tolerance, "output")
-        gy = normal(expected.shape, step + 10).astype(dtype)
-        y.backward(mc.tensor(gy)), expected.backward(torch.from_numpy(gy))
+        outputs = [outputs_of(layer(t.clone() if inplace else t)) for layer, t in ((ours, a), (theirs, b))]
+        for i, (y, expected) in enumerate(zip(*outputs, strict=True)):
+            assert_close(y, expected, tolerance, f"output {i}")
+            gy = normal(expected.shape, step + 10 + i).astype(dtype)
+            y.backward(mc.tensor(gy), retain_graph=True), expected.backward(torch.from_numpy(gy), retain_graph=True)
         assert_close(a.grad, b.grad, tolerance, "gradient of the input")
         for (key, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-            assert_close(p.grad, q.grad, tolerance * 10, key)  # five gradients added up
+            assert_close(p.grad, q.grad, tolerance * 10, key)  # of five steps, added up
         same_state(ours, theirs, tolerance)
 
 
 @pytest.mark.parametrize("case", LAYERS + TWO_INPUTS + EMBEDDINGS + RANDOM, ids=case_id)
 def test_layer_prints_and_names_its_arguments_as_pytorch_does(case: tuple):
-    ours, theirs = getattr(nn, case[0])(**case[1]), getattr(torch.nn, case[0])(**case[1])
+    ours, theirs = twins(*case[:2])
     assert repr(ours) == repr(theirs)
     for argument in inspect.signature(type(theirs)).parameters:
         if isinstance(value := getattr(theirs, argument, None), (int, float, str, tuple)):
@@ -220,7 +247,7 @@ def test_layer_prints_and_names_its_arguments_as_pytorch_does(case: tuple):
 @pytest.mark.parametrize("case", TWO_INPUTS, ids=case_id)
 def test_layer_of_two_inputs_computes_what_pytorch_does(case: tuple):
     ours, theirs = pair_of(*case[:2])
-    check_op(ours, theirs, *[normal(shape, i) for i, shape in enumerate(case[2])], single=False)
+    check_op(ours, theirs, *[normal(a, i) if isinstance(a, tuple) else a for i, a in enumerate(case[2])], single=False)
 
 
 # -- embeddings -----------------------------------------------------------------------------------------------------
@@ -380,6 +407,13 @@ def test_loss_computes_what_pytorch_does(case: tuple):
     assert_close(inputs[0].grad, inputs[1].grad, FIRST)
     assert repr(losses[0]) == repr(losses[1])
     same_state(*losses, 0)
+
+
+def test_no_layer_is_missing():
+    """Those left out have no twin, or compute nothing themselves, or are compared where they become another layer."""
+    tried = {case[0] for table in (LAYERS, TWO_INPUTS, EMBEDDINGS, RANDOM, LOSSES) for case in table}
+    others = {"Module", "Sequential", "ModuleList", "ModuleDict", "RNNBase", "RNNCellBase", "UninitializedParameter"}
+    assert set(classes(nn)) - OURS - others - {case[0] for case in LAZY} == tried
 
 
 # -- errors ---------------------------------------------------------------------------------------------------------

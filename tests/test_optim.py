@@ -200,8 +200,8 @@ def test_a_network_learns():
 
 # -- L-BFGS ---------------------------------------------------------------------------------------------------------
 
-# lr ≥ 0.3 or a short history: with lr = 0.1 the changes kept are so much alike that PyTorch itself, started one rounding
-# to the side, ends 10⁻⁷ to the side.
+# lr ≥ 0.3 or a short history: with lr = 0.1 the changes kept are so alike that PyTorch itself, started one rounding
+# away, ends 10⁻⁷ away.
 LBFGS = [dict(line_search_fn="strong_wolfe"), dict(lr=0.5, max_iter=4), dict(lr=0.2, max_iter=3, history_size=2),
          dict(lr=0.3, line_search_fn="strong_wolfe", max_eval=3, history_size=1), dict(lr=0.3, max_eval=2),
          dict(lr=10.0, line_search_fn="strong_wolfe", max_iter=2, tolerance_change=1e-4),
