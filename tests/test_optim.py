@@ -406,6 +406,31 @@ def test_a_state_that_does_not_fit_is_refused(groups, match):
     assert b.param_groups[0]["lr"] == 7 and not b.state
 
 
+def test_a_state_with_illegal_options_is_refused():
+    p = mc.zeros(3)
+    optimiser = optim.Adam([p], lr=7)
+    state = optim.Adam([mc.zeros(3)]).state_dict()
+    state["param_groups"][0].update(lr=0.5, eps=-1)
+    with pytest.raises(ValueError, match="Adam: eps = -1 must be at least 0"):
+        optimiser.load_state_dict(state)
+    assert optimiser.param_groups[0]["lr"] == 7
+
+
+def test_amsgrad_may_begin_between_two_steps():
+    """It knows of no larger second moment than that of its own first step."""
+    gradients, beta2, largest, v = normal((6, 3)), 0.5, np.zeros(3), np.zeros(3)
+    p = mc.zeros(3, dtype=mc.float64)
+    optimiser = optim.Adam([p], lr=0.1, betas=(0.0, beta2), eps=0.0)
+    for step, g in enumerate(gradients, start=1):
+        optimiser.param_groups[0]["amsgrad"] = step > 3
+        before, p.grad = p.numpy().copy(), mc.tensor(g)
+        optimiser.step()
+        v = beta2 * v + (1 - beta2) * g * g
+        largest = np.maximum(largest, v) if step > 3 else largest
+        scale = np.sqrt((largest if step > 3 else v) / (1 - beta2 ** step))
+        np.testing.assert_allclose(before - p.numpy(), 0.1 * g / scale, rtol=1e-12)
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_of_network_and_optimiser_stay_together(duplicate):
     net = nn.Linear(3, 2)
