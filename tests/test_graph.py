@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections import OrderedDict
+from functools import cache
 from xml.etree import ElementTree
 
 import numpy as np
@@ -146,6 +147,17 @@ def test_two_texts():
     assert ("decoder", "embedding", "rnn", (16, 128)) in found and ("decoder", "rnn", "fc", (16, 128)) in found
 
 
+def test_auxiliary_heads():
+    """They are drawn, though the network is in evaluation mode, and stays as it is."""
+    model = narrow("googlenet_paper", num_classes=1000, aux=True)
+    model.aux1.eval()
+    g = graph(model, depth=1)
+    assert {(a, b, shape) for a, b, shape in links(g) if "aux" in a + b or b == "output"} == {
+        ("inception4a", "aux1", (128, 14, 14)), ("inception4d", "aux2", (132, 14, 14)),
+        ("aux1", "output", (1000,)), ("aux2", "output", (1000,)), ("fc", "output", (1000,))}
+    assert model.training and not model.aux1.training and model.aux2.training
+
+
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="graph: input_shape is needed"):
         graph(nn.ReLU())
@@ -186,33 +198,48 @@ def points(path: str) -> np.ndarray:
 
 
 SVG = "{http://www.w3.org/2000/svg}"
-DRAWN = {name: lambda name=name: graph(blank(name)) for name in (
-    "lenet", "alexnet_paper", "googlenet_d2l", "resnet50", "densenet_d2l", "mobilenet_v2", "seq2seq", "image_rnn")}
+ODD = nn.Sequential(OrderedDict([('a "b" <c> #1 \\ {x}', nn.Sequential(nn.ReLU(), nn.Flatten())),
+                                 ("end", nn.Linear(4, 2))]))
+
+
+def narrow(name: str, **options) -> nn.Module:
+    """A model with few channels, if their number can be chosen freely: the same boxes, and quick."""
+    return blank(name, **options if name == "lenet5_1998" else {"width": 1 / 4, **options})
+
+
+DRAWN = {name: lambda name=name: graph(narrow(name)) for name in models.list()}
 DRAWN |= {"residual": lambda: graph(Residual(), (4, 6, 8)), "inception": inception,
+          "odd": lambda: graph(ODD, (1, 2, 2), depth=9),
           "dense": lambda: graph(blank("densenet_d2l").features.denseblock1, (64, 24, 24)),
-          "all of resnet18": lambda: graph(blank("resnet18"), depth=9),
-          "all of squeezenet": lambda: graph(blank("squeezenet1_0"), depth=9),
-          "all of googlenet": lambda: graph(blank("googlenet_d2l"), depth=9)}
+          "heads of the paper": lambda: graph(narrow("googlenet_paper", aux=True)),
+          "head of inception": lambda: graph(narrow("inception_v3", aux_logits=True)),
+          **{f"all of {name}": lambda name=name: graph(narrow(name), depth=9)
+             for name in ("resnet18", "squeezenet1_0", "googlenet_d2l")}}
+
+
+@cache
+def drawn(name: str) -> Graph:
+    return DRAWN[name]()
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_drawing(name):
     """Every box and edge is there, with its shape; nothing covers anything else."""
-    g = DRAWN[name]()
+    g = drawn(name)
     root = ElementTree.fromstring(g.svg())
     left, top, width, height = map(float, root.get("viewBox").split())
     page = (left, top, left + width, top + height)
     groups = root.findall(f"{SVG}g")
-    drawn = [group for group in groups if group.get("class").split()[0] == "box"]
+    shown = [group for group in groups if group.get("class").split()[0] == "box"]
     edges = [group for group in groups if group.get("class") == "edge"]
-    assert [int(group.get("data-number")) for group in drawn] == list(range(len(g.boxes)))
+    assert [int(group.get("data-number")) for group in shown] == list(range(len(g.boxes)))
     assert [(int(e.get("data-source")), int(e.get("data-target")), e.find(f"{SVG}text").text) for e in edges] == [
         (e.source, e.target, "×".join(map(str, e.shape))) for e in g.edges]
-    boxes = [rectangle(group.find(f"{SVG}rect")) for group in drawn]
+    boxes = [rectangle(group.find(f"{SVG}rect")) for group in shown]
     labels = [rectangle(edge.find(f"{SVG}rect")) for edge in edges]
     for a, b in itertools.combinations(boxes + labels, 2):
         assert not overlap(a, b)
-    for group, rect, box in zip(drawn, boxes, g.boxes, strict=True):
+    for group, rect, box in zip(shown, boxes, g.boxes, strict=True):
         texts = group.findall(f"{SVG}text")
         assert any(box.title == text.text.split(" · ")[0] for text in texts)
         assert all(0.6 * float(text.get("font-size")) * len(text.text) < rect[2] - rect[0] for text in texts)
@@ -265,13 +292,9 @@ def test_edges_that_cross_are_not_both_straight():
 
 # -- as text --------------------------------------------------------------------------------------------------------
 
-ODD = nn.Sequential(OrderedDict([('a "b" <c> #1 \\ {x}', nn.Sequential(nn.ReLU(), nn.Flatten())),
-                                 ("end", nn.Linear(4, 2))]))
-
-
-@pytest.mark.parametrize("g", [graph(models.create("lenet")), graph(ODD, (1, 2, 2), depth=9), inception(),
-                               graph(blank("resnet20"), depth=9)], ids=lambda g: g.title)
-def test_mermaid(g):
+@pytest.mark.parametrize("name", DRAWN)
+def test_mermaid(name):
+    g = drawn(name)
     first, *lines = g.mermaid().splitlines()
     assert first == "flowchart TD"
     nodes = [m[1] for line in lines if (m := re.fullmatch(r' +n(\d+)\["[^"\[\]]+"\]', line))]
@@ -284,9 +307,9 @@ def test_mermaid(g):
     assert len(nodes) + len(edges) + 2 * len(frames) == len(lines)
 
 
-@pytest.mark.parametrize("g", [graph(models.create("lenet")), graph(ODD, (1, 2, 2), depth=9), inception(),
-                               graph(blank("resnet20"), depth=9)], ids=lambda g: g.title)
-def test_dot(g):
+@pytest.mark.parametrize("name", DRAWN)
+def test_dot(name):
+    g = drawn(name)
     text = g.dot()
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)  # without what is in quotes
     assert bare.count("{") == bare.count("}") and '"' not in bare.replace('""', "")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import nn
+from .. import models, nn
 from .draw_svg import svg
 from .draw_text import dot, mermaid
 from .trace import example, trace
@@ -89,7 +89,7 @@ def check_format(path: str | Path) -> None:
 
 
 def graph(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, depth: int | None = None) -> Graph:
-    """The graph of a network, from a forward pass of one image in evaluation mode.
+    """The graph of a network, from a forward pass of one image in evaluation mode, but with all auxiliary heads.
 
     Args:
         model: any Module that takes one Tensor with the batch in front: a network, or a block of one.
@@ -99,7 +99,7 @@ def graph(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, depth
     Raises:
         ValueError: the shape is missing or the image does not fit, or depth is less than 1.
     """
-    seen = trace(model, example("graph", model, input_shape))
+    seen = trace(model, example("graph", model, input_shape), isinstance(model, models.HeadedNetwork))
     found, links = units(seen, readable_depth(seen) if depth is None else depth)
     boxes = [Box("", "input", "end"), *map(_box, found), Box("", "output", "end")]
     number = {unit: i for i, unit in enumerate(found, start=1)}

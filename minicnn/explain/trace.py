@@ -112,13 +112,16 @@ def example(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) ->
     return [x if weight is None else x.to(weight)]
 
 
-def trace(model: nn.Module, inputs: list[Tensor]) -> Trace:
-    """Call a network in evaluation mode; it comes out as it went in."""
+def trace(model: nn.Module, inputs: list[Tensor], heads: bool = False) -> Trace:
+    """Call a network in evaluation mode; it comes out as it went in.
+
+    ``heads`` puts the network itself, but no layer in it, into training mode, so that its auxiliary heads run too.
+    """
     modes = [(module, module.training) for module in model.modules()]
     recorder = _Recorder()
     try:
         with ExitStack() as hooks, enable_grad():
-            model.eval()
+            model.eval().training = heads
             for path, module in model.named_modules():
                 for register, hook in ((module.register_forward_pre_hook, recorder.enter(path)),
                                        (module.register_forward_hook, recorder.leave)):
