@@ -15,8 +15,9 @@ from .contract import Array, Geometry
 from .cpu import convolution
 from .formulations import FORMULATIONS
 
-# the numba kernels take part under the names "direct" and, for what can be cut into tiles, "winograd-tiles"
-ALGORITHMS: dict[str, Any] = {**FORMULATIONS, "direct": convolution.direct, "winograd-tiles": convolution.tiled}
+# the numba kernels take part as "direct" and, for what each of them is made for, "winograd-tiles" and "image-lanes"
+_COMPILED = {"direct": convolution.direct, "winograd-tiles": convolution.tiled, "image-lanes": convolution.by_images}
+ALGORITHMS: dict[str, Any] = {**FORMULATIONS, **_COMPILED}
 
 
 class Row(NamedTuple):
@@ -54,7 +55,7 @@ class Audit:
             if algorithm.supports(kernel, geometry) is not None:
                 continue
             compute = getattr(algorithm, operation)
-            if name in ("direct", "winograd-tiles", "fft"):
+            if name in _COMPILED or name == "fft":
                 compute(*arguments)  # compile, and load numpy.fft, before the clock runs
             tracemalloc.start()
             start = time.perf_counter()

@@ -112,6 +112,14 @@ def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[
     """The adjoint of avg_pool2d: each gy / divisor is added to every element of its window."""
 
 
+def activated_avg_pool2d(x: Array, activation: str, windows: Windows, divisor: Array) -> tuple[Array, Array]:
+    """y = avg_pool2d(a, windows, divisor) and a = activation(x), which is "relu", "sigmoid" or "tanh"."""
+
+
+def activated_avg_pool2d_grad(gy: Array, a: Array, activation: str, windows: Windows, divisor: Array) -> Array:
+    """The gradient of x: avg_pool2d_grad, then that of the activation."""
+
+
 # -- weighted sums of chosen elements -------------------------------------------------------------------------------
 
 def resample(x: Array, start: Array, index: Array, weight: Array) -> Array:

@@ -54,9 +54,17 @@ def why_no_cuda() -> str | None:
     """Why CUDA cannot be used on this machine, or None if it can. Imports CuPy."""
     try:
         cupy = importlib.import_module("cupy")
-    except ImportError:
-        return "CuPy is not installed; in the checkout: pip install '.[cuda13]' (or cuda12)"
-    return None if cupy.cuda.is_available() else "CuPy finds no GPU"
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            return "CuPy is not installed; in the checkout: pip install '.[cuda13]' (or cuda12)"
+        return f"CuPy cannot be imported: {error}"
+    except ImportError as error:  # it tells at length which library it misses
+        return f"CuPy cannot be imported: {str(error).strip().splitlines()[-1]}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy finds no GPU: {error}"
+    return None if count else "CuPy finds no GPU"
 
 
 def cuda_is_available() -> bool:
@@ -88,6 +96,9 @@ def move(a: Any, device: "str | Device") -> Any:
     if reason:
         raise RuntimeError(f"device '{device}' cannot be used: {reason}; or use device 'cpu'")
     cupy = sys.modules["cupy"]
+    count = cupy.cuda.runtime.getDeviceCount()
+    if device.index is not None and device.index >= count:
+        raise RuntimeError(f"device '{device}' cannot be used: this machine has {count} GPUs, counted from cuda:0")
     with cupy.cuda.Device(device.index):
         return cupy.asarray(a)
 
@@ -100,7 +111,7 @@ _cpu: ModuleType | None = None
 
 
 def kernels_for(a: Any) -> ModuleType:
-    """The kernel back end for an array: kernels.cpu for NumPy's, kernels.reference for CuPy's, or the forced one."""
+    """The kernel back end for an array: kernels.cpu for NumPy's, kernels.cuda for CuPy's, or the forced one."""
     global _cpu
     if _forced_kernels is not None:
         return _forced_kernels
@@ -108,17 +119,24 @@ def kernels_for(a: Any) -> ModuleType:
         if _cpu is None:  # numba is imported with the first kernel that is needed, not with minicnn
             _cpu = importlib.import_module(f"{__package__}.kernels.cpu")
         return _cpu
-    return importlib.import_module(f"{__package__}.kernels.reference")
+    return importlib.import_module(f"{__package__}.kernels.cuda")
+
+
+_BACK_ENDS = {"reference": "reference", "cpu": "cpu", "cuda-emulated": "cuda"}  # the folders of kernels/
 
 
 @contextmanager
 def use_kernels(name: str) -> Iterator[None]:
-    """Inside the block every operation runs on the kernels named "reference" (plain NumPy) or "cpu" (numba)."""
+    """Inside the block every operation runs on the kernels named.
+
+    "reference" is plain NumPy, "cpu" numba; "cuda-emulated" runs the CUDA kernels on NumPy arrays, one thread at a time
+    and with every access to memory checked (it needs g++).
+    """
     global _forced_kernels
-    if name not in ("reference", "cpu"):
-        raise ValueError(f"use_kernels: kernels {name!r} are unknown; use 'reference' or 'cpu'")
+    if name not in _BACK_ENDS:
+        raise ValueError(f"use_kernels: kernels {name!r} are unknown; use one of {', '.join(map(repr, _BACK_ENDS))}")
     before = _forced_kernels
-    _forced_kernels = importlib.import_module(f"{__package__}.kernels.{name}")
+    _forced_kernels = importlib.import_module(f"{__package__}.kernels.{_BACK_ENDS[name]}")
     try:
         yield
     finally:
@@ -129,9 +147,9 @@ def use_kernels(name: str) -> Iterator[None]:
 def conv_algorithm(name: str) -> Iterator[Any]:
     """Inside the block every convolution is computed by the named formulation.
 
-    "auto" (the kernels of the array's back end, as they choose), "direct" and "winograd-tiles" (the numba kernels,
-    without and with Winograd's tiles), "im2col", "loops", "transposed", "fft", "winograd", or "audit": all that apply,
-    on the same arrays; the block's value is then a report with the largest difference, time and memory of each, which
+    "auto" (the kernels of the array's back end, as they choose), "direct", "winograd-tiles" and "image-lanes" (the
+    numba kernels, one by one), "im2col", "loops", "transposed", "fft", "winograd", or "audit": all that apply, on the
+    same arrays; the block's value is then a report with the largest difference, time and memory of each, which
     prints as a table.
     """
     global _conv_algorithm

@@ -164,7 +164,8 @@ CASES = [((2, 3, 6, 7), (4, 3, 3, 3), PLAIN), ((2, 3, 6, 7), (4, 3, 3, 3), {**PL
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", ["im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-tiles"])
+@pytest.mark.parametrize("name", ["im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-tiles",
+                                  "image-lanes"])
 def test_every_formulation_gives_the_same_gradients(name, case):
     x, w, options = case
     arrays = [normal(x), normal(w, 1), normal(w[:1], 2)]
@@ -173,7 +174,9 @@ def test_every_formulation_gives_the_same_gradients(name, case):
         return F.conv2d(*tensors, **options)
 
     plain = w[2:] == (3, 3) and options["stride"] == options["dilation"] == 1
-    if name == "winograd" and not plain or name == "winograd-tiles" and not (plain and options["groups"] == 1):
+    unsupported = {"winograd": not plain, "winograd-tiles": not plain or options["groups"] > 1,
+                   "image-lanes": options["stride"] != 1 or options["dilation"] != 1 or options["groups"] > 1}
+    if unsupported.get(name):
         with mc.conv_algorithm(name), pytest.raises(ValueError, match=f"conv_algorithm '{name}' cannot compute this"):
             ours(*map(mc.tensor, arrays))
         return
@@ -189,7 +192,8 @@ def test_audit_runs_all_formulations_and_reports():
     assert_close(y.detach(), F.conv2d(x, w, padding=1).detach(), 1e-12)
     assert {(row.operation, row.algorithm) for row in report.rows} == {
         (operation, algorithm) for operation in ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
-        for algorithm in ("im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-tiles")}
+        for algorithm in ("im2col", "loops", "transposed", "fft", "winograd", "direct", "winograd-tiles",
+                          "image-lanes")}
     assert report.largest_difference < 1e-12
     assert all(row.seconds > 0 and row.memory > 0 for row in report.rows)
     table = [re.split("  +", line) for line in str(report).splitlines()]
@@ -199,7 +203,7 @@ def test_audit_runs_all_formulations_and_reports():
         size, unit = line[-1].split()
         assert float(size) * {"B": 1, "KiB": 2**10, "MiB": 2**20}[unit] == pytest.approx(row.memory, rel=0.05)
     F.conv2d(x, w)
-    assert len(report.rows) == 21  # outside the block nothing is noted
+    assert len(report.rows) == 24  # outside the block nothing is noted
 
 
 def test_conv_algorithm_is_reset_and_knows_its_names():

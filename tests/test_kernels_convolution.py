@@ -14,11 +14,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from minicnn.kernels import contract
+from minicnn.kernels import contract, cuda
 from minicnn.kernels.reference import convolution as reference
 from minicnn.kernels.contract import Geometry
 from minicnn.kernels.cpu import convolution as cpu
-from minicnn.kernels.cpu import winograd
+from minicnn.kernels.cpu import image_lanes, winograd
 from minicnn.kernels.formulations import FORMULATIONS
 
 OPERATIONS = "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col", "col2im"
@@ -153,6 +153,49 @@ def test_tiles_against_reference(case):
             close(result, wanted, tolerance)
 
 
+@st.composite
+def many_small(draw):
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    pads = [draw(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1))) for k in kernel]
+    geometry = Geometry(padding=tuple(pads))
+    size = [max(1, k - sum(pad)) + draw(st.integers(0, 12)) for k, pad in zip(kernel, pads, strict=True)]
+    n, c, o = draw(st.sampled_from([0, 1, 15, 16, 17, 40])), draw(st.integers(1, 8)), draw(st.integers(1, 33))
+    return arrays(n, c, size, o, kernel, geometry, draw(st.integers(0, 99)))
+
+
+@pytest.mark.skipif(not image_lanes.MASKS, reason="needs vectors with masks")
+@given(case=many_small())
+@example(case=arrays(33, 6, (14, 14), 16, (5, 5), Geometry()))
+@example(case=arrays(16, 3, (5, 9), 15, (3, 2), Geometry(padding=((2, 2), (1, 1)))))
+def test_images_in_the_lanes_against_reference(case):
+    *operands, geometry = case
+    for dtype in (np.float64, np.float32):
+        narrow = [a.astype(dtype) for a in operands]
+        expected = by(reference, *(a.astype(np.float64) for a in narrow), geometry)
+        for result, wanted in zip(by(cpu.by_images, *narrow, geometry), expected, strict=True):
+            assert result.dtype == dtype
+            close(result, wanted, TOLERANCE[dtype])
+
+
+PLAIN = Geometry()
+
+
+def test_images_are_in_the_lanes_where_it_pays():
+    def pays(n=256, c=6, size=14, o=16, kernel=5, geometry=PLAIN, backward=False):
+        out = geometry.output_size((size, size), (kernel, kernel))
+        read, written = ((n, o, *out), (n, c, size, size)) if backward else ((n, c, size, size), (n, o, *out))
+        return image_lanes.pays(read, written, (o, c, kernel, kernel), geometry, 16, backward)
+
+    assert pays() == pays(backward=True) == pays(c=16, size=6, o=120) == image_lanes.MASKS
+    assert not pays(n=15)
+    assert not pays(c=1, size=28, o=6, geometry=Geometry(padding=((2, 2), (2, 2))))
+    assert not pays(n=16, c=32, size=56)  # would not stay in the cache
+    far = Geometry(padding=((5, 0), (0, 0)))
+    for geometry in (Geometry((2, 1)), Geometry(dilation=(1, 2)), Geometry(groups=2), far):
+        assert not pays(geometry=geometry)
+        assert "images in the lanes are for" in image_lanes.supports((5, 5), geometry)
+
+
 def test_tiles_are_chosen_where_they_pay():
     around = ((1, 1), (1, 1))
     plain = Geometry(padding=around)
@@ -202,7 +245,7 @@ def test_winograd_says_what_it_cannot_do():
     assert "dilation (1, 2)" in supports((3, 3), Geometry(dilation=(1, 2)))
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu])
+@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
 @given(case=cases(largest=9, channels=3))
 def test_im2col_and_col2im(kernels, case):
     x, w, _, _, geometry = case
@@ -222,7 +265,7 @@ def test_im2col_and_col2im(kernels, case):
     assert np.vdot(cols, gradient) == pytest.approx(np.vdot(x, back), rel=1e-10, abs=1e-9)  # adjoint
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu, *FORMULATIONS.values()])
+@pytest.mark.parametrize("kernels", [reference, cpu, cuda, *FORMULATIONS.values()])
 def test_operands_with_any_strides(kernels):
     x, w, b, gy, geometry = arrays(2, 3, (6, 5), 4, (3, 3), Geometry(padding=((1, 0), (1, 1))))
     strided = [np.asfortranarray(a)[::-1] for a in (x[::-1], w[::-1], b[::-1], gy[::-1])]
@@ -235,7 +278,7 @@ def test_operands_with_any_strides(kernels):
         assert np.array_equal(before, after)
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu])
+@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_types_sum_in_float32(kernels, dtype):
     if dtype == "bfloat16":
@@ -332,7 +375,7 @@ def test_unknown_vector_width(bits):
     assert "MINICNN_VECTOR_BITS" in error.value.stderr
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu])
+@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_signatures_are_those_of_the_contract(kernels, name):
     assert inspect.signature(getattr(kernels, name)) == inspect.signature(getattr(contract, name))

@@ -18,20 +18,23 @@ same table: it is the dot products of gy with the shifted images.
 Work is cut by shape alone (images × groups × blocks of rows), into jobs whose data stay in the second-level cache; sums
 over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
 
-Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py.
+Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py. Many small
+images are taken 16 at a time, see image_lanes.py.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import carray
 
 from .. import reference
 from ..contract import Array, Geometry, Pair
-from . import correlation, plans, weight_sums, winograd
+from . import correlation, image_lanes, plans, weight_sums, winograd
 from .gather import copy_steps, inside
 from .jobs import fill, run
-from .microkernel import shifted
+from .microkernel import lanes, shifted
 
 # -- im2col and col2im ------------------------------------------------------------------------------------------------
 
@@ -75,25 +78,28 @@ def _columns_to_image(job, thread, plan, tables, cols, x, _c, _d, _e, _f):
 # -- the contract -----------------------------------------------------------------------------------------------------
 
 class Convolution:
-    """The three operations, by Winograd's tiles where ``tiles_pay``(x_shape, y_size, w_shape, geometry, dtype)."""
+    """The three operations. ``ways``(x_shape, y_shape, w_shape, geometry, dtype, backward) are two modules to do it.
 
-    def __init__(self, tiles_pay: Callable[..., bool],
+    The first has correlate(), for the forward pass and the input gradient, the second sum_weights().
+    """
+
+    def __init__(self, ways: Callable[..., tuple[Any, Any]],
                  supports: Callable[[Pair, Geometry], str | None] = lambda kernel, geometry: None) -> None:
-        self._tiles_pay, self.supports = tiles_pay, supports
+        self._ways, self.supports = ways, supports
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
         """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
         if not _compiled_for(x, w):
             return reference.conv2d(x, w, b, geometry)
-        size = geometry.output_size(x.shape[2:], w.shape[2:])
-        way = winograd if self._tiles_pay(x.shape, size, w.shape, geometry, x.dtype) else correlation
-        return way.correlate(x, w, b, np.empty((len(x), len(w), *size), x.dtype), geometry, backward=False)
+        y = np.empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
+        way, _ = self._ways(x.shape, y.shape, w.shape, geometry, x.dtype, False)
+        return way.correlate(x, w, b, y, geometry, backward=False)
 
     def conv2d_input_grad(self, gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
         """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
         if not _compiled_for(gy, w):
             return reference.conv2d_input_grad(gy, w, x_shape, geometry)
-        way = winograd if self._tiles_pay(x_shape, gy.shape[2:], w.shape, geometry, gy.dtype) else correlation
+        way, _ = self._ways(x_shape, gy.shape, w.shape, geometry, gy.dtype, True)
         return way.correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
 
     def conv2d_weight_grad(self, x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
@@ -102,13 +108,24 @@ class Convolution:
             return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
         if not gy.size:
             return np.zeros(w_shape, x.dtype)
-        way = winograd if self._tiles_pay(x.shape, gy.shape[2:], w_shape, geometry, x.dtype) else weight_sums
+        _, way = self._ways(x.shape, gy.shape, w_shape, geometry, x.dtype, False)
         return way.sum_weights(x, gy, np.empty(w_shape, x.dtype), geometry)
 
 
-automatic = Convolution(winograd.pays)
-direct = Convolution(lambda *_: False)
-tiled = Convolution(lambda *_: True, winograd.supports)
+@lru_cache(256)
+def _cheapest(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+              dtype: np.dtype, backward: bool) -> tuple[Any, Any]:
+    if winograd.pays(x_shape, y_shape[2:], w_shape, geometry, dtype):
+        return winograd, winograd
+    read, written = (y_shape, x_shape) if backward else (x_shape, y_shape)
+    by_images = image_lanes.pays(read, written, w_shape, geometry, lanes(dtype.itemsize), backward)
+    return image_lanes if by_images else correlation, weight_sums
+
+
+automatic = Convolution(_cheapest)
+direct = Convolution(lambda *_: (correlation, weight_sums))
+tiled = Convolution(lambda *_: (winograd, winograd), winograd.supports)
+by_images = Convolution(lambda *_: (image_lanes, weight_sums), image_lanes.supports)
 
 conv2d, conv2d_input_grad = automatic.conv2d, automatic.conv2d_input_grad
 conv2d_weight_grad = automatic.conv2d_weight_grad

@@ -16,7 +16,7 @@ from numba import carray, njit
 from ..contract import Array, Geometry
 from . import plans
 from .gather import copy_steps, gather
-from .jobs import call, fill, run, scratch, with_kernels
+from .jobs import SMALL, call, fill, run, scratch, with_kernels
 from .microkernel import ROWS, lanes, shifted
 from .plans import CHANNELS, ROW_BY_ROW, STEPS
 
@@ -28,7 +28,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     plan = plans.correlation(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
     packed = np.empty(numbers["groups"] * numbers["packed"] * numbers["taps"], x.dtype)
-    run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed)
+    run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed, small=packed.size < SMALL)
     bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
     run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), packed, bias, y,
         *scratch(x.dtype, numbers["scratch"], numbers["result"]))

@@ -73,6 +73,16 @@ def compiled(function: Callable, signature):
     return cfunc(signature, cache=True)(function)
 
 
+SMALL = 1 << 14  # elements that one thread has moved before another one is awake
+
+
+@njit(nogil=True, cache=True)
+def _one_after_other(jobs, job, plan, tables, a, b, c, d, e, f):
+    for index in range(jobs):
+        call(job, (np.int64(index), np.int64(0), plan, tables, pointer(a, 0), pointer(b, 0), pointer(c, 0),
+                   pointer(d, 0), pointer(e, 0), pointer(f, 0)))
+
+
 @njit(parallel=True, nogil=True, cache=True)
 def _side_by_side(jobs, job, plan, tables, a, b, c, d, e, f):
     for index in prange(jobs):
@@ -101,8 +111,11 @@ class Plan:
         self.jobs: dict[tuple[Callable, np.dtype], int] = {}  # addresses of the jobs that were run by this plan
 
 
-def run(job: Callable, jobs: int, plan: Plan, *operands: Array) -> None:
-    """Call job(index, thread, …) for every index < jobs on numba's threads; up to six contiguous operands."""
+def run(job: Callable, jobs: int, plan: Plan, *operands: Array, small: bool = False) -> None:
+    """Call job(index, thread, …) for every index < jobs on numba's threads; up to six contiguous operands.
+
+    Small work is done by the calling thread alone, without waking the others.
+    """
     flat = [operand.reshape(-1) for operand in operands]
     flat += [flat[0]] * (6 - len(flat))
     dtype = flat[0].dtype
@@ -111,7 +124,7 @@ def run(job: Callable, jobs: int, plan: Plan, *operands: Array) -> None:
         elements = types.CPointer(numba.from_dtype(dtype))
         signature = types.void(types.intp, types.intp, plan.kind, types.CPointer(types.int64), *[elements] * 6)
         address = plan.jobs[job, dtype] = compiled(job, signature).address
-    _side_by_side(jobs, address, *plan.addresses, *flat)
+    (_one_after_other if small or jobs == 1 else _side_by_side)(jobs, address, *plan.addresses, *flat)
 
 
 class _Kept(threading.local):

@@ -122,7 +122,7 @@ def _image(x_shape: tuple[int, ...], axes: tuple[Axis, Axis], rows: int, togethe
             "together": together, "rows": rows, "row_blocks": -(-down.results // rows)}
 
 
-def _cycles(rows: int, vectors: float, loads: int) -> float:
+def cycles(rows: int, vectors: float, loads: int) -> float:
     """Per step of a tile, on two multipliers of latency 4 and two loads, each of B counting ``loads``."""
     return max(4, rows * vectors / 2, (rows + loads * vectors + 1) / 2)
 
@@ -137,6 +137,7 @@ class Sweep(NamedTuple):
     packed: int  # outputs in the packed weights, per group
     vectors: int  # of a tile
     blocks: int  # of outputs, the weights of each packed together
+    price: int  # cycles per job
 
 
 def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lanes: int, steps: float,
@@ -150,7 +151,7 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
     pixels = -(-width // spans)
     wide = min(vectors(pixels), packed // lanes)
     calls = together * rows * spans * packed / lanes / wide
-    by_channels = calls * (inside * _cycles(pixels, wide, 1) + CALL) + 1.5 * together * rows * width * outputs
+    by_channels = calls * (inside * cycles(pixels, wide, 1) + CALL) + 1.5 * together * rows * width * outputs
 
     # Pixels in the lanes: the same for one line after the other, of so many vectors.
     blocks = -(-outputs // ROWS)
@@ -158,7 +159,7 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
 
     def price(lines: int, pieces: int, steps: float) -> float:
         calls = -(-pieces // vectors(height))
-        return lines * blocks * calls * (steps * _cycles(height, pieces / calls, 2) + CALL)
+        return lines * blocks * calls * (steps * cycles(height, pieces / calls, 2) + CALL)
 
     # Long rows, which cost about 20 cycles per line to be copied out, unless they are dense.
     alone = price(together, -(-length // lanes), steps)
@@ -171,11 +172,12 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
                     price(together * -(-width // lanes), rows, inside))
 
     if by_channels < min(copied, uncopied):
-        return Sweep(CHANNELS, False, False, 0, packed, wide, -(-packed // (wide * lanes)))
+        return Sweep(CHANNELS, False, False, 0, packed, wide, -(-packed // (wide * lanes)), int(by_channels))
     if uncopied < copied:
-        return Sweep(LONG_ROWS if dense else ROW_BY_ROW, dense, False, 0, outputs, vectors(height), blocks)
+        way = LONG_ROWS if dense else ROW_BY_ROW
+        return Sweep(way, dense, False, 0, outputs, vectors(height), blocks, int(uncopied))
     apart = plane if flat < alone else _up(length, lanes)
-    return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, vectors(height), blocks)
+    return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, vectors(height), blocks, int(copied))
 
 
 @lru_cache(256)
@@ -206,6 +208,7 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
     # An image that needs no padding is read where it is, if single pixels are: whole vectors might read past its end.
     in_place = (sweep.way == CHANNELS and area == 1 and down.before == right.before == 0 and columns == w
                 and down.results + down.reach <= h)
+    gathered = 0 if in_place else channels * area * together * plane
     channel_step, output_step = (w_channels * taps, taps) if backward else (taps, w_channels * taps)
     phases, offsets, source = _layout(axes, channels, h * w if in_place else together * plane, columns,
                                       (channel_step, kw, 1))
@@ -217,8 +220,8 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
         "in_place": in_place, "image_step": c * h * w if in_place else plane,
         "phases": len(phases), "taps": len(offsets), "run": _run(source),  # of taps that follow each other in w
         "output_step": output_step, "group_step": w_outputs // groups * w_channels * taps,  # in w
-        "scratch": _up(0 if in_place else channels * area * together * plane + lanes, 64), "result": _up(result, 64),
-        "parts": parts, "jobs": jobs * parts, "tile": 0, "transpose": 0}
+        "scratch": _up(gathered + lanes, 64), "result": _up(result, 64),
+        "parts": parts, "jobs": jobs * parts, "price": jobs * (sweep.price + gathered // 2), "tile": 0, "transpose": 0}
     return Plan([phases, offsets, source, np.concatenate([some for some in reads for _ in right.phases])], **numbers)
 
 
@@ -242,7 +245,7 @@ def weight_sums(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tu
     run, runs = (kw * channels, kh) if dw == 1 and pitch == channels else (channels, kernel)
     blocks = -(-run // ROWS)
     wide = min(vectors(-(-run // blocks)), packed // lanes)
-    tiles = (runs * blocks * packed / lanes / wide * pixels * _cycles(-(-run // blocks), wide, 1)
+    tiles = (runs * blocks * packed / lanes / wide * pixels * cycles(-(-run // blocks), wide, 1)
              + .5 * (pitch * together * height * width + outputs * pixels))
 
     # Dots: the images of a unit one by one, or as one long row, whichever has less junk.

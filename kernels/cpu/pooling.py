@@ -4,15 +4,18 @@ The first step brings the rows of a window row down to one row, whole lines at a
 what is left per output is one short run of columns instead of a rectangle. Planes are independent, each is one job.
 
 Averages over 2×2 windows that tile the image, the commonest of all, need no windows: output row r comes from rows 2r
-and 2r + 1 of all planes laid end to end.
+and 2r + 1 of all planes laid end to end. An activation in front of them is worked out block by block, while its rows
+are in the nearest cache.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numba import prange
 
 from ..contract import Array, Windows
+from . import elementwise
 from .support import SERIAL, for_floats, inlined, threaded
 
 
@@ -116,25 +119,45 @@ def _spread_all(gy, row_start, row_stop, col_start, col_stop, row_step, col_step
             _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
 
 
-ROWS = 256  # of the output, in one job
+ROWS = 128  # of the output, in one job
+
+
+@inlined
+def _sum_rows(x, divisor, y):
+    """Each row of y from two rows of x."""
+    for r in range(y.shape[0]):
+        upper, lower, line = x[2 * r], x[2 * r + 1], y[r]
+        for j in range(line.size):
+            line[j] = ((upper[2 * j] + lower[2 * j]) + (upper[2 * j + 1] + lower[2 * j + 1])) / divisor
+
+
+@inlined
+def _spread_rows(gy, divisor, gx):
+    """Two rows of gx from each row of gy."""
+    for r in range(gy.shape[0]):
+        upper, lower, line = gx[2 * r], gx[2 * r + 1], gy[r]
+        for j in range(line.size):
+            upper[2 * j] = upper[2 * j + 1] = lower[2 * j] = lower[2 * j + 1] = line[j] / divisor
 
 
 @threaded
 def _sum_quads(x, divisor, y):
-    for job in prange((y.shape[0] + ROWS - 1) // ROWS):
-        for r in range(job * ROWS, min(y.shape[0], (job + 1) * ROWS)):
-            upper, lower, line = x[2 * r], x[2 * r + 1], y[r]
-            for j in range(line.size):
-                line[j] = ((upper[2 * j] + lower[2 * j]) + (upper[2 * j + 1] + lower[2 * j + 1])) / divisor
+    if x.size < SERIAL:
+        _sum_rows(x, divisor, y)
+    else:
+        for job in prange((y.shape[0] + ROWS - 1) // ROWS):
+            first, last = job * ROWS, (job + 1) * ROWS
+            _sum_rows(x[2 * first:2 * last], divisor, y[first:last])
 
 
 @threaded
 def _spread_quads(gy, divisor, gx):
-    for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
-        for r in range(job * ROWS, min(gy.shape[0], (job + 1) * ROWS)):
-            upper, lower, line = gx[2 * r], gx[2 * r + 1], gy[r]
-            for j in range(line.size):
-                upper[2 * j] = upper[2 * j + 1] = lower[2 * j] = lower[2 * j + 1] = line[j] / divisor
+    if gx.size < SERIAL:
+        _spread_rows(gy, divisor, gx)
+    else:
+        for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
+            first, last = job * ROWS, (job + 1) * ROWS
+            _spread_rows(gy[first:last], divisor, gx[2 * first:2 * last])
 
 
 @threaded
@@ -165,6 +188,10 @@ def _planes(x: Array) -> Array:
 def _flat_planes(x: Array) -> Array:
     n, c, h, w = x.shape
     return np.ascontiguousarray(x).reshape(n * c, h * w)
+
+
+def _lines(x: Array) -> Array:
+    return np.ascontiguousarray(x).reshape(-1, x.shape[3])
 
 
 def _bounds(windows: Windows) -> tuple:
@@ -210,8 +237,7 @@ def pool_gather(x: Array, index: Array) -> Array:
 def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
     y = np.empty((*x.shape[:2], *divisor.shape), x.dtype)
     if _are_quads(windows, x.shape[2:]) and _one_number(divisor):
-        _sum_quads(np.ascontiguousarray(x).reshape(-1, x.shape[3]), x.dtype.type(divisor[0, 0]),
-                   y.reshape(-1, y.shape[3]))
+        _sum_quads(_lines(x), x.dtype.type(divisor[0, 0]), _lines(y))
         return y
     _sum_all(_planes(x), *_bounds(windows), np.ascontiguousarray(divisor, x.dtype), _planes(y))
     return y
@@ -221,8 +247,59 @@ def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
 def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[int, ...]) -> Array:
     gx = np.empty(x_shape, gy.dtype)
     if _are_quads(windows, x_shape[2:]) and _one_number(divisor):
-        _spread_quads(np.ascontiguousarray(gy).reshape(-1, gy.shape[3]), gy.dtype.type(divisor[0, 0]),
-                      gx.reshape(-1, gx.shape[3]))
+        _spread_quads(_lines(gy), gy.dtype.type(divisor[0, 0]), _lines(gx))
         return gx
     _spread_all(_planes(gy), *_bounds(windows), np.ascontiguousarray(divisor, gy.dtype), _planes(gx))
+    return gx
+
+
+# -- activation and average, as one pass over memory -----------------------------------------------------------------
+
+def _activating(element: Callable) -> Callable:
+    @threaded
+    def loop(x, divisor, a, y):
+        for job in prange((y.shape[0] + ROWS - 1) // ROWS):
+            first, last = job * ROWS, min((job + 1) * ROWS, y.shape[0])
+            part, out = x[2 * first:2 * last].reshape(-1), a[2 * first:2 * last].reshape(-1)
+            for i in range(part.size):
+                out[i] = element(part[i], ())
+            _sum_rows(a[2 * first:2 * last], divisor, y[first:last])
+
+    return loop
+
+
+def _deactivating(gradient: Callable) -> Callable:
+    @threaded
+    def loop(gy, divisor, a, gx):
+        for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
+            first, last = job * ROWS, min((job + 1) * ROWS, gy.shape[0])
+            _spread_rows(gy[first:last], divisor, gx[2 * first:2 * last])
+            part, out = a[2 * first:2 * last].reshape(-1), gx[2 * first:2 * last].reshape(-1)
+            for i in range(part.size):
+                out[i] = gradient(out[i], part[i], ())
+
+    return loop
+
+
+_LOOPS = {name: (_activating(element), _deactivating(gradient)) for name, element, gradient in
+          (("relu", elementwise._relu, elementwise._relu_grad), ("tanh", elementwise._tanh, elementwise._tanh_grad),
+           ("sigmoid", elementwise._sigmoid, elementwise._sigmoid_grad))}
+
+
+@for_floats
+def activated_avg_pool2d(x: Array, activation: str, windows: Windows, divisor: Array) -> tuple[Array, Array]:
+    if not _are_quads(windows, x.shape[2:]) or not _one_number(divisor):
+        a = getattr(elementwise, activation)(x)
+        return avg_pool2d(a, windows, divisor), a
+    y, a = np.empty((*x.shape[:2], *divisor.shape), x.dtype), np.empty(x.shape, x.dtype)
+    _LOOPS[activation][0](_lines(x), x.dtype.type(divisor[0, 0]), _lines(a), _lines(y))
+    return y, a
+
+
+@for_floats
+def activated_avg_pool2d_grad(gy: Array, a: Array, activation: str, windows: Windows, divisor: Array) -> Array:
+    if not _are_quads(windows, a.shape[2:]) or not _one_number(divisor):
+        return getattr(elementwise, activation + "_grad")(avg_pool2d_grad(gy, windows, divisor, a.shape), a)
+    gx = np.empty(a.shape, gy.dtype)
+    _LOOPS[activation][1](_lines(gy), gy.dtype.type(divisor[0, 0]), _lines(a), _lines(gx))
     return gx

@@ -14,7 +14,7 @@ from numba import carray, njit
 from ..contract import Array, Geometry
 from . import plans
 from .gather import gather, gather_channels_last
-from .jobs import call, fill, run, scratch, with_kernels
+from .jobs import SMALL, call, fill, run, scratch, with_kernels
 from .microkernel import copy_row, lanes, shifted
 from .plans import STEPS
 
@@ -28,7 +28,7 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
                         if numbers["by_tiles"] else (_sum_dots, _add_dots, len(gw)))
     run(job, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
         *scratch(x.dtype, numbers["scratch"], numbers["gradients"]))
-    run(add, adders, plan, partial, gw)
+    run(add, adders, plan, partial, gw, small=partial.size < SMALL)
     return gw
 
 

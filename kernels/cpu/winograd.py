@@ -51,8 +51,8 @@ def supports(kernel: Pair, geometry: Geometry) -> str | None:
     return None
 
 
-@lru_cache(256)
-def pays(x_shape: tuple[int, ...], y_size: Pair, w_shape: tuple[int, ...], geometry: Geometry, dtype: np.dtype) -> bool:
+def pays(x_shape: tuple[int, ...], y_size: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+         dtype: np.dtype) -> bool:
     """Whether the tiles cost less than the plain sums, in cycles; in float32 only, where they are accurate enough."""
     (n, *_), (o, c, kh, kw), (oh, ow), width = x_shape, w_shape, y_size, lanes(4)
     if dtype != np.float32 or supports((kh, kw), geometry):

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import wraps
 from math import pi, sqrt
 
-from ..contract import Array
+from ..contract import Array, Windows
 from .convolution import _wide
-from .layers import _array_module
+from .layers import _array_module, avg_pool2d, avg_pool2d_grad
 
 
 def _rounded_once(function: Callable) -> Callable:
@@ -203,3 +203,14 @@ def mish_grad(gy: Array, x: Array) -> Array:
     xp = _array_module(x)
     t = xp.tanh(xp.logaddexp(x, 0))
     return gy * (t + x * (1 - t * t) * sigmoid(x))
+
+
+# -- before a pooling ------------------------------------------------------------------------------------------------
+
+def activated_avg_pool2d(x: Array, activation: str, windows: Windows, divisor: Array) -> tuple[Array, Array]:
+    a = globals()[activation](x)
+    return avg_pool2d(a, windows, divisor), a
+
+
+def activated_avg_pool2d_grad(gy: Array, a: Array, activation: str, windows: Windows, divisor: Array) -> Array:
+    return globals()[activation + "_grad"](avg_pool2d_grad(gy, windows, divisor, a.shape), a)

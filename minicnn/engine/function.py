@@ -25,6 +25,7 @@ class Function:
 
     views = False  # whether an output may share memory with an input
     constant_outputs: tuple[int, ...] = ()  # numbers of outputs that never get a gradient
+    materialize_grads = True  # whether backward gets zeros, rather than None, for an output that nothing depends on
     needs: tuple[bool, ...] = ()
     edges: tuple = ()
     _to_save: tuple = ()

@@ -118,7 +118,7 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
                 captured.update({(node, i): g for i, g in enumerate(gys) if (node, i) in goals})
             if useful is not None and node not in useful:
                 continue
-            if len(gys) > 1:
+            if len(gys) > 1 and node.materialize_grads:
                 gys = _with_zeros(gys, node.outputs)
             needs = node.needs
             if useful is not None:

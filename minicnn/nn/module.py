@@ -47,9 +47,12 @@ class Module:
                                   "(is it indented into __init__?)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._backward_hooks or self._backward_pre_hooks or self._forward_hooks or self._forward_pre_hooks:
+        if self._has_hooks():
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
+
+    def _has_hooks(self) -> bool:
+        return bool(self._backward_hooks or self._backward_pre_hooks or self._forward_hooks or self._forward_pre_hooks)
 
     # -- registration -----------------------------------------------------------------------------------------------
 

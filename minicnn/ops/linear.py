@@ -32,16 +32,24 @@ def _product(a: Any, b: Any, bias: Any = None) -> Any:
 
 
 class MatMul(Function):
-    """y = a·b, matrices with equal axes in front;  ga = gy·bᵀ,  gb = aᵀ·gy."""
+    """y = a·b, matrices with equal axes in front, either transposed if asked;  ga = gy·bᵀ,  gb = aᵀ·gy."""
+
+    def __init__(self, a_turned: bool = False, b_turned: bool = False) -> None:
+        self.a_turned, self.b_turned = a_turned, b_turned
 
     def forward(self, a, b):
         needs_a, needs_b = self.needs or (False, False)
         self.save(a if needs_b else None, b if needs_a else None)
-        return _product(a, b)
+        return _product(a.swapaxes(-1, -2) if self.a_turned else a, b.swapaxes(-1, -2) if self.b_turned else b)
 
     def backward(self, gy):
         a, b = self.saved
-        return gy.matmul(b.mT) if self.needs[0] else None, a.mT.matmul(gy) if self.needs[1] else None
+        ga = gb = None
+        if self.needs[0]:
+            ga = MatMul(self.b_turned, True)(b, gy) if self.a_turned else MatMul(False, not self.b_turned)(gy, b)
+        if self.needs[1]:
+            gb = MatMul(True, self.a_turned)(gy, a) if self.b_turned else MatMul(not self.a_turned)(a, gy)
+        return ga, gb
 
 
 class Linear(Function):
@@ -54,11 +62,13 @@ class Linear(Function):
 
     def backward(self, gy):
         x, w = self.saved
-        gx = gy.matmul(w) if self.needs[0] else None
-        gw = _rows(gy).T.matmul(_rows(x)) if self.needs[1] else None
-        if len(self.needs) < 3:
-            return gx, gw
-        return gx, gw, _rows(gy).sum(0) if self.needs[2] else None
+        rows = _rows(gy)
+        gx = MatMul()(rows, w) if self.needs[0] else None
+        if gx is not None and gy.ndim != 2:
+            gx = gx.reshape((*gy.shape[:-1], gx.shape[-1]))
+        gw = MatMul(True)(rows, _rows(x)) if self.needs[1] else None
+        gb = rows.sum(0) if self.needs[2:] == (True,) else None
+        return (gx, gw, gb)[:len(self.needs)]
 
 
 def _rows(x: Any) -> Any:

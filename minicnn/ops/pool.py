@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import Windows, array_module, kernels_for
-from ..engine import Function, Tensor
+from ..engine import Function, Tensor, is_grad_enabled
 from .arguments import IMAGE, same_floats
 from .basic import refuse_bool
 from .windows import avg_windows, max_windows, sliding
@@ -181,6 +181,35 @@ class AvgPool2dGrad(Function):
         return AvgPool2d(self.windows, self.divisor)(ggx)
 
 
+_SLOPES = {"relu": lambda ga, a: ga.where(~(a <= 0), 0.0), "sigmoid": lambda ga, a: ga * (a * (1 - a)),
+           "tanh": lambda ga, a: ga * (1 - a * a)}
+
+
+class ActivatedAvgPool2d(Function):
+    """a = f(x) and its average pooling y, in one pass over memory, f one of relu, sigmoid, tanh;  gx = f'·ga."""
+
+    materialize_grads = False
+
+    def __init__(self, activation: str, windows: Windows, divisor: np.ndarray) -> None:
+        self.activation, self.windows, self.divisor = activation, windows, divisor
+
+    def forward(self, x):
+        y, a = kernels_for(x).activated_avg_pool2d(x, self.activation, self.windows,
+                                                   array_module(x).asarray(self.divisor))
+        self.save(a)
+        return y, a
+
+    def backward(self, gy, ga):
+        (a,) = self.saved
+        if ga is None and not is_grad_enabled():
+            return Tensor(kernels_for(gy.data).activated_avg_pool2d_grad(
+                gy.data, a.data, self.activation, self.windows, array_module(gy.data).asarray(self.divisor)))
+        if gy is not None:  # ga comes from the second derivative, by way of the a that was kept
+            spread = AvgPool2dGrad(self.windows, self.divisor, a.shape)(gy)
+            ga = spread if ga is None else ga + spread
+        return _SLOPES[self.activation](ga, a)
+
+
 def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
     """The mean of each window; stride defaults to kernel_size.
@@ -219,14 +248,27 @@ def avg_pool(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding:
     if x.ndim == axes + 1:
         return avg_pool(name, axes, x.unsqueeze(0), kernel, stride, padding, ceil_mode, count_include_pad,
                          divisor_override).squeeze(0)
+    return mean(x, *_averages(name, axes, x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override))
+
+
+def activated_avg_pool2d(x: Tensor, activation: str, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
+                         count_include_pad: bool, divisor_override: int | None) -> Tensor:
+    """avg_pool2d of relu, sigmoid or tanh of x (N, C, H, W), in one pass over memory."""
+    (windows,), (divisor,) = _averages("avg_pool2d", 2, x, kernel, stride, padding, ceil_mode, count_include_pad,
+                                       divisor_override)
+    return ActivatedAvgPool2d(activation, windows, divisor)(x)[0]
+
+
+def _averages(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
+              count_include_pad: bool, divisor_override: int | None) -> tuple[tuple, tuple]:
+    """The windows and divisors of an average pooling, after all checks."""
     size = image_size(name, axes, x)
     if x.dtype != dtypes.int64:
         same_floats(name, x=x)
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise RuntimeError(f"{name}: divisor_override = {divisor_override!r} must be an integer other than 0")
     kernel, stride, padding, _ = sliding(name, size, kernel, stride, padding, 1)
-    return mean(x, *avg_windows(name, size, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override,
-                                x.dtype))
+    return avg_windows(name, size, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, x.dtype)
 
 
 def mean(x: Tensor, windows: tuple[Windows, ...], divisors: tuple[np.ndarray, ...]) -> Tensor:
