@@ -220,3 +220,29 @@ def test_a_pre_hook_with_keyword_arguments_must_return_both():
         linear.register_forward_pre_hook(lambda m, args, kwargs: args[0], with_kwargs=True)
         with pytest.raises(RuntimeError, match="pre-hook"):
             linear(mc_.ones(2, 3))
+
+
+def test_hooks_may_remove_themselves_and_add_others():
+    """As a hook does that is to see the first call only; what is added meanwhile is called from the next call on."""
+    def scenario(nn_, tensor):
+        seen, linear, x = [], layer(nn_, tensor), tensor(X)
+        handles = {}
+
+        def once(name, register):
+            def hook(*_):
+                seen.append(name)
+                handles[name].remove()
+                register(lambda *_: seen.append(f"later than {name}"))
+
+            handles[name] = register(hook)
+            register(lambda *_: seen.append(f"after {name}"))
+
+        for name, register in (("forward", linear.register_forward_hook), ("pre", linear.register_forward_pre_hook),
+                               ("backward", linear.register_full_backward_hook),
+                               ("backward pre", linear.register_full_backward_pre_hook)):
+            once(name, register)
+        for _ in range(2):
+            linear(x).sum().backward()
+            seen.append("next")
+        return seen
+    both(scenario)
