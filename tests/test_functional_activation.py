@@ -260,5 +260,6 @@ def test_softmax_of_half_precision(name, dtype):
     exact = getattr(TF, name)(torch.tensor(x.detach().double().numpy()), dim=1)
     unit = 2.0 ** -11 if dtype == "float16" else 2.0 ** -8
     np.testing.assert_allclose(y.detach().double().numpy(), exact.numpy(), rtol=1.01 * unit, atol=2.0 ** -24)
+    assert getattr(F, name)(mc.zeros(3, 0, dtype=dtype), 1).shape == (3, 0)
     y.sum().backward()
     assert y.dtype == x.grad.dtype == x.dtype

@@ -60,16 +60,17 @@ def test_the_mean_of_no_rows_is_nan_and_its_gradient_zero(call):
     assert math.isnan(call(mc.zeros(0, 4), mc.tensor([], dtype=mc.int64)).item())
 
 
-def test_ignored_rows_do_not_count_whatever_they_hold():
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_ignored_rows_do_not_count_whatever_they_hold(smoothing):
     x = normal((4, 3))
     x[1] = [NAN, INF, 0.0]
     for weight in (None, mc.ones(3, dtype=mc.float64)):
         leaf = mc.tensor(x, requires_grad=True)
-        y = F.cross_entropy(leaf, mc.tensor([0, -100, 2, 1]), weight)
+        y = F.cross_entropy(leaf, mc.tensor([0, -100, 2, 1]), weight, label_smoothing=smoothing)
         y.backward()
         kept = [0, 2, 3]
         r = torch.tensor(x[kept], requires_grad=True)
-        expected = TF.cross_entropy(r, torch.tensor([0, 2, 1]))
+        expected = TF.cross_entropy(r, torch.tensor([0, 2, 1]), label_smoothing=smoothing)
         expected.backward()
         assert_close(y, expected, 1e-12)
         assert_close(leaf.grad.numpy()[kept], r.grad, 1e-12)
@@ -228,6 +229,11 @@ def test_types_mix_as_in_pytorch(name, first):
     arrays += (np.array([1, -1, 1]),) * (name == "margin_ranking_loss")
     ours = getattr(F, name)(*map(mc.tensor, arrays))
     assert_close(ours, getattr(TF, name)(*map(torch.from_numpy, arrays)), 1e-3)
+
+
+def test_margins_make_integers_floating():
+    ones = np.array([3, 1, 2]), np.array([1, 1, 5]), np.array([1, -1, 1])
+    assert_close(F.margin_ranking_loss(*map(mc.tensor, ones)), TF.margin_ranking_loss(*map(torch.tensor, ones)), 0)
 
 
 @pytest.mark.parametrize("name, options", [

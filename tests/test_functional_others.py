@@ -189,6 +189,19 @@ def test_second_derivatives_of_masked_attention():
                                      (leaf(2, 4), leaf(3, 4, seed=1), leaf(3, 2, seed=2)))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_attention_of_half_precision_has_scores_in_float32(dtype):
+    arrays = [100 * normal((2, n, 40), n) for n in (3, 5, 6)]
+    arrays = [arrays[0], arrays[1], arrays[2][:, :5]]
+    for mask in (None, np.zeros((3, 5))):
+        y = F.scaled_dot_product_attention(*[mc.tensor(a).to(dtype) for a in arrays],
+                                           None if mask is None else mc.tensor(mask).to(dtype))
+        narrow = [torch.tensor(a).to(getattr(torch, dtype)) for a in arrays]
+        exact = torch.nn.functional.scaled_dot_product_attention(*[a.double() for a in narrow])
+        assert str(y.dtype) == dtype
+        assert_close(y.double(), exact, 2.0 ** -8)
+
+
 def test_attention_with_nan_in_its_mask():
     x, mask = normal((3, 4)), np.array([[0.0, NAN, 0.0], [0.0, 0.0, 0.0], [-INF] * 3])
     assert_close(F.scaled_dot_product_attention(*[mc.tensor(x)] * 3, mc.tensor(mask)),

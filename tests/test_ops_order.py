@@ -127,6 +127,14 @@ def test_order_of_nan_and_types():
                 assert_close(x.topk(2, largest=down).values, y.topk(2, largest=down).values, 0)
 
 
+def test_order_of_nan_in_16_bits():
+    a = [1.0, math.nan, -math.inf, 0.5, math.nan]
+    for down in (False, True):
+        x, y = mc.tensor(a).bfloat16(), torch.tensor(a).bfloat16()
+        assert x.argsort(descending=down).tolist() == y.argsort(descending=down, stable=True).tolist()
+        assert_close(x.topk(3, largest=down).values.float(), y.topk(3, largest=down).values.float(), 0)
+
+
 def test_results_have_names():
     for result in (mc.ones(3).sort(), mc.ones(3).topk(2)):
         assert result.values.dtype == np.float32 and result.indices.dtype == np.int64

@@ -1,5 +1,7 @@
 """Softmax of x (M, K, L) over K, its relatives, and the loss that goes with it."""
 
+from math import inf
+
 from ..contract import Array
 from .elementwise import _rounded_once
 from .layers import _array_module
@@ -7,7 +9,7 @@ from .layers import _array_module
 
 @_rounded_once
 def softmax(x: Array) -> Array:
-    e = _array_module(x).exp(x - x.max(1, keepdims=True))
+    e = _array_module(x).exp(x - x.max(1, keepdims=True, initial=-inf))
     return e / e.sum(1, keepdims=True)
 
 
@@ -19,7 +21,7 @@ def softmax_grad(gy: Array, y: Array) -> Array:
 @_rounded_once
 def log_softmax(x: Array) -> Array:
     xp = _array_module(x)
-    shifted = x - x.max(1, keepdims=True)
+    shifted = x - x.max(1, keepdims=True, initial=-inf)
     return shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
 
 

@@ -35,20 +35,23 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     if enable_gqa:
         key, value = (_shared(name, x, query, shapes) for x in (key, value))
     broadcast_shapes(name, query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    dtype = query.dtype
+    if dtype.itemsize == 2:  # scores need not fit into it
+        query, key, value = query.float(), key.float(), value.float()
     scores = (query * (1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale)).matmul(key.mT)
     if is_causal:
         if attn_mask is not None:
             raise RuntimeError(f"{name}: give either attn_mask or is_causal = True; a mask can be causal itself: "
                                "mask & minicnn.ones(L, S).bool().tril()")
         attn_mask = ones(*scores.shape[-2:], dtype=dtypes.bool_, device=query.device).tril()
+    if attn_mask is not None and attn_mask.dtype not in (dtypes.bool_, dtypes.float32, dtype):
+        raise RuntimeError(f"{name}: attn_mask must be bool, float32 or, as query is, {dtype}, not {attn_mask.dtype}")
     weights = softmax(scores, -1) if attn_mask is None else _masked_softmax(name, scores, attn_mask)
-    return dropout(weights, dropout_p).matmul(value)
+    return dropout(weights, dropout_p).matmul(value).to(dtype)
 
 
 def _masked_softmax(name: str, scores: Tensor, mask: Tensor) -> Tensor:
     """softmax(scores + mask), or of those scores where mask is true; 0 in rows where nothing is left."""
-    if mask.dtype not in (dtypes.bool_, dtypes.float32, scores.dtype):
-        raise RuntimeError(f"{name}: attn_mask must be bool, float32 or, as query is, {scores.dtype}, not {mask.dtype}")
     if broadcast_shapes(name, mask.shape, scores.shape) != scores.shape:
         raise RuntimeError(f"{name}: attn_mask of shape {mask.shape} must broadcast to the scores {scores.shape}")
     scores = scores.where(mask, -math.inf) if mask.dtype == dtypes.bool_ else scores + mask.to(scores.dtype)

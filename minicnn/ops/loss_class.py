@@ -99,8 +99,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
     log_p = LogSoftmax(1)(x)
     loss, used = _picked(log_p, t, weight)
     if label_smoothing:
-        kept = (t >= 0).to(x.dtype)
-        uniform = -(log_p if weight is None else log_p * weight).sum(1) * kept / x.shape[1]
+        uniform = -(log_p if weight is None else log_p * weight).sum(1).where(t >= 0, 0.0) / x.shape[1]
         loss = loss * (1 - label_smoothing) + uniform * label_smoothing
     return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
 

@@ -56,7 +56,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
         raise RuntimeError(f"margin_ranking_loss: input1 {input1.shape}, input2 {input2.shape} and target "
                            f"{target.shape} must have as many axes")
     broadcast_shapes("margin_ranking_loss", input1.shape, input2.shape, target.shape)
-    return reduced("margin_ranking_loss", (margin - target * (input1 - input2)).clamp(min=0), reduction)
+    return reduced("margin_ranking_loss", (float(margin) - target * (input1 - input2)).clamp(min=0), reduction)
 
 
 def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,

@@ -190,6 +190,8 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     """
     axis = axis_of("argsort", dim, input.ndim)
     xp, x = array_module(input.data), input.data.reshape(input.shape or (1,))
+    if x.dtype.kind == "V":  # bfloat16, whose NaN NumPy sorts anywhere
+        x = x.astype(dtypes.float32)
     if descending:  # backwards, so that equal elements keep their order
         order = x.shape[axis] - 1 - xp.flip(xp.argsort(xp.flip(x, axis), axis, kind="stable"), axis)
     else:
@@ -205,6 +207,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """(values, indices): the k largest (or smallest) elements along dim, always in order; of equal ones the first."""
+    refuse_bool("topk", input)
     axis = axis_of("topk", dim, input.ndim)
     n = (input.shape or (1,))[axis]
     if not 0 <= k <= n:

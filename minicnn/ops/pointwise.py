@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
-from .basic import Number, TensorOrNumber, float_result, named, no_gradient, operands
+from .basic import Number, TensorOrNumber, float_result, named, no_gradient, operands, refuse_bool
 from .comparison import where
 
 __all__ = ["acos", "acosh", "addcdiv", "addcmul", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
@@ -84,7 +84,9 @@ log10 = unary("log10", "The logarithm to base 10.", lambda xp, x: xp.log10(x), l
 log1p = unary("log1p", "log(1 + x), exact near 0.", lambda xp, x: xp.log1p(x), lambda gy, x: gy / (x + 1))
 sqrt = unary("sqrt", "√x; the gradient at 0 is infinite.", lambda xp, x: xp.sqrt(x), lambda gy, y: gy / (2 * y))
 rsqrt = unary("rsqrt", "1/√x.", lambda xp, x: xp.reciprocal(xp.sqrt(x)), lambda gy, y: gy * (-0.5 * y * y * y))
-square = unary("square", "x².", lambda xp, x: x * x, lambda gy, x: gy * (2 * x), integers="value")
+square = unary("square", "x²; int64 for bools.",
+               lambda xp, x: x * x if x.dtype != dtypes.bool_ else x.astype(dtypes.int64),
+               lambda gy, x: gy * (2 * x), integers="value")
 reciprocal = unary("reciprocal", "1/x.", lambda xp, x: xp.reciprocal(x), lambda gy, y: -gy * (y * y))
 
 # -- trigonometric and hyperbolic -----------------------------------------------------------------------------------
@@ -299,11 +301,13 @@ def lerp(input: Tensor, end: Tensor, weight: TensorOrNumber) -> Tensor:
     for name, t in (("end", end), ("weight", weight)):
         if isinstance(t, Tensor) and t.dtype != input.dtype and (t.ndim or name == "end"):
             raise TypeError(f"lerp: {name} is {t.dtype}, input is {input.dtype}; convert one with .to()")
-    return Lerp()(*operands("lerp", input, end, weight, dtype=input.dtype))
+    wide = np.promote_types(input.dtype, dtypes.float32)  # half precision is rounded once
+    return Lerp()(*operands("lerp", input, end, weight, dtype=wide)).to(input.dtype)
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """input + value·tensor1·tensor2, broadcast."""
+    refuse_bool("addcmul", input)
     return input.add(tensor1 * tensor2, alpha=value)
 
 
