@@ -89,6 +89,7 @@ GETS = {
     "list": lambda m, x: x[[2, 0]],
     "two_arrays": lambda m, x: x[m.tensor([0, 1, 0]), m.tensor([[1], [0]])],
     "apart": lambda m, x: x[m.tensor([0, 1]), :, m.tensor([1, 0])],
+    "apart_and_behind": lambda m, x: x.reshape(2, 3, 2, 1)[:, m.tensor([0, 2, 2]), :, m.tensor([0, 0, 0])],
     "int_and_array": lambda m, x: x[0, :, m.tensor([0, 1])],
     "array_and_int": lambda m, x: x[m.tensor([0, 1]), 0],
     "none_between": lambda m, x: x[m.tensor([0, 1]), None, m.tensor([1, 0])],
