@@ -30,6 +30,17 @@ def test_dead_relu_with_its_input():
     assert alive.causes == () and alive.gradient == 1 and str(alive) == "the tensor (2,) at [0] = 0: the gradient is 1"
 
 
+def test_how_many_values_move():
+    """Those of 3×3 windows in 4 channels; a value that is read twice moves what both readers put out."""
+    x = leaf(np.ones((1, 3, 8, 8)))
+    w = leaf(-abs(np.random.default_rng(0).standard_normal((4, 3, 3, 3))))
+    with mc.conv_algorithm("fft"):  # which moves all a little, by rounding
+        cause = only(explain.gradient(F.conv2d(x, w, padding=1).relu().sum(), x, (0, 1, 3, 4)))
+    assert (cause.kind, cause.ended, cause.of) == ("dead relu", 36, 36)
+    y = leaf([-1.0])
+    assert only(explain.gradient(mc.cat([y, y]).relu().sum(), y, 0)).of == 2
+
+
 def test_lost_maximum_names_the_winners():
     x = leaf([[[[1.0, 5.0, 2.0], [4.0, 3.0, 6.0], [7.0, 0.0, 1.0]]]])
     loss = F.max_pool2d(x, 2, stride=1).sum()  # 5 6 / 7 6
@@ -52,6 +63,8 @@ def test_pixels_that_the_stride_steps_over(window):
     for index in ((0, 0, 2, 0), (0, 0, 0, 3), (0, 0, 5, 8)):  # between windows twice, and beyond the last one
         cause = only(explain.gradient(window(x).sum(), x, index))
         assert cause.kind == "uncovered" and f"row {index[2]}, column {index[3]}" in cause.text
+    apart = explain.gradient(F.max_pool2d(x, 2, stride=9, dilation=2).sum(), x, (0, 0, 1, 1))
+    assert only(apart).kind == "uncovered"
     covered = explain.gradient(window(x).sum(), x, (0, 0, 4, 6))
     assert not covered.causes or only(covered).kind == "lost maximum"
 
@@ -140,10 +153,12 @@ def test_gradients_changed_by_hooks():
     w = leaf([1.0, 2.0])
     w.register_hook(lambda g: g * 0)
     assert only(explain.gradient((w * 7).sum(), w, 1)).text == "a hook made 0 of the gradient 7"
-    layer = nn.Linear(2, 2)
-    layer.register_full_backward_hook(lambda module, gx, gy: None)  # a way through that changes nothing
+    layer, calls = nn.ReLU(), []
+    layer.register_full_backward_pre_hook(lambda module, gy: calls.append(gy))  # it changes nothing
     z = mc.ones(1, 2, requires_grad=True)
-    assert only(explain.gradient(layer(z.relu() * 0).sum(), z, (0, 0))).kind == "masked"
+    loss = (layer(z) * 0).sum()
+    assert only(explain.gradient(loss, z, (0, 0))).kind == "masked"
+    assert len(calls) == 1 and calls[0][0].shape == (1, 2)  # by the backward pass that finds out the gradient
 
 
 class Blind(mc.autograd.Function):

@@ -141,6 +141,7 @@ def test_raw_pixels():
     ("_, guess = torch.max(out, 1)\nright = (guess == y.view(-1, 1)).sum()", True),
     ("right = (out.argmax(1) == y.unsqueeze(1)).sum()", True), ("right = (out.argmax(1) == y).sum()", False),
     ("right = (out.argmax(1, keepdim=True) == y.unsqueeze(1)).sum()", False),
+    ("right = (out.argmax(keepdim=True, dim=1) == y.unsqueeze(1)).sum()", False),
     ("out = model(x).squeeze(1)\nloss = ((out - y[:, None]) ** 2).mean()", True),
     ("loss = F.mse_loss(model(x).squeeze(1), y.reshape(-1, 1))", True),
     ("criterion = nn.MSELoss()\nloss = criterion(model(x).squeeze(), y.unsqueeze(-1))", True),
@@ -210,6 +211,14 @@ def test_running_shows_what_the_text_hides(tmp_path, capsys, monkeypatch):
     assert command.main(["--run", str(script)]) == 1  # it needs an argument
     captured = capsys.readouterr()
     assert captured.err.startswith("python -m minicnn.lint: error: ") and "stopped with IndexError" in captured.err
+
+
+def test_gradients_that_are_meant_to_add_up(tmp_path, capsys):
+    script = tmp_path / "accumulate.py"
+    source = CARELESS.replace("squash(self.head", "(self.head").replace(", 255, (6, 1", ", 2, (6, 1")
+    source = source.replace("nn.Linear(8, 4), spare", "nn.Linear(8, 4), None")
+    script.write_text(source.replace("    update()", "    if step % 2:\n        update()\n        model.zero_grad()"))
+    assert command.main(["--run", str(script), "5"]) == 0, capsys.readouterr().out
 
 
 def test_right_scripts_and_wrong_usage(tmp_path, capsys):

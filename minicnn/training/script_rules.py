@@ -124,7 +124,6 @@ def _zero_grad(script: Script) -> Iterator[Finding]:
             continue
         loops = [up for up in script.above(call) if isinstance(up, (ast.For, ast.While))]
         home = script.function_of(call)
-        loops = [loop for loop in loops if home in script.above(loop)]
         if not loops and not script.is_repeated(home):
             continue
         scope = loops[-1] if loops else home
