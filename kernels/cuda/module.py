@@ -1,0 +1,170 @@
+"""Compiles the .cu files of this folder and launches their kernels, on a GPU by CuPy or on the CPU by the emulator.
+
+Which of the two follows from the arrays: CuPy's live on a GPU, NumPy's in main memory. CuPy is imported by whoever
+made its arrays, never here.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, wraps
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import reference
+from ..contract import Array
+from .emulator import Library
+
+_HERE = Path(__file__).parent
+_INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
+REALS = {"float32": "float", "float64": "double", "float16": "Half", "bfloat16": "Bfloat16"}
+THREADS = 256  # of a block, where a kernel does not say otherwise
+BLOCKS = 4096  # of a grid whose threads take many elements each
+LARGEST = 2 ** 31 - THREADS * BLOCKS  # elements of an array: the last step of FOR_EACH stays an int
+
+
+def for_floats(kernel: Callable) -> Callable:
+    """Send the floating types to the kernel, every other type to the reference."""
+    plain = getattr(reference, kernel.__name__)
+
+    @wraps(kernel)
+    def choose(first: Any, *rest: Any, **named: Any) -> Any:
+        return (kernel if first.dtype.name in REALS else plain)(first, *rest, **named)
+
+    return choose
+
+
+def module_of(x: Array) -> Any:
+    """numpy or cupy, whichever x is an array of."""
+    return np if isinstance(x, np.ndarray) else sys.modules["cupy"]
+
+
+def contiguous(x: Array) -> Array:
+    """x in the order of its indices, without a copy where it is so already."""
+    return module_of(x).ascontiguousarray(x)
+
+
+def empty(shape: Sequence[int], like: Array) -> Array:
+    """A new array of the type and on the device of another."""
+    return module_of(like).empty(shape, like.dtype)
+
+
+def wide_type(like: Array) -> type:
+    """The type in which arrays of this type are added up: Wide of common.cuh."""
+    return np.float64 if like.dtype == np.float64 else np.float32
+
+
+def device_of(x: Array) -> int | None:
+    """The number of the GPU that holds an array, None for main memory."""
+    return None if isinstance(x, np.ndarray) else x.device.id
+
+
+def on_device(x: np.ndarray, device: int | None) -> Array:
+    """A copy of a NumPy array on a GPU, or itself for device None."""
+    if device is None:
+        return x
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(device):
+        return cupy.asarray(x)
+
+
+def spread(count: int) -> tuple[int]:
+    """The grid for a kernel that goes through count elements with FOR_EACH."""
+    return (min(-(-count // THREADS), BLOCKS),)
+
+
+def divisor(value: int) -> tuple[int, int, int]:
+    """struct Divisor of common.cuh."""
+    shift = (value - 1).bit_length()
+    return value, 2 ** 32 * (2 ** shift - value) // value + 1, shift
+
+
+def launch(file: str, kernel: str, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
+    """Run a kernel on the device of its arrays; the first argument is an array, whose type is Real.
+
+    A contiguous array is a pointer and None the null pointer; an integer is int and a float Wide, a tuple of integers a
+    struct of ints. A grid without blocks is no work.
+    """
+    if not prod(grid):
+        return
+    first = arguments[0]
+    devices = {device_of(a) for a in arguments if hasattr(a, "dtype")}
+    if len(devices) > 1:
+        names = sorted("cpu" if device is None else f"cuda:{device}" for device in devices)
+        raise RuntimeError(f"{kernel}: arrays on {' and '.join(names)}; move one to the device of the other")
+    real = REALS[first.dtype.name]
+    passed = tuple(_passed(argument, wide_type(first)) for argument in arguments)
+    if isinstance(first, np.ndarray):
+        _emulated(file, real).launch(kernel, grid, block, passed)
+    else:
+        with first.device:
+            _on_gpu(file, real, first.device.id).get_function(kernel)(tuple(grid), tuple(block), passed)
+
+
+def _passed(argument: Any, wide: type) -> Any:
+    if isinstance(argument, tuple):
+        numbers = [number & 0xffffffff for number in _flat(argument)]
+        return np.array(tuple(numbers), [(f"f{i}", np.uint32) for i in range(len(numbers))])
+    if isinstance(argument, int):
+        return np.int32(argument)
+    if isinstance(argument, float):
+        return wide(argument)
+    if argument is not None and argument.size > LARGEST:
+        raise ValueError(f"CUDA kernels count with 32 bits: an array of shape {argument.shape} has more than {LARGEST} "
+                         "elements; use smaller batches")
+    return argument
+
+
+def _flat(numbers: Any) -> Iterator[int]:
+    for number in numbers:
+        if isinstance(number, tuple):
+            yield from _flat(number)
+        else:
+            yield number
+
+
+# -- compiling --------------------------------------------------------------------------------------------------------
+
+@cache
+def _emulated(file: str, real: str) -> Library:
+    return Library(source(file), options(real))
+
+
+@cache
+def _on_gpu(file: str, real: str, device: int) -> Any:
+    return sys.modules["cupy"].RawModule(code=source(file), options=options(real))
+
+
+def options(real: str) -> tuple[str, ...]:
+    """What every compiler is told: nvcc and NVRTC as well as g++."""
+    return "-std=c++17", f"-DREAL={real}"
+
+
+def files(pattern: str) -> list[Path]:
+    """The files of this folder with such names, in order."""
+    return sorted(_HERE.glob(pattern))
+
+
+def source(file: str) -> str:
+    """The text of a .cu file and of what it includes, in one: caches of compiled code do not see included files."""
+    return _with_includes(_HERE / file, set())
+
+
+def read(path: Path) -> str:
+    """The text of one file."""
+    return path.read_text()
+
+
+def _with_includes(path: Path, seen: set[Path]) -> str:
+    lines = [f'#line 1 "{path}"']
+    for number, line in enumerate(read(path).split("\n"), 1):
+        include = _INCLUDE.fullmatch(line)
+        if include is None:
+            lines.append(line)
+        elif (other := path.with_name(include[1])) not in seen:
+            seen.add(other)
+            lines += [_with_includes(other, seen), f'#line {number + 1} "{path}"']
+    return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""Sums over channels and batch normalisation: channels are cut into parts, so that a few of them keep a GPU busy."""
+
+import numpy as np
+
+from ..contract import Array
+from .module import THREADS, contiguous, divisor, empty, for_floats, launch, module_of, spread
+
+_FILE = "normalisation.cu"
+_BLOCKS = 1024  # that all channels together are cut into, where there are elements enough
+_LEAST = 4096  # elements of a part
+
+
+def _channels(shape: tuple[int, ...]) -> tuple[tuple, int]:
+    """struct Channels of normalisation.cu and the number of parts of a channel."""
+    n, c, length = shape
+    count = max(n * length, 1)
+    per_part = -(-count // max(1, min(-(-_BLOCKS // max(c, 1)), count // _LEAST)))
+    return (n, c, length, per_part, divisor(max(length, 1)), divisor(max(c, 1))), -(-count // per_part)
+
+
+def _parts(count: int, like: Array) -> Array:
+    return module_of(like).empty((count, like.shape[1]), np.float64)
+
+
+def _add(like: Array, parts: Array) -> Array:
+    total = empty(parts.shape[1:], like)
+    launch(_FILE, "add_channel_parts", spread(total.size), (THREADS,), total, parts, total.size, len(parts))
+    return total
+
+
+@for_floats
+def channel_sum(x: Array) -> Array:
+    channels, count = _channels(x.shape)
+    x, parts = contiguous(x), _parts(count, x)
+    launch(_FILE, "sum_channels", (x.shape[1], count), (THREADS,), x, parts, channels)
+    return _add(x, parts)
+
+
+@for_floats
+def batch_norm_stats(x: Array) -> tuple[Array, Array]:
+    channels, count = _channels(x.shape)
+    if not x.size:  # nothing has the mean 0
+        zeros = module_of(x).zeros(x.shape[1], x.dtype)
+        return zeros, zeros.copy()
+    x, means, squares = contiguous(x), _parts(count, x), _parts(count, x)
+    mean, variance = empty(x.shape[1:2], x), empty(x.shape[1:2], x)
+    launch(_FILE, "channel_moments", (x.shape[1], count), (THREADS,), x, means, squares, channels)
+    launch(_FILE, "join_moments", spread(mean.size), (THREADS,), mean, variance, means, squares, channels, count)
+    return mean, variance
+
+
+@for_floats
+def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
+    y = empty(x.shape, x)
+    given = [v if v is None else contiguous(v) for v in (x, mean, inv_std, w, b)]
+    launch(_FILE, "batch_norm", spread(y.size), (THREADS,), *given, y, y.size, _channels(x.shape)[0])
+    return y
+
+
+@for_floats
+def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
+                    training: bool) -> tuple[Array, Array, Array]:
+    channels, count = _channels(x.shape)
+    gy, x, mean, inv_std = (contiguous(v) for v in (gy, x, mean, inv_std))
+    gw_parts, gb_parts = _parts(count, x), _parts(count, x)
+    launch(_FILE, "sum_gradients", (x.shape[1], count), (THREADS,), gy, x, mean, inv_std, gw_parts, gb_parts, channels)
+    gx, gw, gb = empty(x.shape, x), _add(x, gw_parts), _add(x, gb_parts)
+    launch(_FILE, "batch_norm_grad", spread(gx.size), (THREADS,), gy, x, mean, inv_std,
+           w if w is None else contiguous(w), gw, gb, gx, gx.size, training, channels)
+    return gx, gw, gb

@@ -1,0 +1,36 @@
+"""All CUDA files compile for four generations of GPUs; needs NVIDIA's compiler, but no GPU."""
+
+import pytest
+
+from minicnn.kernels.cuda import module, nvrtc
+
+pytestmark = pytest.mark.skipif(nvrtc.why_not() is not None, reason=str(nvrtc.why_not()))
+FILES = [path.name for path in module.files("*.cu")]
+EVERY_TARGET = [("float", target) for target in nvrtc.TARGETS]
+EVERY_TYPE = [(real, "75") for real in module.REALS.values()]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_compiles_without_a_warning_and_fits(file):
+    """Into what a block may have: 48 KiB of shared memory, 64 Ki registers."""
+    for real, target in dict.fromkeys([*EVERY_TARGET, *EVERY_TYPE]):
+        kernels = nvrtc.compile_file(file, real, target)
+        assert kernels
+        for kernel in kernels:
+            assert kernel.registers * module.THREADS <= 65536, kernel
+            assert kernel.shared <= 48 * 1024, kernel
+            assert kernel.spilled <= 64, kernel
+
+
+def test_mistakes_are_reported(monkeypatch):
+    monkeypatch.setattr(module, "source", lambda file: "__global__ void f(int n) { int unused; }")
+    with pytest.raises(RuntimeError, match=r"f.cu for float on sm_90:\n(.|\n)*warning"):
+        nvrtc.compile_file("f.cu", "float", "90")
+    monkeypatch.setattr(module, "source", lambda file: "__global__ void f() { undeclared = 1; }")
+    with pytest.raises(RuntimeError, match=r"f.cu for double on sm_80:\n(.|\n)*undeclared"):
+        nvrtc.compile_file("f.cu", "double", "80")
+
+
+def test_resources_are_read():
+    sum_channels = next(k for k in nvrtc.compile_file("normalisation.cu", "float", "80") if k.kernel == "sum_channels")
+    assert 16 <= sum_channels.registers <= 128 and sum_channels.shared == 32 * 8 and sum_channels.spilled == 0
