@@ -90,11 +90,21 @@ def test_dropped_elements_and_dropped_channels():
     (lambda x: mc.maximum(x, x.detach() * 0.5 + 9), "lost maximum"),
     (lambda x: x.softmax(0) * mc.tensor([0.0, 0.0]), "masked"),
     (lambda x: x.index_select(0, mc.tensor([1])), "left out"), (lambda x: x.amin(), "lost maximum"),
-    (lambda x: (x * 1000).softmax(0), "saturated"), (lambda x: x.chunk(2)[1], "unused"), (lambda x: x - x, "cancelled"),
+    (lambda x: (x * 1000).softmax(0), "saturated"), (lambda x: x.chunk(2)[1], "left out"), (lambda x: x - x, "cancelled"),
 ])
 def test_operations_that_pass_nothing_on(function, kind):
     x = leaf([8.0, -2.0], mc.float32)
     assert only(explain.gradient(function(x).sum(), x, 0)).kind == kind
+
+
+def test_an_activation_and_a_pooling_in_one_pass():
+    """As neighbours in a chain have it."""
+    x = leaf([[[[-3.0, 2.0, 1.0], [50.0, 4.0, 1.0]]]])
+    loss = nn.Sequential(nn.ReLU(), nn.AvgPool2d(2))(x).sum()
+    assert only(explain.gradient(loss, x, (0, 0, 0, 0))).text.startswith("-3 at [0, 0, 0, 0] is not above 0")
+    assert only(explain.gradient(loss, x, (0, 0, 1, 2))).kind == "uncovered"
+    loss = nn.Sequential(nn.Sigmoid(), nn.AvgPool2d(2))(x).sum()
+    assert only(explain.gradient(loss, x, (0, 0, 1, 0))).text.startswith("the result 1 of 50 at [0, 0, 1, 0]")
 
 
 def test_saturation_tells_input_and_output():

@@ -211,11 +211,12 @@ class _Flow:
         with conv_algorithm("im2col"):  # in which what is not moved stays exactly 0
             for node in self.nodes:
                 moved: dict[int, np.ndarray] = {}
+                read = [i for i in range(len(node.outputs)) if (node, i) in self.readers or (node, i) == self.loss]
                 for slot, edge in enumerate(node.edges):
                     arrived = None if edge is None else reached.get(self.place(edge))
                     if arrived is None or not arrived.any():
                         continue
-                    outputs, ended = _through(node, slot, arrived, self.device, rng)
+                    outputs, ended = _through(node, slot, arrived, read, self.device, rng)
                     if ended.any():
                         kind, text = reason(node, slot, ended, self.values)
                         yield Cause(kind, self.called(node), int(ended.sum()), int(arrived.sum()), text)
@@ -228,12 +229,8 @@ class _Flow:
                         "adds up to 0, as that of a bias before batch norm does")
 
     def _arrive(self, reached: dict[Any, np.ndarray], place: Any, mask: np.ndarray, called: str) -> Iterator[Cause]:
-        """Enter the elements that are reached at a place, if somebody reads them and no hook ends them there."""
+        """Enter the elements that are reached at a place, if no hook ends them there."""
         if not mask.any():
-            return
-        if place not in self.readers and place != self.loss:
-            yield Cause("unused", called, int(mask.sum()), int(mask.sum()),
-                        f"nothing that leads to the loss reads output {place[1]}")
             return
         ended = mask & False
         if self.hooked.get(place):
@@ -258,18 +255,19 @@ def nodes_of(loss: Tensor) -> list[Function]:
     return sorted(found, key=lambda node: node.number)
 
 
-def _through(node: Function, slot: int, mask: np.ndarray, device: Device,
+def _through(node: Function, slot: int, mask: np.ndarray, read: list[int], device: Device,
              rng: np.random.Generator) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """Which elements of each output move with the elements of an input in the mask, and which of these move none."""
+    """Which elements of the outputs that are read move with the elements of an input in the mask, and which of these
+    move none."""
     if isinstance(node, Tap):  # it passes all on, and calls hooks, which need not hear of this
         return {slot: mask}, mask & False
 
-    def positive(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        return np.asarray(rng.uniform(0.5, 1.5, shape), dtype)
+    def positive(shape: tuple[int, ...], dtype: np.dtype, where: Any = True) -> Tensor:
+        return Tensor(move(np.asarray(rng.uniform(0.5, 1.5, shape) * where, dtype), device))
 
-    gys: list[Any] = [Tensor(move(positive(shape, dtype), device)) if is_floating(dtype) else None
-                      for shape, dtype in node.outputs]
-    seeds = {i: gy.requires_grad_() for i, gy in enumerate(gys) if gy is not None and i not in node.constant_outputs}
+    gys: list[Any] = [positive(shape, dtype, i in read) if is_floating(dtype) else None
+                      for i, (shape, dtype) in enumerate(node.outputs)]
+    seeds = {i: gys[i].requires_grad_() for i in read if gys[i] is not None and i not in node.constant_outputs}
     with enable_grad():
         gxs = node.backward(*gys)
     gx = (gxs if isinstance(gxs, tuple) else (gxs,))[slot]
@@ -279,6 +277,5 @@ def _through(node: Function, slot: int, mask: np.ndarray, device: Device,
     going = mask & ~ended
     if not gx.requires_grad:  # no derivative at all, or one that is not made of operations: then all may move
         return {i: np.full(gy.shape, going.any()) for i, gy in seeds.items()}, ended
-    v = Tensor(move(np.asarray(positive(gx.shape, gx.dtype) * going), device))
-    moved, _ = engine.walk([gx], [v], list(seeds.values()), True, False)
+    moved, _ = engine.walk([gx], [positive(gx.shape, gx.dtype, going)], list(seeds.values()), True, False)
     return {i: to_numpy(jv.data) != 0 for i, jv in zip(seeds, moved, strict=True) if jv is not None}, ended

@@ -117,10 +117,12 @@ def _clamp(node: Any, slot: int, place: Index, values: Values) -> Reason:
 def _saturated(node: Any, slot: int, place: Index, values: Values) -> Reason:
     if getattr(node, "gradient", None) is basic.no_gradient:
         return _flat(node, slot, place, values)
-    y = values.kept.get((node, 0))
+    return _at_limit(values.kept.get((node, 0)), values.of(node, slot), place)
+
+
+def _at_limit(y: np.ndarray | None, x: np.ndarray | None, place: Index) -> Reason:
     result = "the result" if y is None else f"the result {y[place]:.4g}"
-    return Reason("saturated", f"{result} of {_at(values.of(node, slot), place)} is so near its limit that the "
-                  "derivative rounds to 0")
+    return Reason("saturated", f"{result} of {_at(x, place)} is so near its limit that the derivative rounds to 0")
 
 
 def _lost(node: Any, slot: int, place: Index, values: Values) -> Reason:
@@ -147,6 +149,15 @@ def _avg_pool(node: Any, slot: int, place: Index, values: Values) -> Reason:
     covered = (len(_windows_over(place[-2], windows.row_start, windows.row_stop, 1))
                and len(_windows_over(place[-1], windows.col_start, windows.col_stop, 1)))
     return _flat(node, slot, place, values) if covered else _uncovered(place)
+
+
+def _activated(node: Any, slot: int, place: Index, values: Values) -> Reason:
+    """An activation and an average pooling in one."""
+    if (reason := _avg_pool(node, slot, place, values)).kind == "uncovered":
+        return reason
+    if node.activation == "relu":
+        return _relu(node, slot, place, values)
+    return _at_limit(_array(node, 0), values.of(node, slot), place)
 
 
 def _windows_over(i: int, start: Any, stop: Any, step: int) -> np.ndarray:
@@ -222,6 +233,7 @@ _REASONS: tuple[tuple[Any, Describe], ...] = (
     (pool.MaxPool2d, _max_pool),
     ((pool.MaxPool3d, order.Amax, comparison.Extreme), _lost),
     (pool.AvgPool2d, _avg_pool),
+    (pool.ActivatedAvgPool2d, _activated),
     (conv.Conv2d, _conv),
     (conv.Conv2dInputGrad, _matmul),
     ((linear.Linear, linear.MatMul), _matmul),
