@@ -90,7 +90,8 @@ def test_dropped_elements_and_dropped_channels():
     (lambda x: mc.maximum(x, x.detach() * 0.5 + 9), "lost maximum"),
     (lambda x: x.softmax(0) * mc.tensor([0.0, 0.0]), "masked"),
     (lambda x: x.index_select(0, mc.tensor([1])), "left out"), (lambda x: x.amin(), "lost maximum"),
-    (lambda x: (x * 1000).softmax(0), "saturated"), (lambda x: x.chunk(2)[1], "left out"), (lambda x: x - x, "cancelled"),
+    (lambda x: (x * 1000).softmax(0), "saturated"), (lambda x: x.chunk(2)[1], "left out"),
+    (lambda x: x - x, "cancelled"),
 ])
 def test_operations_that_pass_nothing_on(function, kind):
     x = leaf([8.0, -2.0], mc.float32)
