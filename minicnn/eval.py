@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .training import evaluate
     from .training.compiling import announce_compiling
-    from .training.evaluation import like_weights
+    from .training.evaluation import inputs, like_weights
     from .training.history import figure
     from .training.session import load_run, validation_of
 
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     with announce_compiling(to_stderr), np.errstate(all="ignore"):
         result = evaluate(trained.model, batches)
         if not math.isfinite(result.loss):
-            raise trained.not_finite(like_weights(trained.model, x, y)[0] for x, y in batches.epoch(0))
+            raise trained.not_finite(inputs(trained.model, *like_weights(trained.model, x, y))
+                                     for x, y in batches.epoch(0))
     if args.json:
         print(json.dumps({"weights": str(trained.path), "epochs": trained.epochs, "data": images.name,
                           "images": result.images, "accuracy": result.accuracy, "loss": result.loss,
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(line)
     print(f"model: {trained.settings['model']['name']}, {trained.path} after {count(trained.epochs, 'epoch')}")
-    print(f"data: {images.name}, {count(len(images), 'validation image')}")
+    print(f"data: {images.name}, {count(len(images), f'validation {images.kind}')}")
     wrong = result.images - int(result.confusion.trace())
     print(f"accuracy {result.accuracy:.1%}  ({wrong:,} wrong)  loss {figure(result.loss)}\n")
     if len(images.classes) <= MOST_CLASSES:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from .cli import add_machine_arguments, execute, positive, report, to_stderr, use_machine
+from .cli import CommandError, add_machine_arguments, execute, positive, report, to_stderr, use_machine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
     trained = load_run(args.run, device, to_stderr)
     data = trained.settings["data"]
+    if len(data["shape"]) != 3:
+        raise CommandError(f"{args.run} is a run of {trained.settings['model']['name']}, which reads texts, not images",
+                           "examples/04_sequences.py shows how to let it read or write")
     images = {}  # by position, for an image may be named twice
     for i, path in enumerate(args.images):
         try:
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         with no_grad(), announce_compiling(to_stderr), np.errstate(all="ignore"):
             probabilities = F.softmax(trained.model(x), dim=1).cpu().numpy()
             if not np.isfinite(probabilities).all():
-                raise trained.not_finite([x])
+                raise trained.not_finite([(x,)])
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :args.top]
         found = [(args.images[i], [(data["classes"][k], float(p[k])) for k in ks])
                  for i, p, ks in zip(images, probabilities, best, strict=True)]

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 NEWEST = object()  # --resume without a folder
 
 RECIPE_FLAGS = ("epochs", "batch_size", "lr", "opt", "momentum", "weight_decay", "sched", "warmup_epochs",
-                "label_smoothing", "clip_grad", "accum", "augment", "dtype", "seed")
+                "label_smoothing", "clip_grad", "accum", "augment", "width", "resize", "dtype", "seed")
 DATA_FLAGS = ("data_dir", "offline", "limit_train", "limit_val")
 
 
@@ -28,13 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="name of a network, as `summary` lists them")
     what = parser.add_argument_group("what")
     what.add_argument("--data", metavar="NAME", help="digits (bundled, the default), mnist, "
-                      "fashion-mnist, cifar10, cifar100 or folder:DIR, a folder of images for each class")
+                      "fashion-mnist, cifar10, cifar100 or folder:DIR, a folder of images for each class; models of "
+                      "texts have a task of their own")
     what.add_argument("--data-dir", metavar="DIR", help="folder with the data, searched first and downloaded into")
     what.add_argument("--offline", action=Switch, help="never download")
     what.add_argument("--limit-train", type=positive, metavar="N", help="use the first N training images only")
     what.add_argument("--limit-val", type=positive, metavar="N", help="use the first N validation images only")
     what.add_argument("--augment", action=Switch, help="shift (and mirror colour) images at random")
-    what.add_argument("--recipe", metavar="NAME", help="a recipe with a name instead of the model's defaults: note003")
+    what.add_argument("--resize", type=positive, metavar="N", help="bring images to N×N pixels")
+    what.add_argument("--width", type=float, metavar="X", help="times as many channels as in the paper")
+    what.add_argument("--recipe", metavar="NAME", help="a recipe with a name instead of the model's defaults: paper, "
+                      "torchvision, d2l, d2l-pytorch, note002 or note003")
     add_option_argument(what)
     optimise = parser.add_argument_group("optimise (defaults depend on the model and are printed)")
     optimise.add_argument("--epochs", type=positive, metavar="N", help="passes over the training images")
@@ -43,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     optimise.add_argument("--opt", metavar="NAME", help="sgd, momentum, adam or adamw")
     optimise.add_argument("--momentum", type=float, metavar="X", help="of --opt momentum")
     optimise.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float, metavar="X", help="weight decay")
-    optimise.add_argument("--sched", metavar="NAME", help="schedule of the rate: none, step, cosine or onecycle")
+    optimise.add_argument("--sched", metavar="NAME", help="schedule of the rate: none, step, multistep, cosine, "
+                          "onecycle")
     optimise.add_argument("--warmup-epochs", type=float, metavar="X", help="epochs in which the learning rate rises")
     optimise.add_argument("--label-smoothing", type=float, metavar="X", help="share of the target given to all classes")
     optimise.add_argument("--clip-grad", type=float, metavar="X", help="largest 2-norm of the gradient")
@@ -64,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                            help="go on with a run; without RUN with the newest of this model in --out")
     run_group.add_argument("--save-every", type=positive, metavar="N", help="save every N steps too, not only epochs")
     run_group.add_argument("--dry-run", action=Switch, help="two steps, validation, save, reload; keeps nothing")
+    run_group.add_argument("-y", "--yes", action=Switch, help="do not ask before a run of hours")
     run_group.add_argument("--log-interval", type=positive, default=0, metavar="N", help="print a line every N steps")
     run_group.add_argument("--plots", action=Switch, help="draw curves.png (needs matplotlib)")
     run_group.add_argument("--tensorboard", action=Switch, help="write curves for TensorBoard (needs tensorboardX)")
@@ -110,6 +116,8 @@ def _run(args: argparse.Namespace, say: Say) -> int:
     except (OptionError, RecipeError) as error:
         raise UsageError(str(error)) from error
     _describe(args, session, say)
+    if not _agreed(args, session, say):
+        return 1
     return _train(args, session, say)
 
 
@@ -132,13 +140,18 @@ def _say(line: str) -> None:
 
 def _recipe(args: argparse.Namespace) -> tuple[str, "Recipe"]:
     """The model and the recipe that the flags ask for."""
-    from . import models
+    from . import models as registry
     from .training import recipe_for
-    from .training.recipes import NAMED
+    from .training.recipes import named_recipes
 
-    model = args.model or (NAMED[args.recipe][0] if args.recipe in NAMED else "lenet")
+    model = args.model
+    if model is None:
+        models_of = list(named_recipes().get(args.recipe, ["lenet"]))
+        if len(models_of) > 1:
+            raise UsageError(f"--recipe {args.recipe} is for {', '.join(models_of)}; name one of them")
+        model = models_of[0]
     try:
-        models.entry(model).check_options(dict(args.option))
+        registry.entry(model).check_options(dict(args.option))
     except ValueError as error:
         raise UsageError(str(error), f"{_other(args, 'summary')} lists all networks") from error
     except TypeError as error:
@@ -189,7 +202,10 @@ def _dry_run(args: argparse.Namespace, say: Say) -> int:
 
 def _check_data(name: str) -> None:
     from .data import check_name
+    from .data.sequences import TASKS
 
+    if name in TASKS:
+        return
     try:
         check_name(name)
     except ValueError as error:
@@ -202,8 +218,9 @@ def _check_data(name: str) -> None:
 def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
     trainer, train, val = session.trainer, session.train, session.val
     recipe, spec = trainer.recipe, session.settings["model"]
-    shape = "×".join(map(str, train.images.shape[1:]))
-    say(f"data: {recipe.data}, {len(train):,} training and {len(val):,} validation images of {shape} ({train.source})")
+    shape = "×".join(map(str, train.arrays[0].shape[1:])) + " symbols" * (train.kind == "text")
+    say(f"data: {recipe.data}, {len(train):,} training and {len(val):,} validation {train.kind}s of {shape} "
+        f"({train.source})")
     if recipe.data == "digits":
         say("      for the full MNIST, 60,000 images: --data mnist")
     say(f"model: {spec['name']}, {sum(p.numel() for p in trainer.parameters):,} parameters")
@@ -218,7 +235,29 @@ def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
         from .explain import summary
 
         x, _ = next(iter(trainer.train.epoch(0)))
-        say(str(summary(trainer.model, (x.shape[1], x.shape[2], x.shape[3]))))
+        say(str(summary(trainer.model, tuple(x.shape[1:]))))
+
+
+def _agreed(args: argparse.Namespace, session: "Session", say: Say) -> bool:
+    """Say what the run will cost; if that is hours, ask whoever is there. Without a yes a new run leaves nothing."""
+    from .training import NonFiniteError
+    from .training.forecast import forecast
+
+    if session.trainer.progress.epoch > session.trainer.recipe.epochs:
+        return True
+    try:
+        cost = forecast(session.trainer)
+    except NonFiniteError:  # the run itself will meet it, and leave a checkpoint to go on from
+        return True
+    say(f"forecast: {cost}")
+    if not cost.long or args.yes or not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        return True
+    if input("train for so long? [y/N] ").strip().lower() in ("y", "yes"):
+        return True
+    if args.resume is None:
+        session.folder.remove()
+    print("not trained; fewer --epochs, a smaller --width or --resize, or --limit-train N make it shorter")
+    return False
 
 
 def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:

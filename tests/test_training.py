@@ -19,7 +19,7 @@ from minicnn.interop import safetensors
 from minicnn.training import (Evaluation, History, NonFiniteError, Observer, Recipe, RecipeError, Row, RunError,
                               RunFolder, SaveError, Trainer, checkpoint, evaluate, files, fit, loaders, recipe_for)
 from minicnn.training.compiling import announce_compiling
-from minicnn.training.display import sparkline
+from minicnn.training.display import conclusion, sparkline
 from minicnn.training.optimisation import initialise, make_optimizer, make_schedule
 from minicnn.training.pace import Pace
 from minicnn.training.pipeline import fitted, transform_for
@@ -196,7 +196,7 @@ def test_recipe_of_note_003():
         data="mnist", epochs=30, batch_size=128, opt="sgd", lr=0.01, sched="none", init="xavier", pixels="raw")
     with pytest.raises(RecipeError, match="recipe 'note003' is for lenet_tanh, not for lenet"):
         recipe_for("lenet", name="note003")
-    with pytest.raises(RecipeError, match="'note9' is unknown; recipes: note003"):
+    with pytest.raises(RecipeError, match="'note9' is unknown; recipes: d2l, d2l-pytorch, note002, note003, paper"):
         recipe_for("lenet", name="note9")
 
 
@@ -240,6 +240,7 @@ def test_initialise():
 @pytest.mark.parametrize("changes, expected", [
     ({"sched": "none"}, [1.0] * 12),
     ({"sched": "step"}, [1.0] * 4 + [0.1] * 4 + [0.01] * 4),
+    ({"sched": "multistep"}, [1.0] * 6 + [0.1] * 3 + [0.01] * 3),
     ({"sched": "cosine"}, [(1 + math.cos(math.pi * i / 12)) / 2 for i in range(12)]),
     ({"sched": "none", "warmup_epochs": 1.0}, [0.2, 0.4, 0.6, 0.8] + [1.0] * 8),
     ({"sched": "cosine", "warmup_epochs": 1.0},
@@ -341,6 +342,8 @@ def test_best_epoch_is_the_first_of_equals():
 def test_sparkline():
     assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
     assert sparkline([0.3]) == "▁"
+    assert conclusion(History(ROWS), ROWS[1]) == "val_acc ▁██  best 90.0% in epoch 2"
+    assert conclusion(History(ROWS[:1]), ROWS[0]) == "val_acc best 25.0% in epoch 1"  # one bar says nothing
     assert len(sparkline(list(range(1000)))) == 40
 
 
@@ -523,7 +526,7 @@ def test_best_is_the_best_epoch(tmp_path, monkeypatch):
     """Validation accuracies 0.3, 0.7, 0.7, 0.5: the second epoch's weights stay."""
     trainer = small_trainer(RunFolder.create(tmp_path, "x"), epochs=4)
     accuracies, best = iter([3, 7, 7, 5]), tmp_path / "x-1" / "best.safetensors"
-    monkeypatch.setattr(trainer, "_validate", lambda: Evaluation(1.0, np.diag([right := next(accuracies), 0]) + [
+    monkeypatch.setattr(trainer, "_validate", lambda stop: Evaluation(1.0, np.diag([right := next(accuracies), 0]) + [
         [0, 10 - right], [0, 0]]))
     seen = []
     trainer.observer.epoch = lambda row: seen.append((checkpoint.note_of(best)["epochs"], weights_of(trainer.model)))

@@ -54,6 +54,8 @@ class ImageDataset(TensorDataset):
         source: the folder that the files came from, or what else the images are.
     """
 
+    kind = "image"
+
     def __init__(
         self,
         images: "np.ndarray | ImageFiles",

@@ -17,6 +17,8 @@ from .dataset import TensorDataset
 SYMBOLS = 256
 IGNORED = -100  # the target of a blank, which cross_entropy leaves out
 PACKAGES = ("minicnn.ops", "minicnn.nn")
+LIBRARY = "minicnn's source files"
+LETTERS = [chr(i) if chr(i).isprintable() and i < 128 else f"byte {i}" for i in range(SYMBOLS)]
 
 
 class SequenceDataset(TensorDataset):
@@ -25,13 +27,23 @@ class SequenceDataset(TensorDataset):
     Args:
         x: int64 (N, T), symbols.
         y: int64; (N,), the class of a text; (N, T), the classes of its symbols; (N, U), another text.
-        classes: names of the classes; for what is symbols itself, none.
+        classes: names of the classes; where y is texts, of the symbols.
         name, split: what it is.
+        source: where it comes from.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, classes: Sequence[str] = (), *, name: str, split: str) -> None:
+    kind = "text"
+    mean = std = ()  # of pixels, which there are none of
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, classes: Sequence[str], *, name: str, split: str,
+                 source: str = LIBRARY) -> None:
         super().__init__(x, y)
-        self.x, self.y, self.classes, self.name, self.split = x, y, list(classes), name, split
+        self.x, self.y, self.classes, self.name, self.split, self.source = x, y, list(classes), name, split, source
+
+    def head(self, n: int) -> "SequenceDataset":
+        """The first n texts, or all if there are fewer."""
+        return SequenceDataset(self.x[:n], self.y[:n], self.classes, name=self.name, split=self.split,
+                               source=self.source)
 
     def __repr__(self) -> str:
         return f"SequenceDataset({self.name} {self.split}: {len(self)} texts of up to {self.x.shape[1]} symbols)"
@@ -91,7 +103,7 @@ def documentation(split: str, length: int = 64) -> SequenceDataset:
     symbols = encode(["\n".join(_library()[0])])[0]
     pieces = range(0, len(symbols) - length, length)
     x, y = (np.array(_part([symbols[i + shift:i + shift + length] for i in pieces], split)) for shift in (0, 1))
-    return SequenceDataset(x, y, name="documentation", split=split)
+    return SequenceDataset(x, y, LETTERS, name="documentation", split=split)
 
 
 def code_or_prose(split: str, length: int = 32) -> SequenceDataset:
@@ -116,7 +128,8 @@ def sums(split: str, number: int = 5000, digits: int = 2) -> SequenceDataset:
     pairs = np.random.default_rng(0).permutation(10 ** (2 * digits))[:number].tolist()
     chosen = [divmod(pair, 10 ** digits) for pair in _part(pairs, split)]
     x = encode([f"{a}+{b}" for a, b in chosen], 2 * digits + 1)
-    return SequenceDataset(x, encode([str(a + b) for a, b in chosen], digits + 2), name="sums", split=split)
+    y = encode([str(a + b) for a, b in chosen], digits + 2)
+    return SequenceDataset(x, y, LETTERS, name="sums", split=split, source="drawn at random")
 
 
 def word_starts(split: str, length: int = 48) -> SequenceDataset:
@@ -129,3 +142,6 @@ def word_starts(split: str, length: int = 48) -> SequenceDataset:
     starts = encode(["".join("1" + "0" * (len(word.encode()) - 1) for word in words) for words in lines], length)
     return SequenceDataset(x, np.where(x == 0, IGNORED, starts - ord("0")), ("within", "start"), name="word_starts",
                            split=split)
+
+
+TASKS = {task.__name__: task for task in (documentation, code_or_prose, sums, word_starts)}

@@ -19,8 +19,8 @@ def is_finite(t: Tensor) -> bool:
     return bool(array_module(t.data).isfinite(t.data.sum()))
 
 
-def blame_output(model: Module, x: Tensor) -> str | None:
-    """Which layer is the first whose output is not finite, in a forward pass over the batch x; None if all are."""
+def blame_output(model: Module, *inputs: Tensor) -> str | None:
+    """Which layer is the first whose output is not finite, in a forward pass over a batch; None if all are."""
     blamed: list[str] = []
 
     def watch(name: str, layer: Module) -> Any:
@@ -32,12 +32,12 @@ def blame_output(model: Module, x: Tensor) -> str | None:
 
         return hook
 
-    if not is_finite(x):
+    if not is_finite(inputs[0]):
         return "the images themselves"
     with ExitStack() as hooks, no_grad():
         for name, layer in _leaves(model):
             hooks.callback(layer.register_forward_hook(watch(name, layer)).remove)
-        model(x)
+        model(*inputs)
     return blamed[0] if blamed else None
 
 

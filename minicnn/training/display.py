@@ -3,6 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
+from ..data.sequences import SequenceDataset
 from .history import History, Row, figure
 from .preflight import Finding
 from .trainer import Observer, Progress, Trainer
@@ -33,7 +34,8 @@ class Lines(Observer):
             self.write(f"epoch {progress.epoch}/{self.trainer.recipe.epochs}  step {step}/{steps}  {_so_far(progress)}")
 
     def epoch(self, row: Row) -> None:
-        self.write(row.line(self.trainer.recipe.epochs), best=self.trainer.history.best is row)
+        noun = "text" if isinstance(self.trainer.train.dataset, SequenceDataset) else "img"
+        self.write(row.line(self.trainer.recipe.epochs, noun), best=self.trainer.history.best is row)
 
     def write(self, line: str, best: bool = False) -> None:
         """Print a line; ``best`` marks an epoch better than all before."""
@@ -108,5 +110,5 @@ def sparkline(values: list[float], width: int = 40) -> str:
 def conclusion(history: History, best: Row) -> str:
     """A run in a line: how its score moved, and its best epoch."""
     name = "acc" if best.val_acc is None else "val_acc"
-    curve = sparkline([row.score for row in history.rows])
-    return f"{name} {curve}  best {best.score:.1%} in epoch {best.epoch}"
+    curve = sparkline([row.score for row in history.rows]) + "  " if len(history.rows) > 1 else ""
+    return f"{name} {curve}best {best.score:.1%} in epoch {best.epoch}"

@@ -7,7 +7,7 @@ from ..nn import Module
 from .compiling import announce_compiling
 from .display import display
 from .history import History
-from .optimisation import initialise
+from .optimisation import begin
 from .pipeline import loaders
 from .recipes import Recipe, recipe_for
 from .trainer import Trainer
@@ -33,12 +33,14 @@ def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **s
         NonFiniteError: the loss or a gradient became NaN or infinite.
     """
     spec = getattr(model, "spec", None)
-    settings = {"init": "default", **settings}
+    if "width" in settings:
+        raise TypeError("fit: the model is made already; its width is an option of models.create")
+    settings = {"init": "default", "last_bias": None, **settings}
     if isinstance(train, ImageDataset):
         recipe = recipe_for(spec.name if spec else "", train.name, **settings)
         train, val = loaders(recipe, train, val)
     else:
         recipe = Recipe.make(Recipe(), **settings)
-    initialise(model, recipe.init)
+    begin(model, recipe)
     with announce_compiling(print if verbose else lambda line: None):
         return Trainer(model, recipe, train, val, observer=display(quiet=not verbose)).run()

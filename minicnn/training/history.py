@@ -21,13 +21,13 @@ class Row:
     images_per_second: float
     seconds: float
 
-    def line(self, epochs: int) -> str:
-        """The epoch in one line that a program can read."""
+    def line(self, epochs: int, noun: str = "img") -> str:
+        """The epoch in one line that a program can read; ``noun`` is what there were so many of in a second."""
         parts = [f"epoch {self.epoch}/{epochs}", f"loss {figure(self.loss)}", f"acc {self.acc:.1%}"]
         if self.val_loss is not None:
             parts += [f"val_loss {figure(self.val_loss)}", f"val_acc {self.val_acc:.1%}"]
         lr = figure(self.lr) if self.lr >= 1e-3 else f"{self.lr:.1e}"
-        return "  ".join([*parts, f"lr {lr}", f"{self.images_per_second:.0f} img/s", f"{self.seconds:.1f}s"])
+        return "  ".join([*parts, f"lr {lr}", f"{self.images_per_second:.0f} {noun}/s", f"{self.seconds:.1f}s"])
 
     @property
     def score(self) -> float:

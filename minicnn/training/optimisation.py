@@ -8,7 +8,7 @@ from ..optim import lr_scheduler
 from ..engine import Parameter
 from .recipes import Recipe
 
-__all__ = ["initialise", "make_optimizer", "make_schedule"]
+__all__ = ["begin", "initialise", "make_optimizer", "make_schedule"]
 
 
 def initialise(model: nn.Module, init: str) -> None:
@@ -26,6 +26,14 @@ def initialise(model: nn.Module, init: str) -> None:
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def begin(model: nn.Module, recipe: Recipe) -> None:
+    """Give a new model the recipe's initial weights."""
+    initialise(model, recipe.init)
+    if recipe.last_bias is not None:
+        *_, last = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
+        nn.init.constant_(last.bias, recipe.last_bias)
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[Parameter]) -> optim.Optimizer:
@@ -49,6 +57,8 @@ def make_schedule(recipe: Recipe, optimizer: optim.Optimizer, steps_per_epoch: i
         main = lr_scheduler.CosineAnnealingLR(optimizer, T_max=total - warmup)
     elif recipe.sched == "step":
         main = lr_scheduler.StepLR(optimizer, step_size=max(1, total // 3), gamma=0.1)
+    elif recipe.sched == "multistep":
+        main = lr_scheduler.MultiStepLR(optimizer, [total // 2, total * 3 // 4], gamma=0.1)
     else:
         main = lr_scheduler.ConstantLR(optimizer, factor=1.0)
     if not warmup:

@@ -7,15 +7,19 @@ import numpy as np
 
 from .. import models
 from ..data import DataLoader, ImageDataset, transforms
+from ..data.sequences import SequenceDataset
 from .recipes import Recipe
 
 __all__ = ["fitted", "loaders", "transform_for"]
 
 AHEAD = 2  # batches
+Samples = ImageDataset | SequenceDataset
 
 
 def fitted(recipe: Recipe, model: str, shape: tuple[int, ...]) -> Recipe:
     """The recipe, with images of another size than the model's resized to it unless the recipe says otherwise."""
+    if not models.entry(model).reads_images:
+        return recipe
     _, height, width = models.entry(model).input_shape
     size = tuple(n + 2 * recipe.pad for n in shape[1:])
     return recipe if recipe.resize is not None or size == (height, width) else replace(recipe, resize=height)
@@ -38,26 +42,35 @@ def transform_for(recipe: Recipe, mean: Any, std: Any, *, shape: tuple[int, ...]
         steps.append(transforms.Pad(recipe.pad))
     if recipe.resize is not None:
         steps.append(transforms.Resize((recipe.resize, recipe.resize)))
-    levels = {"normalize": transforms.Normalize(mean, std), "unit": transforms.ToFloat(), "raw": transforms.RawPixels()}
+    half = [0.5] * channels
+    levels = {"normalize": transforms.Normalize(mean, std), "unit": transforms.ToFloat(),
+              "signed": transforms.Normalize(half, half), "raw": transforms.RawPixels()}
     return transforms.Compose([*steps, levels[recipe.pixels]])
 
 
-def loaders(recipe: Recipe, train: ImageDataset, val: ImageDataset | None,
+def loaders(recipe: Recipe, train: Samples, val: Samples | None,
             workers: int = 1) -> tuple[DataLoader, DataLoader | None]:
-    """Shuffled batches of the training images, and batches of the held-out ones in their order.
+    """Shuffled batches of what is to be learnt, and batches of what is held out in their order.
 
     They are prepared ahead by a thread of each loader, or when they are needed with ``workers=0``.
     """
-    transform = transform_for(recipe, train.mean, train.std, shape=train.images.shape[1:], train=True)
+    transform = _transform(recipe, train, train.mean, train.std, train=True)
     shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform,
                           prefetch=AHEAD * workers)
     return shuffled, None if val is None else val_loader(recipe, val, train.mean, train.std, workers)
 
 
-def val_loader(recipe: Recipe, val: ImageDataset, mean: Any, std: Any, workers: int = 1) -> DataLoader:
+def val_loader(recipe: Recipe, val: Samples, mean: Any, std: Any, workers: int = 1) -> DataLoader:
     """Batches of held-out images in their order, prepared as the training images of this mean and std are."""
-    transform = transform_for(recipe, mean, std, shape=val.images.shape[1:], train=False)
+    transform = _transform(recipe, val, mean, std, train=False)
     return DataLoader(val, recipe.batch_size, transform=transform, prefetch=AHEAD * workers)
+
+
+def _transform(recipe: Recipe, samples: Samples, mean: Any, std: Any, train: bool) -> transforms.Compose | None:
+    """What is done to images; texts are taken as they are."""
+    if isinstance(samples, SequenceDataset):
+        return None
+    return transform_for(recipe, mean, std, shape=samples.images.shape[1:], train=train)
 
 
 def for_prediction(settings: dict[str, Any], images: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,11 @@ class RunFolder:
                            "wait for its end, or stop it; another --name starts a new run") from None
         except OSError:  # a file system without locks
             self.unlock()
+
+    def remove(self) -> None:
+        """Delete the folder and all that is in it."""
+        self.unlock()
+        shutil.rmtree(self.path)
 
     # -- settings and numbers ---------------------------------------------------------------------------------------
 

@@ -10,45 +10,50 @@ from typing import Any
 
 from .. import data, models
 from ..backend import Device, manual_seed
-from ..data import DataLoader, ImageDataset
+from ..data import DataLoader
+from ..data.sequences import SYMBOLS, TASKS, SequenceDataset
 from ..engine import Tensor
+from ..interop.safetensors import FormatError
 from ..nn import Module
 from ..version import __version__
 from . import checkpoint
 from .diagnosis import blame_output
 from .evaluation import evaluate
-from .optimisation import initialise
-from .pipeline import fitted, loaders, val_loader
+from .optimisation import begin
+from .pipeline import Samples, fitted, loaders, val_loader
 from .recipes import Recipe
-from .run_folder import BEST, RunError, RunFolder
+from .run_folder import BEST, DAMAGED, RunError, RunFolder
 from .trainer import Trainer
 
 __all__ = ["Selection", "Session", "dry_run", "resume", "start"]
 
 # What makes a run the one it is, and what may change only where an epoch begins.
-FIXED = ("data", "init", "pixels", "pad", "resize", "dtype")
+FIXED = ("data", "init", "last_bias", "width", "pixels", "pad", "resize", "dtype")
 BETWEEN_EPOCHS = ("batch_size", "accum", "seed", "augment", "limit_train")
 OTHER_DATA = "look into --data-dir, $MINICNN_DATA and the cache"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Where images come from, and how many are used (None: all)."""
+    """Where images, or texts, come from, and how many are used (None: all)."""
 
     data_dir: str | None = None
     offline: bool = False
     limit_train: int | None = None
     limit_val: int | None = None
 
-    def load(self, name: str) -> tuple[ImageDataset, ImageDataset]:
+    def load(self, name: str) -> tuple[Samples, Samples]:
         """The training and the held-out images; raises DataError where they cannot be had."""
-        train = data.load(name, "train", self.data_dir, self.offline)
+        train = self._all(name, "train")
         return train if self.limit_train is None else train.head(self.limit_train), self.held_out(name)
 
-    def held_out(self, name: str) -> ImageDataset:
+    def held_out(self, name: str) -> Samples:
         """The held-out images alone; raises DataError where they cannot be had."""
-        val = data.load(name, "validation", self.data_dir, self.offline)
+        val = self._all(name, "validation")
         return val if self.limit_val is None else val.head(self.limit_val)
+
+    def _all(self, name: str, split: str) -> Samples:
+        return TASKS[name](split) if name in TASKS else data.load(name, split, self.data_dir, self.offline)
 
 
 @dataclass
@@ -58,8 +63,8 @@ class Session:
     trainer: Trainer
     folder: RunFolder
     settings: dict[str, Any]
-    train: ImageDataset
-    val: ImageDataset
+    train: Samples
+    val: Samples
     changes: list[str]
 
 
@@ -68,16 +73,19 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
           workers: int = 1) -> Session:
     """A new run, in a new folder in ``out``."""
     train, val = selection.load(recipe.data)
-    recipe = fitted(recipe, model, train.images.shape[1:])
+    options = {**({} if recipe.width == 1 else {"width": recipe.width}), **(options or {})}
+    recipe = replace(fitted(recipe, model, _shape(train)), width=options.get("width", 1.0))
     manual_seed(recipe.seed)
-    net = models.create(model, len(train.classes), train.images.shape[1], **(options or {}))
-    initialise(net, recipe.init)
+    spec = models.Spec(model, len(train.classes), SYMBOLS if isinstance(train, SequenceDataset) else _shape(train)[0],
+                       options)
+    net = checkpoint.create(asdict(spec))
+    begin(net, recipe)
     train_batches, val_batches = loaders(recipe, train, val, workers)
-    x, _ = next(iter(train_batches.epoch(0)))
-    net.check_input(x.shape)  # before anything is written
+    if isinstance(net, models.Network):
+        x, _ = next(iter(train_batches.epoch(0)))
+        net.check_input(x.shape)  # before anything is written
     stem = f"{model}-{Path(recipe.data.removeprefix('folder:')).resolve().name}"
     folder = RunFolder.create(out, stem, name)
-    spec = models.Spec(model, len(train.classes), train.images.shape[1], options or {})
     settings = {"minicnn": __version__, "model": asdict(spec), "recipe": asdict(recipe), "selection": asdict(selection),
                 "data": _about(train), "device": device, "save_every": save_every, "started": _now(), "resumed": []}
     folder.write_settings(settings)
@@ -112,7 +120,8 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
     if model is not None and model != settings["model"]["name"]:
         raise RunError(f"{folder} is a run of {settings['model']['name']}, not of {model}",
                        f"name {settings['model']['name']}, or no model")
-    before = {**settings["recipe"], **settings["selection"], **{key: settings[key] for key in ("device", "save_every")}}
+    before = {**asdict(Recipe(**settings["recipe"])), **settings["selection"],
+              **{key: settings[key] for key in ("device", "save_every")}}
     new = {key: value for key, value in changes.items() if value != before[key]}
     forbidden = [key for key in new if key in FIXED]
     if forbidden:
@@ -135,7 +144,7 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
                        "epochs", "resume without that change")
     manual_seed(recipe.seed)
     net = checkpoint.create(settings["model"])
-    initialise(net, recipe.init)
+    begin(net, recipe)
     net.to(Device.parse(device)).to(recipe.dtype)
     trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers), folder=folder, save_every=save_every)
     if has_checkpoint:  # a run that was killed before its first one begins again, from the same seed
@@ -180,9 +189,9 @@ class TrainedModel:
     epochs: int
     settings: dict[str, Any]
 
-    def not_finite(self, batches: Iterable[Tensor]) -> RunError:
-        """The error for weights that make NaN or infinity out of these images, with the first layer that does."""
-        blamed = next(filter(None, (blame_output(self.model, x) for x in batches)), "the loss itself")
+    def not_finite(self, batches: Iterable[tuple[Tensor, ...]]) -> RunError:
+        """The error for weights that make NaN or infinity out of these inputs, with the first layer that does."""
+        blamed = next(filter(None, (blame_output(self.model, *batch) for batch in batches)), "the loss itself")
         return RunError(f"{self.path} gives numbers that are not finite; the first is {blamed}",
                         "the run diverged: name another .safetensors file of it, or train again with a smaller --lr")
 
@@ -202,7 +211,10 @@ def load_run(path: str | os.PathLike, device: str = "cpu",
     folder = RunFolder.open(path)
     settings = folder.settings()
     file, known = folder.locate(name)
-    model, note = checkpoint.load(file), checkpoint.note_of(file)
+    try:
+        model, note = checkpoint.load(file), checkpoint.note_of(file)
+    except FormatError as error:
+        raise RunError(str(error), DAMAGED) from error
     if not isinstance(model, Module) or "epochs" not in note:
         raise RunError(f"{file} is not a checkpoint of a run", "name the folder of the run, or last.safetensors in it")
     if note["model"] != settings["model"]:
@@ -218,7 +230,7 @@ def _called(spec: dict[str, Any]) -> str:
         ("channels", spec["in_channels"]), ("classes", spec["num_classes"]), *spec["options"].items()])])
 
 
-def validation_of(trained: TrainedModel, changes: dict[str, Any]) -> tuple[ImageDataset, DataLoader]:
+def validation_of(trained: TrainedModel, changes: dict[str, Any]) -> tuple[Samples, DataLoader]:
     """The held-out images of a run, and batches of them as its model expects them; changes are fields of Selection.
 
     Raises:
@@ -226,14 +238,19 @@ def validation_of(trained: TrainedModel, changes: dict[str, Any]) -> tuple[Image
     """
     recipe, about = Recipe(**trained.settings["recipe"]), trained.settings["data"]
     val = replace(Selection(**trained.settings["selection"]), **changes).held_out(recipe.data)
-    if [val.classes, list(val.images.shape[1:])] != [about["classes"], about["shape"]]:
+    if [val.classes, list(_shape(val))] != [about["classes"], about["shape"]]:
         raise RunError(f"{recipe.data} in {val.source} is not the data set that {trained.path.parent} was trained on: "
                        "its images or classes are others", OTHER_DATA)
     return val, val_loader(recipe, val, about["mean"], about["std"])
 
 
-def _about(train: ImageDataset) -> dict[str, Any]:
-    return {"classes": train.classes, "shape": list(train.images.shape[1:]), "mean": list(train.mean),
+def _shape(samples: Samples) -> tuple[int, ...]:
+    """(C, H, W) of images, (T,) of texts."""
+    return samples.arrays[0].shape[1:]
+
+
+def _about(train: Samples) -> dict[str, Any]:
+    return {"classes": train.classes, "shape": list(_shape(train)), "mean": list(train.mean),
             "std": list(train.std), "train": len(train)}
 
 

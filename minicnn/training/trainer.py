@@ -20,7 +20,7 @@ from ..nn.utils import clip_grad_norm_
 from ..engine import Tensor
 from .checkpoint import join, model_bytes, split
 from .diagnosis import NonFiniteError, blame_gradient, blame_output, is_finite
-from .evaluation import Evaluation, evaluate, like_weights
+from .evaluation import Evaluation, evaluate, hits, inputs, like_weights, logits_of
 from .history import History, Row
 from .optimisation import make_optimizer, make_schedule
 from .pace import Pace
@@ -40,7 +40,7 @@ class Progress:
     batch: int = 0
     images: int = 0
     loss: float = 0.0  # sum over the images
-    correct: int = 0
+    correct: float = 0.0  # the same of the share of right answers: one of an image, one for each symbol of a text
     seconds: float = 0.0  # spent on the steps
     lr: float = 0.0  # of the last step
 
@@ -133,41 +133,42 @@ class Trainer:
                 if len(group) < self.recipe.accum and self.progress.batch + len(group) < len(self.train):
                     continue
                 with self.pace.step():
-                    self._step(group)
+                    self.make_step(group)
                 group = []
                 self.progress.seconds = time.perf_counter() - started
                 self.observer.step(self.progress)
-                if stop.received:
-                    self._save(INTERRUPT)
-                    raise Interrupted(stop.received)
+                self._heed(stop)
                 if self.save_every and self.optimizer.steps % self.save_every == 0:
                     self._save(LAST)
-        self._finish_epoch(started)
+        self._finish_epoch(started, stop)
 
-    def _step(self, group: list[tuple[Tensor, Tensor]]) -> None:
+    def _heed(self, stop: StopRequest) -> None:
+        if stop.received:
+            self._save(INTERRUPT)
+            raise Interrupted(stop.received)
+
+    def make_step(self, group: list[tuple[Tensor, Tensor]]) -> None:
         """One step of the optimiser, on one batch or on the mean over the images of several."""
         progress = self.progress
         images = sum(len(y) for _, y in group)
         self.optimizer.zero_grad()
         for x, y in group:
             x, y = like_weights(self.model, x, y)
-            logits = self.model(x)
+            answer = self.model(*inputs(self.model, x, y))
             criterion = partial(F.cross_entropy, target=y, label_smoothing=self.recipe.label_smoothing)
-            if isinstance(logits, Outputs):  # of a network with auxiliary heads
-                loss, logits = logits.loss(criterion), logits.logits
-            else:
-                loss = criterion(logits)
+            loss = answer.loss(criterion) if isinstance(answer, Outputs) else criterion(logits_of(answer))
             value = loss.item()
             if not math.isfinite(value):
-                self._give_up(f"the loss is {value} {self._here}", [x])
+                self._give_up(f"the loss is {value} {self._here}", [(x, y)])
             share = loss if len(group) == 1 else loss * (len(y) / images)
             share.backward(retain_graph=not self.optimizer.steps)  # the first is still looked at
             progress.images += len(y)
             progress.loss += value * len(y)
-            progress.correct += int((to_numpy(logits.data).argmax(1) == to_numpy(y.data)).sum())
+            truth, answers = hits(to_numpy(logits_of(answer).data), to_numpy(y.data))
+            progress.correct += int((truth == answers).sum()) * len(y) / max(1, len(truth))
         if not all(is_finite(p.grad) for p in self.parameters if p.grad is not None):
-            self._give_up(f"the gradient of the loss is not finite {self._here}", [x])
-        if not self.optimizer.steps:
+            self._give_up(f"the gradient of the loss is not finite {self._here}", [(x, y)])
+        if not self.optimizer.steps and x.is_floating_point():  # its rules are about images
             self.findings = preflight(self.model, x, loss, batches=self.train, raw=self.recipe.pixels == "raw")
             for finding in self.findings:
                 self.observer.warn(finding)
@@ -178,9 +179,9 @@ class Trainer:
         self.schedule.step()
         progress.batch += len(group)
 
-    def _finish_epoch(self, started: float) -> None:
+    def _finish_epoch(self, started: float, stop: StopRequest) -> None:
         done = self.progress
-        held_out = self._validate()
+        held_out = self._validate(stop)
         row = Row(epoch=done.epoch, loss=done.loss / done.images, acc=done.correct / done.images,
                   val_loss=held_out.loss if held_out else None, val_acc=held_out.accuracy if held_out else None,
                   lr=done.lr, images_per_second=done.images / done.seconds, seconds=time.perf_counter() - started)
@@ -191,23 +192,23 @@ class Trainer:
         self._save(LAST)
         self.observer.epoch(row)
 
-    def _validate(self) -> Evaluation | None:
+    def _validate(self, stop: StopRequest) -> Evaluation | None:
         if self.val is None:
             return None
-        result = evaluate(self.model, self.val)
+        result = evaluate(self.model, self.val, partial(self._heed, stop))
         if not math.isfinite(result.loss):
             self.model.eval()
             self._give_up(f"the validation loss is {result.loss} after epoch {self.progress.epoch}",
-                          (like_weights(self.model, x, y)[0] for x, y in self.val.epoch(0)))
+                          (like_weights(self.model, x, y) for x, y in self.val.epoch(0)))
         return result
 
     @property
     def _here(self) -> str:
         return f"in epoch {self.progress.epoch}, step {self.step_in_epoch + 1}"
 
-    def _give_up(self, what: str, batches: Iterable[Tensor]) -> NoReturn:
-        """Raise NonFiniteError with the layer to blame, found with these images and the gradients that there are."""
-        found = filter(None, (blame_output(self.model, x) for x in batches))
+    def _give_up(self, what: str, batches: Iterable[tuple[Tensor, Tensor]]) -> NoReturn:
+        """Raise NonFiniteError with the layer to blame, found with these batches and the gradients that there are."""
+        found = filter(None, (blame_output(self.model, *inputs(self.model, x, y)) for x, y in batches))
         blamed = next(found, None) or blame_gradient(self.model) or "the loss itself"
         raise NonFiniteError(f"{what}; the first that is not finite is {blamed}")
 

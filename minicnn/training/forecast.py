@@ -1,0 +1,120 @@
+"""What a run will cost, told by a few timed steps before it."""
+
+import copy
+import itertools
+import statistics
+import time
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backend import default_generator
+from ..engine import no_grad
+from ..explain.gradient import nodes_of
+from ..explain.table import bytes_text
+from ..explain.trace import memory
+from .evaluation import inputs, like_weights, logits_of
+from .pace import Pace
+from .trainer import Trainer
+
+__all__ = ["Forecast", "duration", "forecast"]
+
+LONG = 3600.0  # seconds, from which on a run wants a yes
+TRIAL = 2.0  # seconds that steps are timed for, at least
+STEPS = 2, 10  # that are timed, at least and at most, after one that may compile
+SLOTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # numbers that each optimiser keeps for a weight
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The cost of a run.
+
+    Attributes:
+        memory: bytes of weights, their gradients and the optimiser, and of what a step keeps for its backward pass.
+        epoch: seconds of an epoch, validation included.
+        seconds: of all that is left of the run.
+    """
+
+    memory: int
+    epoch: float
+    seconds: float
+
+    @property
+    def long(self) -> bool:
+        """Whether it takes hours."""
+        return self.seconds >= LONG
+
+    def __str__(self) -> str:
+        times = f"{duration(self.epoch)} per epoch, {duration(self.seconds)} in all"
+        return f"{times}; {bytes_text(self.memory)}B of memory"
+
+
+def forecast(trainer: Trainer) -> Forecast:
+    """Time some steps on a copy of the model, and a batch of validation; nothing of the run is changed by it.
+
+    Raises:
+        NonFiniteError: the loss or a gradient became NaN or infinite within these steps.
+    """
+    state = default_generator.state_dict()
+    trial = Trainer(copy.deepcopy(trainer.model), trainer.recipe, trainer.train, trainer.val)
+    try:
+        with np.errstate(all="ignore"):  # of what is not finite, Trainer tells more
+            epoch = _step(trial) * trainer.steps_per_epoch + _validation(trial)
+            kept = _kept(trial)
+    finally:
+        default_generator.load_state_dict(state)
+    weights = sum(p.numel() * p.dtype.itemsize for p in trainer.parameters)
+    done = trainer.progress.epoch - 1 + trainer.step_in_epoch / trainer.steps_per_epoch
+    return Forecast(weights * (2 + SLOTS[trainer.recipe.opt]) + kept, epoch, epoch * (trainer.recipe.epochs - done))
+
+
+def _step(trial: Trainer) -> float:
+    """Seconds of a step, waiting for its batches included."""
+    times: list[float] = []
+    pace = Pace()
+    trial.model.train()
+    with closing(trial.train.epoch(0)) as batches:
+        began = time.perf_counter()
+        while len(times) <= STEPS[1] and (len(times) <= STEPS[0] or sum(times[1:]) < TRIAL):
+            group = list(itertools.islice(batches, trial.recipe.accum))
+            if len(group) < trial.recipe.accum and times or not group:
+                break
+            with pace.step():
+                trial.make_step(group)
+            times.append(time.perf_counter() - began)
+            began += times[-1]
+    pace.end()
+    return statistics.median(times[1:] or times)
+
+
+def _kept(trial: Trainer) -> int:
+    """Bytes that the graph of a batch holds for the backward pass, weights left out."""
+    trial.model.train()
+    with closing(trial.train.epoch(0)) as batches:
+        x, y = like_weights(trial.model, *next(batches))
+    answer = logits_of(trial.model(*inputs(trial.model, x, y)))
+    saved = [memory(t) for node in nodes_of(answer) for t in node.saved if t is not None]
+    own = {id(memory(p)) for p in trial.parameters}
+    return sum(array.nbytes for key, array in {id(array): array for array in saved}.items() if key not in own)
+
+
+def _validation(trial: Trainer) -> float:
+    """Seconds of a validation, by its first batch."""
+    if trial.val is None or not len(trial.val):
+        return 0.0
+    trial.model.eval()
+    with closing(trial.val.epoch(0)) as batches, no_grad():
+        x, y = like_weights(trial.model, *next(batches))
+        began = time.perf_counter()
+        trial.model(*inputs(trial.model, x, y))
+        return (time.perf_counter() - began) * len(trial.val)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
