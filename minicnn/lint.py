@@ -55,7 +55,7 @@ def _run(path: Path, arguments: list[str]) -> int:
 
 def _show(path: Path, found: "list[Finding]") -> int:
     for finding in sorted(found, key=lambda finding: finding.line or 0):
-        print(f"{path}:{finding.line}: {finding}")
+        print(f"{path}:{finding.line}: {finding.cause}; {finding.cure} [{finding.rule}]")
     return len(found)
 
 

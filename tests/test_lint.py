@@ -64,6 +64,8 @@ class Net(nn.Module):
 """
     assert [rule for rule, _ in rules(source + LOOP)] == ["softmax-before-loss"] * guilty
     assert rules(source) == []  # without cross entropy a softmax at the end is right
+    fit = "from minicnn import training\n" + source + "training.fit(Net(), train, epochs=2)"  # has cross entropy within
+    assert [rule for rule, _ in rules(fit)] == ["softmax-before-loss"] * guilty
 
 
 def test_softmax_in_the_call_of_the_loss():

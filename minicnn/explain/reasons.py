@@ -44,13 +44,13 @@ class Values:
         return None if edge not in self.kept else to_numpy(self.kept[edge])
 
     def _recompute(self, node: Function) -> None:
-        """The output of a layer, if it kept its input and its weight and its bias is known; of a view; of a pooling."""
+        """The output of a layer whose inputs are known, of a view, or of a pooling."""
         if isinstance(node, (conv.Conv2d, linear.Linear)):
-            bias = node.edges[2] if len(node.edges) > 2 else None
-            arrays = [array for array, _ in _saved(node)]
-            if all(array is not None for array in arrays) and (len(node.edges) == 2 or isinstance(bias, Tensor)):
+            kept = [array for array, _ in _saved(node)] + [None]  # of input and weight what is needed; no bias
+            inputs = [self.of(node, i) if kept[i] is None else kept[i] for i in range(len(node.edges))]
+            if all(array is not None for array in inputs):
                 again = conv.Conv2d(node.geometry) if isinstance(node, conv.Conv2d) else linear.Linear()
-                self.kept[node, 0] = again.forward(*arrays, *[] if bias is None else [bias.data])
+                self.kept[node, 0] = again.forward(*inputs)
         elif isinstance(node, (shape.Reshape, pool.MaxPool2d)):
             x = self.of(node, 0)
             if x is not None:

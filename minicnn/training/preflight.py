@@ -44,7 +44,7 @@ class Finding:
     line: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.cause}; {self.cure} [{self.rule}]"
+        return f"{self.cause} [{self.rule}]\n  hint: {self.cure}"
 
 
 def lowest_loss(classes: int) -> float:
@@ -147,10 +147,14 @@ def _gradients(model: Module, loss: Tensor, nodes: list[Function]) -> Iterator[F
 
 
 def _why(model: Module, loss: Tensor, nodes: list[Function], several: list[tuple[str, Parameter]]) -> str:
-    """Of the parameter that is nearest to the loss, as the others are behind it in most cases."""
+    """Of the parameter that is nearest to the loss, or the next one where that only has nothing to multiply with."""
     read = {id(edge): node.number for node in nodes for edge in node.edges if isinstance(edge, Tensor)}
-    _, nearest = max(several, key=lambda entry: read.get(id(entry[1]), -1))
-    return "; ".join(map(str, explain.gradient(loss, nearest, model=model).causes[-2:]))
+    causes: tuple[explain.Cause, ...] = ()
+    for _, p in sorted(several, key=lambda entry: read.get(id(entry[1]), -1), reverse=True):
+        causes = explain.gradient(loss, p, model=model).causes[-2:]
+        if not all(cause.kind == "zero input" for cause in causes):
+            break
+    return "; ".join(map(str, causes))
 
 
 def _last_batch(model: Module, x: Tensor, nodes: list[Function], batches: DataLoader | None) -> Iterator[Finding]:

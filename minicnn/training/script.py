@@ -49,6 +49,12 @@ class Script:
         return any(name_of(node) in names for node in self.nodes if isinstance(node, (ast.Name, ast.Attribute))) or any(
             alias.name in names for node in self.nodes if isinstance(node, ast.ImportFrom) for alias in node.names)
 
+    def fits(self) -> bool:
+        """Whether it calls minicnn's fit, which has cross entropy within."""
+        imports = [ast.unparse(node) for node in self.nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+        ours = any("minicnn" in text for text in imports)
+        return ours and any(ast.unparse(call.func) in ("fit", "training.fit") for call in self.calls)
+
     def value(self, node: ast.expr) -> ast.expr:
         """What a name was last given before this place, in the same function; any other expression is its own value."""
         if not isinstance(node, (ast.Name, ast.Attribute)):
