@@ -174,19 +174,15 @@ def _silu_grad(gy, x, _):
 
 
 @formula
-def _normal_cdf(x):
-    return HALF * error_function.erfc(-x * type(x)(ROOT_HALF))
-
-
-@formula
 def _gelu(x, _):
-    return x * _normal_cdf(x)
+    _, twice = error_function.gauss_erfc(-x * type(x)(ROOT_HALF))  # the normal distribution up to x
+    return x * (HALF * twice)
 
 
 @formula
 def _gelu_grad(gy, x, _):
-    density = type(x)(DENSITY) * exp(-HALF * x * x)
-    return gy * (_normal_cdf(x) + x * density)
+    e, twice = error_function.gauss_erfc(-x * type(x)(ROOT_HALF))
+    return gy * (HALF * twice + x * (type(x)(DENSITY) * e))
 
 
 @formula

@@ -36,24 +36,33 @@ def _power(typing_context, t):
 
 @inlined
 def _reduce32(x):
-    """(eʳ − 1, t) with t what _power takes."""
+    """(r, t) with t what _power takes."""
     t = x * np.float32(LOG2E) + np.float32(MAGIC32)
     n = t - np.float32(MAGIC32)
-    r = x - n * np.float32(LN2_HIGH32) - n * np.float32(LN2_LOW32)
+    return x - n * np.float32(LN2_HIGH32) - n * np.float32(LN2_LOW32), t
+
+
+@inlined
+def _series32(r):
+    """eʳ − 1."""
     s = np.float32(1 / 5040)
     s = s * r + np.float32(1 / 720)
     s = s * r + np.float32(1 / 120)
     s = s * r + np.float32(1 / 24)
     s = s * r + np.float32(1 / 6)
     s = s * r + np.float32(1 / 2)
-    return s * (r * r) + r, t
+    return s * (r * r) + r
 
 
 @inlined
 def _reduce64(x):
     t = x * LOG2E + MAGIC64
     n = t - MAGIC64
-    r = x - n * LN2_HIGH64 - n * LN2_LOW64
+    return x - n * LN2_HIGH64 - n * LN2_LOW64, t
+
+
+@inlined
+def _series64(r):
     s = 1 / 6227020800
     s = s * r + 1 / 479001600
     s = s * r + 1 / 39916800
@@ -66,38 +75,61 @@ def _reduce64(x):
     s = s * r + 1 / 24
     s = s * r + 1 / 6
     s = s * r + 1 / 2
-    return s * (r * r) + r, t
+    return s * (r * r) + r
 
 
 def exp(x):
     """eˣ for x ≤ 0."""
 
 
+def exp_sum(x, small):
+    """e^(x + small) for x ≤ 0 and |small| < 0.1, in which small may lie far below the last place of x."""
+
+
 def expm1(x):
     """eˣ − 1 for x ≤ 0, accurate near 0."""
 
 
+PARTS: dict[types.Type, tuple] = {types.float32: (_reduce32, _series32, np.float32(1)),
+                                  types.float64: (_reduce64, _series64, 1.0)}
+
+
+def _scaled(kind):
+    """(lowest, power): below lowest eˣ rounds to 0, and power(y, t) is y·2ⁿ."""
+    lowest, spare, one = (np.float32(-104), 64, np.float32(1)) if kind == types.float32 else (-746.0, 512, 1.0)
+    up, down = one * spare, one / 2 ** spare  # 2ⁿ in two factors: alone it may be too small for its type
+    return lowest, inlined(lambda y, t: y * _power(t + up) * down)
+
+
 @overload(exp, jit_options=OPTIONS)
 def _exp(x):
-    if x == types.float32:
-        reduce, one, lowest, spare = _reduce32, np.float32(1), np.float32(-104), np.float32(64)  # e^-104 rounds to 0
-    else:
-        reduce, one, lowest, spare = _reduce64, 1.0, -746.0, 512.0
-    up, down = one * spare, one / 2 ** spare  # 2ⁿ in two factors: alone it may be too small for its type
+    (reduce, series, one), (lowest, power) = PARTS[x], _scaled(x)
 
     def implementation(x):
-        q, t = reduce(lowest if x < lowest else x)
-        return (one + q) * _power(t + up) * down
+        r, t = reduce(lowest if x < lowest else x)
+        return power(one + series(r), t)
+
+    return implementation
+
+
+@overload(exp_sum, jit_options=OPTIONS)
+def _exp_sum(x, small):
+    (reduce, series, one), (lowest, power) = PARTS[x], _scaled(x)
+
+    def implementation(x, small):
+        r, t = reduce(lowest if x < lowest else x)
+        return power(one + series(r + small), t)
 
     return implementation
 
 
 @overload(expm1, jit_options=OPTIONS)
 def _expm1(x):
-    reduce, one, lowest = (_reduce32, np.float32(1), np.float32(-64)) if x == types.float32 else (_reduce64, 1.0, -64.0)
+    reduce, series, one = PARTS[x]
+    lowest = -64 * one  # e^-64 − 1 rounds to −1
 
     def implementation(x):
-        q, t = reduce(lowest if x < lowest else x)  # e^-64 − 1 rounds to −1
-        return q * _power(t) + (_power(t) - one)
+        r, t = reduce(lowest if x < lowest else x)
+        return series(r) * _power(t) + (_power(t) - one)
 
     return implementation
