@@ -7,6 +7,7 @@ Per axis, with n pixels in, a kernel of k, stride s, padding p on both sides and
     out = ⌊(n + 2p − d·(k − 1) − 1) / s⌋ + 1
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -102,7 +103,7 @@ def output_shape(layer: nn.Module, shape: Shape) -> Shape:
             raise Misfit(f"with its window of {shape_text(window.reach)} does not fit into {shape_text(shape[1:])}")
         return getattr(layer, "out_channels", shape[0]), *size
     if isinstance(layer, nn.Flatten):
-        return (_product(shape),)
+        return (math.prod(shape),)
     if isinstance(layer, nn.Linear):
         if shape[-1] != layer.in_features:
             raise Misfit(f"expects {layer.in_features:,}")
@@ -126,13 +127,6 @@ def _asking(layers: nn.Module) -> Iterator[None]:
     finally:
         for layer in training:
             layer.training = True
-
-
-def _product(shape: Shape) -> int:
-    result = 1
-    for n in shape:
-        result *= n
-    return result
 
 
 def shape_text(shape: Shape) -> str:
@@ -182,7 +176,8 @@ def explain_misfit(network: nn.Module, paths: Sequence[Chain], batch_shape: Shap
         return no_batch(batch_shape)
     with _asking(network):
         for layers in paths:
-            text, shape = shape_text(batch_shape[1:]), batch_shape[1:]
+            shape: Shape = batch_shape[1:]
+            text = shape_text(shape)
             for name, layer in layers:
                 try:
                     after = output_shape(layer, shape)
