@@ -182,7 +182,7 @@ def test_named_recipe_and_mnist(tmp_path):
                      cwd=tmp_path, MINICNN_DATA=os.environ["MINICNN_DATA"])
     assert "data: mnist, 600 training and 100 validation images" in out
     assert "model: lenet_tanh, 61,706 parameters" in out
-    assert "recipe: 1 epochs, batch 128, sgd lr 0.01, schedule none, init xavier, pixels raw, seed 0" in out
+    assert "recipe: 1 epoch, batch 128, sgd lr 0.01, schedule none, init xavier, pixels raw, seed 0" in out
 
 
 # -- the other commands ---------------------------------------------------------------------------------------------

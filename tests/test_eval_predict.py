@@ -137,6 +137,10 @@ def test_weights_that_do_not_belong_to_the_run(copy, other, capsys, arguments):
     code, out, (note,) = main(capsys, arguments[0], strange, *arguments[2:])
     assert code == 0 and out and note == ("note: copy/strange.safetensors is not part of the newest checkpoint, "
                                           "so no check sum tells whether it is intact")
+    strange.write_bytes(last.read_bytes()[:1000])
+    code, out, err = main(capsys, arguments[0], strange, *arguments[2:])
+    assert (code, out) == (1, "") and "error: copy/strange.safetensors is not a safetensors file, or is dam" in err[0]
+    assert err[1] == "  hint: put the file back from a copy, or start a new run"
     code, _, err = main(capsys, arguments[0], copy / "gone.safetensors", *arguments[2:])
     assert code == 1 and err[0].endswith("error: there is no copy/gone.safetensors")
     assert err[1] == "  hint: name the folder of the run, or last.safetensors in it"

@@ -18,7 +18,7 @@ import pytest
 
 import minicnn as mc
 from minicnn import data, models
-from minicnn.training import RunError, RunFolder, SaveError, Trainer, loaders, recipe_for, session
+from minicnn.training import Interrupted, RunError, RunFolder, SaveError, Trainer, loaders, recipe_for, session
 from minicnn.training.optimisation import initialise
 from minicnn.training.run_folder import LAST
 from minicnn.training.session import Selection
@@ -235,6 +235,30 @@ def test_a_row_of_an_epoch_that_is_done_again_is_removed(tmp_path):
     assert [line.split(",")[0] for line in metrics.read_text().splitlines()] == ["epoch", "1", "2"]
 
 
+def test_a_signal_during_validation_does_not_wait_for_its_end(tmp_path, monkeypatch):
+    """The epoch goes on with its validation, as if nothing had been; on thousands of images that takes a while."""
+    whole = begin(tmp_path / "whole", batch_size=10).trainer
+    whole.run()
+    trainer = begin(tmp_path, batch_size=10).trainer
+    batches, asked = trainer.val.epoch, []
+
+    def signalled(epoch):
+        for batch in batches(epoch):
+            asked.append(batch)
+            if len(asked) == 3:  # the first of two in the second epoch
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(trainer.val, "epoch", signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        trainer.run()
+    assert len(asked) == 3
+    again = session.resume(RunFolder(tmp_path / "lenet-digits-1"))
+    assert (again.trainer.progress.epoch, again.trainer.step_in_epoch, again.trainer.steps_per_epoch) == (2, 6, 6)
+    again.trainer.run()
+    assert result_of(tmp_path / "lenet-digits-1") == result_of(tmp_path / "whole" / "lenet-digits-1")
+
+
 def test_a_full_disk_in_the_middle_of_a_run(tmp_path, monkeypatch):
     whole = begin(tmp_path / "whole").trainer
     whole.run()
@@ -375,7 +399,7 @@ def test_a_second_signal_kills(second, code):
               f"    os.kill(os.getpid(), {second:d})\n    assert stop.received == 1 and {second:d} == 1")
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == code
-    assert done.stderr.strip() == "stopping after this step; once more to stop at once"
+    assert done.stderr.strip() == "stopping after this batch; once more to stop at once"
 
 
 def test_handlers_are_given_back():

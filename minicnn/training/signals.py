@@ -56,7 +56,7 @@ class StopRequest:
                     with open(os.devnull, "wb") as nowhere:
                         os.dup2(nowhere.fileno(), terminal)
             with contextlib.suppress(OSError):  # whoever reads this may have gone too
-                os.write(2, b"\nstopping after this step; once more to stop at once\n")
+                os.write(2, b"\nstopping after this batch; once more to stop at once\n")
         elif number != HANGUP:  # which a terminal that is closed sends, and then its shell once more
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
