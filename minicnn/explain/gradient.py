@@ -105,14 +105,11 @@ def gradient(loss: Tensor, of: Tensor, index: tuple[int, ...] | int | None = Non
         name += f" at [{', '.join(map(str, place))}] = {float(to_numpy(of.data)[place]):.4g}"
     seed = engine.initial_gradient(loss, None)
     flow = _Flow(loss, names)
-    if flow.place(of) not in flow.readers and of is not loss:
+    if flow.place(of) not in flow.read:
         return GradientReport(name, None, int(chosen.sum()), (_unread(of, flow),))
     with flow.watching_hooks():
         (found,), _ = engine.walk([loss], [seed], [of], True, False)
-    if found is None:  # what reads it has no derivative at all
-        g = np.zeros(of.shape)
-    else:
-        g = to_numpy(found.data)
+    g = np.zeros(of.shape) if found is None else to_numpy(found.data)  # None: what reads it has no derivative at all
     zero = chosen & (abs(g) <= tolerance)
     causes = flow.follow(of, zero) if zero.any() else ()
     return GradientReport(name, g[index] if index is not None else g, int(zero.sum()), tuple(causes))
@@ -143,8 +140,8 @@ def _unread(of: Tensor, flow: "_Flow") -> Cause:
 
 
 class _Flow:
-    """The graph of a loss, and who reads which value in it. A place is a value: (node, number of the output), or the id
-    of a leaf."""
+    """The graph of a loss, and which values are read in it. A place is a value: (node, number of the output), or the
+    id of a leaf."""
 
     def __init__(self, loss: Tensor, names: dict[int, str]) -> None:
         self.names = names
@@ -153,11 +150,7 @@ class _Flow:
         if any(node._saved is None for node in self.nodes):
             raise RuntimeError("explain.gradient: the graph was freed by an earlier backward; ask before it, or call "
                                "that backward with retain_graph=True")
-        self.readers: dict[Any, list[tuple[Function, int]]] = {}
-        for node in self.nodes:
-            for slot, edge in enumerate(node.edges):
-                if edge is not None:
-                    self.readers.setdefault(self.place(edge), []).append((node, slot))
+        self.read = {self.loss, *[self.place(e) for node in self.nodes for e in node.edges if e is not None]}
         self.values = Values(self.nodes)
         self.hooked: dict[Any, list[np.ndarray]] = {}  # gradients before and after the hooks of a place
 
@@ -211,7 +204,7 @@ class _Flow:
         with conv_algorithm("im2col"):  # in which what is not moved stays exactly 0
             for node in self.nodes:
                 moved: dict[int, np.ndarray] = {}
-                read = [i for i in range(len(node.outputs)) if (node, i) in self.readers or (node, i) == self.loss]
+                read = [i for i in range(len(node.outputs)) if (node, i) in self.read]
                 for slot, edge in enumerate(node.edges):
                     arrived = None if edge is None else reached.get(self.place(edge))
                     if arrived is None or not arrived.any():
