@@ -8,6 +8,8 @@
 """
 
 import os as _os
+from importlib import import_module as _import_module
+from typing import Any as _Any
 
 _here = _os.path.dirname(_os.path.abspath(__file__))
 if not _os.path.isdir(_os.path.join(_here, "kernels")):  # a checkout: kernels/ lies beside this folder
@@ -40,11 +42,11 @@ from .version import __version__
 half, float, double, long = float16, float32, float64, int64
 
 
-def _diff(a: "nn.Module | str", b: "nn.Module | str", *args: object, **kwargs: object) -> object:
+def _diff(*args: _Any, **kwargs: _Any) -> _Any:
     """Lay two networks, or models of these names, side by side, layer by layer: ``minicnn.explain.diff``."""
     from . import explain
 
-    return explain.diff(a, b, *args, **kwargs)
+    return explain.diff(*args, **kwargs)
 
 
 models.diff = _diff  # explain stands above models, and is imported with the first use
@@ -55,4 +57,6 @@ def __getattr__(name: str) -> object:
         from . import dtypes
 
         return dtypes.bfloat16()
+    if name in ("data", "explain", "interop", "optim", "testing", "training"):  # these, too
+        return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

@@ -12,7 +12,7 @@ import pytest
 
 import minicnn
 from minicnn import backend
-from minicnn.kernels import contract, cpu, reference
+from minicnn.kernels import contract, cpu, cuda, reference
 
 ROOT = Path(minicnn.__file__).resolve().parent.parent
 CHECKOUT = (ROOT / "setup.cfg").exists()
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(not CHECKOUT, reason="needs a checkout, not an i
 # each may import only what stands in an earlier line (or itself)
 LAYERS = (("kernels",), ("dtypes", "version"), ("backend",), ("engine",), ("ops",), ("functional", "autograd"), ("nn",),
           ("optim", "models", "data"), ("interop", "testing", "explain"), ("training",),
-          ("cli",), ("train", "eval", "predict", "summary", "info", "lint"), ("__main__",))
+          ("cli",), ("eval", "experiment", "gradcheck", "info", "learn", "lint", "mutate", "predict", "summary",
+                     "train"), ("__main__",))
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -50,6 +51,8 @@ def test_each_layer_imports_only_lower_ones():
     for path in sources():
         parts = path.relative_to(ROOT).with_suffix("").parts
         own = parts[1] if parts[0] == "minicnn" else "kernels"
+        if parts[-1] == "__main__":  # a command, wherever it lies
+            own = "__main__"
         if own == "__init__":
             continue
         for name in imported(path):
@@ -84,7 +87,7 @@ def exported(module) -> dict[str, inspect.Signature]:
     return {n: inspect.signature(getattr(module, n)) for n in names if hasattr(module, n)}
 
 
-@pytest.mark.parametrize("module", [reference, cpu])
+@pytest.mark.parametrize("module", [reference, cpu, cuda])
 def test_back_ends_export_the_contract(module):
     wanted = exported(contract)
     assert len(wanted) > 30
@@ -112,6 +115,14 @@ def test_import_is_light():
             "print(sorted(heavy & set(sys.modules)))")
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_one_import_is_enough():
+    """As in PyTorch, import minicnn makes minicnn.optim.SGD and the others known."""
+    code = "import minicnn as m; print(m.nn.Linear, m.optim.SGD, m.data.load, m.models.create, m.training.Trainer)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        minicnn.nothing
 
 
 def test_unknown_kernels_and_algorithms_are_refused():
