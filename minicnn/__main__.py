@@ -8,12 +8,17 @@ from .cli import UsageError, did_you_mean, report
 
 COMMANDS = {
     "train": "train a network",
+    "experiment": "networks that differ in one thing, side by side",
     "eval": "accuracy and confusion table of a trained network",
     "predict": "what a trained network sees in image files",
     "summary": "layers, shapes, parameters, work and memory of a network",
+    "explain": "every number of a layer, forward and backward, with what it is made of",
     "lint": "mistakes in training scripts, with line, cause and cure",
+    "gradcheck": "the gradients of all operations, against differences and PyTorch",
+    "mutate": "known mistakes planted into backward functions: which tests notice?",
     "info": "versions, devices and folders, for reports of bugs",
 }
+MODULES = {"explain": "explain.__main__"}  # of the commands that are not called as their module is
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: {prog} COMMAND ...\n\ncommands (each has --help):")
         for name, what in COMMANDS.items():
-            print(f"  {name:9}{what}")
+            print(f"  {name:11}{what}")
         return 0 if argv else 2
     if argv[0] == "--version":
         from . import __version__
@@ -34,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         report(prog, UsageError(f"there is no command {argv[0]}{did_you_mean(argv[0], COMMANDS)}",
                                 f"commands: {', '.join(COMMANDS)}"))
         return 2
-    return importlib.import_module(f".{argv[0]}", __package__).main(argv[1:], f"{prog} {argv[0]}")
+    return importlib.import_module(f".{MODULES.get(argv[0], argv[0])}", __package__).main(argv[1:], f"{prog} {argv[0]}")
 
 
 if __name__ == "__main__":
