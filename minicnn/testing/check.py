@@ -1,0 +1,239 @@
+"""gradcheck: is this gradient right? With an answer that needs no tolerances.
+
+Everything that could blur the comparison is measured. The slope along random directions comes with the error bar of
+differences.py, taken in float64 even for a function in float32 (its shadow). The gradient is computed again for inputs
+and upstream gradients that differ in their last places: what that changes in it is its rounding. Only what both bars
+together do not explain is called wrong; where they are too wide for a verdict, that is the verdict.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .differences import Path, Slope, most_noise_of, noise_of, slope
+from .functions import Arrays, Differentiable
+from .report import Finding, Report, Verdict
+
+PROMISE = {"float64": 1e-8, "float32": 1e-4, "float16": 0.1}  # relative errors that are seen where the verdict is PASS
+SAFETY = 8.0  # a few samples of rounding are not its maximum
+LOOKED_AT = 2000  # elements of a wrong gradient that are checked one by one
+CLOSE_BY = 2.0 ** -20  # how much nearer to look where steps of the usual size may be too long
+AMPLIFIED = 1e3  # noise, in last places of the outputs, from which on the function is to blame for it
+
+
+class Check:
+    """One check: the function at its point, the upstream gradients us, the gradients given and their rounding."""
+
+    def __init__(self, name: str, function: Differentiable, seed: int, arrays: Arrays | None = None) -> None:
+        self.name, self.function, self.seed = name, function, seed
+        self.arrays = function.arrays if arrays is None else arrays
+        self.dtype = self.arrays[0].dtype
+        if str(self.dtype) not in PROMISE or any(a.dtype != self.dtype for a in self.arrays):
+            raise ValueError(f"{name}: inputs of {sorted({str(a.dtype) for a in self.arrays})} cannot be checked; "
+                             "give all of them in float64 or all in float32")
+        self.rng = np.random.default_rng(seed)
+        self.shadow = [a.astype(np.float64) for a in self.arrays]
+        outputs = function.value(self.shadow)
+        self.digits = max([float(np.finfo(y.dtype).eps) for y in outputs], default=0.0)
+        self.outputs = _vector(outputs)
+        self._must_repeat()
+        self.us = [np.asarray(self.rng.standard_normal(y.shape), self.dtype) for y in outputs]
+        self.u = _vector(self.us)
+        self.gradients, self.rounding = self._gradients()
+        self.nonlinear = self._nonlinear()
+        self.numeric: dict[int, np.ndarray] = {}  # gradients by differences, of those that were looked at in full
+
+    def _must_repeat(self) -> None:
+        again = _vector(self.function.value(self.shadow))
+        if again.shape != self.outputs.shape or (np.abs(again - self.outputs) > 1e-3 * np.abs(self.outputs)).any():
+            raise ValueError(f"{self.name}: the function returns something else each time it is called with the same "
+                             "inputs; give it a generator that is seeded within")
+
+    def _gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The gradients, and for each of their elements a bar for its rounding error."""
+        given = [np.zeros(a.shape) if g is None else np.asarray(g, np.float64)
+                 for g, a in zip(self.function.pull(self.arrays, self.us), self.arrays, strict=True)]
+        eps, real = np.finfo(self.dtype).eps, self.dtype.type
+        bars = [4 * eps * (np.abs(g) + _rms(g)) for g in given]
+        for last_places in (3, -5, 9):
+            factor = real(1 + last_places * eps)
+            moved = [a * factor for a in self.arrays]  # ties stay ties, and 0 stays 0
+            for i, other in enumerate(self.function.pull(moved, [u * factor for u in self.us])):
+                if other is not None and np.shape(other) == given[i].shape:
+                    changed = np.abs(np.asarray(other, np.float64) / float(factor) - given[i])
+                    bars[i] = np.maximum(bars[i], SAFETY * changed)
+        return given, bars
+
+    def _nonlinear(self) -> list[bool]:
+        """Whether a gradient is not −2 times as large for −2·gy; that multiplication rounds nothing."""
+        double = self.function.pull(self.arrays, [-2 * u for u in self.us])
+        return [h is not None and np.shape(h) == g.shape and bool((np.abs(h + 2 * g) > 4 * bar).any())
+                for h, g, bar in zip(double, self.gradients, self.rounding, strict=True)]
+
+    # -- along a direction -------------------------------------------------------------------------------------------
+
+    def run(self, directions: int, with_jvp: bool) -> Report:
+        """The verdict on all inputs: the strongest on any of them."""
+        self.report = Report(self.name, Verdict.PASS, 0.0)
+        for number in range(len(self.arrays)):
+            for along in range(directions):
+                report = self._along(number, along, with_jvp)
+                report.precision = max(report.precision, self.report.precision)
+                if report.verdict.rank > self.report.verdict.rank:
+                    self.report = report
+                self.report.precision = report.precision
+                if report.verdict is Verdict.FAIL:
+                    return report
+        return self.report
+
+    def _along(self, number: int, along: int, with_jvp: bool) -> Report:
+        """The verdict on one array in one direction: the first follows the gradient, so that nothing cancels."""
+        g, bars = self.gradients[number], self.rounding[number]
+        report = Report(self.name, Verdict.PASS, 0.0, self.function.places[number], self.arrays[number].shape)
+        if g.shape != report.shape:
+            report.verdict = Verdict.FAIL
+            report.message = f"the gradient has the shape {g.shape}, not that of the input"
+            return report
+        v = self.rng.standard_normal(g.shape) * self._size(number)
+        if along == 0:
+            v = np.where(g == 0, v, np.copysign(v, g))
+        path, given, rounding = self._path(number, v), float((g * v).sum()), _norm(bars * v)
+        for measure in (noise_of, most_noise_of):  # most of them agree at once
+            noise = measure(path, self.u)
+            numeric = slope(path, self.u, noise)
+            bar = numeric.error + rounding
+            agrees = abs(given - numeric.value) <= bar  # NaN does not
+            if agrees:
+                break
+        scale = float(np.abs(g * v).sum())
+        report.precision = bar / scale if scale > bar else 0.0
+        if with_jvp and self._jvp_differs(report, number, v, rounding):
+            report.verdict = Verdict.FAIL
+        elif not agrees:
+            report.verdict = self._doubt(path, numeric, given, rounding)
+            if report.verdict is Verdict.FAIL:
+                self._look_closer(report, number, noise)
+        elif self.nonlinear[number]:
+            report.verdict = Verdict.FAIL
+            report.message = "it is not −2 times as large for −2·gy: a gradient is linear in the upstream gradient gy"
+        elif numeric.jump > bar:
+            report.verdict = Verdict.KINK
+            report.message = f"along a random direction the slopes on either side differ by {numeric.jump:.6g}"
+        elif report.precision > PROMISE[str(self.dtype)]:
+            coarse = np.array_equal(path(2.0 ** -40), path(0.0))  # a function in fewer digits than its inputs have
+            magnified = _norm(noise) > AMPLIFIED * self.digits * _norm(self.u * self.outputs)
+            report.verdict = (Verdict.PRECISION_LIMITED if coarse or not magnified and rounding < numeric.error
+                              else Verdict.ILL_CONDITIONED)
+        return report
+
+    def _doubt(self, path: Path, numeric: Slope, given: float, rounding: float) -> Verdict:
+        """FAIL, unless from nearer the function looks different, in fact as the gradient says."""
+        def near(t: float) -> np.ndarray:
+            return path(t * CLOSE_BY)
+
+        s = _scaled(slope(near, self.u, noise_of(near, self.u)), CLOSE_BY)
+        contradicts = abs(s.value - numeric.value) > s.error + numeric.error
+        return Verdict.ILL_CONDITIONED if contradicts and abs(given - s.value) <= s.error + rounding else Verdict.FAIL
+
+    def _jvp_differs(self, report: Report, number: int, v: np.ndarray, rounding: float) -> bool:
+        tangents = [np.zeros_like(a) for a in self.arrays]
+        tangents[number] = v.astype(self.dtype)
+        pulled = float((self.gradients[number] * tangents[number]).sum())
+        pushed = self.u * _vector(self.function.push(self.arrays, tangents))
+        blur = 4 * SAFETY * (rounding + float(np.finfo(self.dtype).eps) * _norm(pushed))
+        if abs(pushed.sum() - pulled) <= blur:
+            return False
+        report.message = (f"jvp and vjp disagree: ⟨u, J·v⟩ = {pushed.sum():.10g}, ⟨Jᵀ·u, v⟩ = {pulled:.10g}; one of "
+                          "them is not the derivative")
+        return True
+
+    # -- element by element ------------------------------------------------------------------------------------------
+
+    def _look_closer(self, report: Report, number: int, noise: np.ndarray) -> None:
+        """Which elements are wrong, and which of them only seem so because the function has a kink there."""
+        g, bars = np.reshape(self.gradients[number], -1), np.reshape(self.rounding[number], -1)
+        start, stop = self._part(number, noise)
+        slopes = [self._slope_over(number, i, np.ones(1), noise) for i in range(start, stop)]
+        wrong: list[tuple[int, Slope]] = []
+        kinks: list[tuple[int, Slope]] = []
+        for i, s in enumerate(slopes, start):
+            off, bar = abs(g[i] - s.value), s.error + bars[i]
+            if not off <= bar:
+                (kinks if off <= bar + s.jump / 2 else wrong).append((i, s))
+        if stop - start == g.size:
+            self.numeric[number] = np.array([s.value for s in slopes]).reshape(report.shape)
+        found = wrong or kinks
+        if not found:
+            report.message = "no element alone is beyond its error bar, but all together are"
+            return
+        if not wrong:
+            report.verdict = Verdict.KINK
+        i, s = found[0]
+        report.finding = Finding(tuple(map(int, np.unravel_index(i, report.shape))), float(g[i]), s.value,
+                                 s.error + float(bars[i]), (s.value - s.jump / 2, s.value + s.jump / 2), len(found),
+                                 stop - start)
+
+    def _part(self, number: int, noise: np.ndarray) -> tuple[int, int]:
+        """Where the first wrong element is, within as many elements as can be looked at one by one."""
+        g, bars = np.reshape(self.gradients[number], -1), np.reshape(self.rounding[number], -1)
+        start, stop = 0, g.size
+        while stop - start > LOOKED_AT:
+            middle = (start + stop) // 2
+            v = self.rng.standard_normal(middle - start)
+            s = self._slope_over(number, start, v, noise)
+            right = abs(g[start:middle] @ v - s.value) <= s.error + _norm(bars[start:middle] * v)
+            start, stop = (middle, stop) if right else (start, middle)
+        return start, stop
+
+    # -- lines through the point -------------------------------------------------------------------------------------
+
+    def _path(self, number: int, direction: np.ndarray) -> Path:
+        """The outputs along a direction of one of the arrays."""
+        def at(t: float) -> np.ndarray:
+            arrays = list(self.shadow)
+            arrays[number] = arrays[number] + t * direction
+            return _vector(self.function.value(arrays))
+
+        return at
+
+    def _size(self, number: int) -> float:
+        """The typical size of the elements of an array, in which steps are measured."""
+        return _rms(self.shadow[number]) or 1.0
+
+    def _slope_over(self, number: int, start: int, v: np.ndarray, noise: np.ndarray) -> Slope:
+        """The slope along v in the elements from start on, those of the array in their order in memory."""
+        direction = np.zeros(self.shadow[number].size)
+        direction[start:start + len(v)] = v * self._size(number)
+        path = self._path(number, direction.reshape(self.shadow[number].shape))
+        return _scaled(slope(path, self.u, noise), self._size(number))
+
+    def simple_arrays(self) -> Arrays:
+        """The arrays with as few decimals as the gradient is wrong for, too."""
+        for decimals in (0, 1):
+            rounded = [np.round(a, decimals) + np.zeros((), a.dtype) for a in self.arrays]  # −0 becomes 0
+            try:
+                report = Check(self.name, self.function, self.seed, rounded).run(2, False)
+            except Exception:  # the function may not be defined there
+                continue
+            if report.verdict is Verdict.FAIL and (report.finding is None) == (self.report.finding is None):
+                return rounded
+        return self.arrays
+
+
+def _scaled(s: Slope, unit: float) -> Slope:
+    """The slope per 1, from that per unit."""
+    return Slope(s.value / unit, s.error / unit, s.jump / unit)
+
+
+def _vector(arrays: Sequence[Any]) -> np.ndarray:
+    """All elements of all arrays, in float64."""
+    return np.concatenate([np.asarray(a, np.float64).reshape(-1) for a in arrays] or [np.zeros(0)])
+
+
+def _norm(a: np.ndarray) -> float:
+    return float(np.sqrt((a ** 2).sum()))
+
+
+def _rms(a: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(a ** 2))) if a.size else 0.0

@@ -1,0 +1,282 @@
+"""minicnn.testing.gradcheck: every verdict where it belongs, in every library, and errors as small as it promises."""
+
+import numpy as np
+import pytest
+import torch
+
+import minicnn as mc
+import minicnn.functional as F
+from minicnn.testing import Case, Verdict, assert_gradients, gradcheck
+
+from util import distinct, normal
+
+
+def product(a, b):
+    return a @ b.T
+
+
+def product_backward(gy, a, b):
+    return gy @ b, gy.T @ a
+
+
+def off_by(relative: float, *, only: tuple | None = None):
+    """The backward of product with the gradient of b too large, everywhere or in one element."""
+    def backward(gy, a, b):
+        ga, gb = product_backward(gy, a, b)
+        if only is None:
+            return ga, gb * gb.dtype.type(1 + relative)
+        gb[only] += relative * np.abs(gb).max()
+        return ga, gb
+
+    return backward
+
+
+def arrays(dtype=np.float64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return normal((3, 4), seed).astype(dtype), normal((5, 4), seed + 50).astype(dtype)
+
+
+# -- how small an error it sees -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype, error", [(np.float64, 1e-8), (np.float32, 1e-4)])
+@pytest.mark.parametrize("seed", range(8))
+def test_errors_of_the_promised_size_are_seen_and_rounding_is_not(dtype, error, seed):
+    inputs = arrays(dtype, seed)
+    assert gradcheck(product, inputs, product_backward, seed=seed).verdict is Verdict.PASS
+    for sign in (1, -1):
+        report = gradcheck(product, inputs, off_by(sign * error), seed=seed)
+        assert (report.verdict, report.input) == (Verdict.FAIL, 1)
+        assert report.finding.count > 15 and report.finding.of == 20
+    assert gradcheck(product, inputs, off_by(100 * error, only=(3, 2)), seed=seed).finding.index == (3, 2)
+
+
+def test_a_gradient_that_is_wrong_in_float32_alone_is_found():
+    def backward(gy, a, b):
+        return gy @ b, gy.T @ a * (1.001 if a.dtype == np.float32 else 1.0)
+
+    assert gradcheck(product, arrays(), backward)
+    assert gradcheck(product, arrays(np.float32), backward).verdict is Verdict.FAIL
+
+
+def test_one_wrong_element_of_many_is_found_and_named():
+    def backward(gy, x):
+        gx = 2 * x * gy
+        gx[77, 31] += 1e-3 * gy.sum()
+        return gx
+
+    report = gradcheck(lambda x: x * x, (normal((100, 60)),), backward)
+    assert report.finding.index == (77, 31) and report.finding.count == 1
+
+
+# -- verdicts -------------------------------------------------------------------------------------------------------
+
+AT_ZERO = np.array([0.0, 1.0, -2.0, 0.5])
+VERDICTS = {
+    "smooth": (lambda x: x.exp().sum(), normal((3, 2)), Verdict.PASS),
+    "constant": (lambda x: F.softmax(x, 1).sum(), normal((3, 4)), Verdict.PASS),
+    "no elements": (lambda x: x.exp(), np.zeros((0, 3)), Verdict.PASS),
+    "a number": (lambda x: x * x * x, np.array(0.7), Verdict.PASS),
+    "near the edge of the domain": (lambda x: x.log(), np.array([1e-2, 1.0, 2.0]), Verdict.PASS),
+    "near a kink": (lambda x: F.relu(x), np.array([1e-3, -1e-4, 1.0]), Verdict.PASS),
+    "relu at 0": (lambda x: F.relu(x), AT_ZERO, Verdict.KINK),
+    "abs at 0": (lambda x: x.abs(), AT_ZERO, Verdict.KINK),
+    "abs at 0 before a sum": (lambda x: (x.abs() * 1e3 + x.exp()).sum(), AT_ZERO, Verdict.KINK),
+    "ties": (lambda x: F.max_pool2d(x, 2), np.ones((1, 1, 4, 4)), Verdict.KINK),
+    "a step at 0, of no gradient": (lambda x: x.sign() + x, AT_ZERO, Verdict.KINK),
+    "detached": (lambda x: x * x.detach(), normal((3,)), Verdict.FAIL),
+    "cancelling": (lambda x: (x * 1e-9).exp() - 1, normal((3,)), Verdict.PRECISION_LIMITED),
+    "a large constant": (lambda x: x + 1e10, normal((3,)), Verdict.PRECISION_LIMITED),
+    "in float32": (lambda x: x.float().exp().double(), normal((3,)), Verdict.PRECISION_LIMITED),
+    "of very short waves": (lambda x: (x * 1e8).sin(), normal((3,)), Verdict.ILL_CONDITIONED),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdicts(name):
+    function, x, verdict = VERDICTS[name]
+    assert gradcheck(function, (mc.tensor(x, requires_grad=True),)).verdict is verdict
+
+
+def test_a_gradient_beyond_the_slopes_on_either_side_of_a_kink_is_wrong():
+    for at_zero, verdict in ((0.0, Verdict.KINK), (1.0, Verdict.KINK), (0.3, Verdict.KINK), (-0.1, Verdict.FAIL),
+                             (1.1, Verdict.FAIL)):
+        report = gradcheck(lambda x: np.maximum(x, 0), (AT_ZERO,),
+                           lambda gy, x, at_zero=at_zero: gy * np.where(x == 0, at_zero, x > 0))
+        assert report.verdict is verdict, at_zero
+    assert report.finding.index == (0,) and report.finding.count == 1
+
+
+def test_a_gradient_that_is_not_linear_in_the_upstream_gradient_is_wrong():
+    """As with the mask of the gradient in the place of that of the input, which is right for a positive gy."""
+    reports = [gradcheck(lambda x: np.maximum(x, 0), (np.array([2.0]),), lambda gy, x: np.maximum(gy, 0), seed=seed)
+               for seed in range(4)]
+    assert {report.verdict for report in reports} == {Verdict.FAIL}
+    assert any("linear in the upstream gradient" in report.message for report in reports)
+
+
+def test_nan_and_missing_gradients_are_wrong():
+    x = (normal((3,)),)
+    assert gradcheck(lambda x: 2 * x, x, lambda gy, x: gy * np.nan).verdict is Verdict.FAIL
+    report = gradcheck(lambda x: 2 * x, x, lambda gy, x: None)
+    assert report.verdict is Verdict.FAIL and "no gradient at all" in report.mistakes
+
+
+def test_a_gradient_of_another_shape():
+    report = gradcheck(lambda x, b: x + b, arrays()[:1] + (normal((4,)),), lambda gy, x, b: (gy, gy))
+    assert report.verdict is Verdict.FAIL and report.input == 1
+    assert "the gradient has the shape (3, 4), not that of the input" in str(report)
+
+
+# -- libraries ------------------------------------------------------------------------------------------------------
+
+LIBRARIES = [mc, torch]
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=["minicnn", "torch"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("order", [1, 2])
+def test_functions_of_tensors(library, dtype, order):
+    def function(x, w, number, mask):
+        return (x @ w.T).tanh() * number, (x * x).sum() * mask.sum()
+
+    inputs = [library.from_numpy(a).requires_grad_() for a in arrays(dtype)]
+    mask = library.from_numpy(normal((2,)).astype(dtype))
+    assert gradcheck(function, (*inputs, 2.5, mask), order=order, jvp=order == 1)
+
+
+class WrongTorch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x ** 3
+
+    @staticmethod
+    def backward(ctx, gy):
+        (x,) = ctx.saved_tensors
+        return 3 * x.detach() ** 2 * gy  # right, but not to be differentiated again
+
+
+def test_a_backward_of_pytorch_that_is_wrong_to_second_order():
+    x = torch.from_numpy(normal((3,))).requires_grad_()
+    assert gradcheck(WrongTorch.apply, (x,))
+    assert gradcheck(WrongTorch.apply, (x,), order=2).verdict is Verdict.FAIL
+
+
+def test_functions_of_jax():
+    jax = pytest.importorskip("jax")
+    with jax.experimental.enable_x64():
+        inputs = tuple(jax.numpy.asarray(a) for a in arrays())
+        assert gradcheck(lambda a, b: jax.numpy.tanh(product(a, b)), inputs, jvp=True)
+        assert gradcheck(lambda a, b: jax.numpy.tanh(product(a, b)), inputs, order=2)
+
+
+def test_functions_of_cupy():
+    cupy = pytest.importorskip("cupy")
+    inputs = tuple(cupy.asarray(a) for a in arrays())
+    assert gradcheck(product, inputs, product_backward)
+    assert gradcheck(product, inputs, off_by(1e-8)).verdict is Verdict.FAIL
+
+
+def test_several_outputs_and_a_jvp_of_ones_own():
+    def function(a, b):
+        return a * b, a.sum()
+
+    def backward(gys, a, b):
+        return gys[0] * b + gys[1], gys[0] * a
+
+    def jvp(tangents, a, b):
+        ta, tb = tangents
+        return ta * b + a * tb, ta.sum()
+
+    inputs = arrays()[0], arrays(seed=1)[0]
+    assert gradcheck(function, inputs, backward, jvp=jvp)
+    report = gradcheck(function, inputs, backward, jvp=lambda t, a, b: (t[0] * b - a * t[1], t[0].sum()))
+    assert report.verdict is Verdict.FAIL and "jvp and vjp disagree" in report.message
+
+
+def test_which_inputs_are_differentiated_by():
+    def backward(gy, x, index, w):
+        return gy * w, None, gy * x
+
+    inputs = normal((3,)), np.arange(3), normal((3,), 1)
+    assert gradcheck(lambda x, index, w: x * w + index, inputs, backward)
+    assert gradcheck(lambda x, index, w: x * w, inputs, lambda gy, x, index, w: (gy * w, gy * x))
+    wrong = gradcheck(lambda x, index, w: x * w, inputs, lambda gy, x, index, w: (gy * w, gy))
+    assert wrong.verdict is Verdict.FAIL and wrong.input == 2
+    assert gradcheck(lambda x, index, w: x * w, inputs, lambda gy, x, index, w: (gy * w, None, gy), wrt=[0])
+
+
+# -- calls that make no sense ---------------------------------------------------------------------------------------
+
+def test_wrong_calls():
+    x, calls = normal((3,)), iter(range(10 ** 6))
+    with pytest.raises(ValueError, match="returns something else each time"):
+        gradcheck(lambda x: x * next(calls), (x,), lambda gy, x: gy)
+    with pytest.raises(ValueError, match="needs its backward"):
+        gradcheck(lambda x: x, (x,))
+    with pytest.raises(ValueError, match="none of the 1 inputs"):
+        gradcheck(lambda x: x, (np.arange(3),), lambda gy, x: gy)
+    with pytest.raises(ValueError, match="float32.*float64"):
+        gradcheck(lambda x, y: x * y, (x, x.astype(np.float32)), lambda gy, x, y: (gy * y, gy * x))
+    with pytest.raises(ValueError, match="backward returned 3 gradients for 1 inputs"):
+        gradcheck(lambda x: x, (x,), lambda gy, x: (gy, gy, gy))
+    with pytest.raises(ValueError, match="order = 3"):
+        gradcheck(lambda x: x, (x,), lambda gy, x: gy, order=3)
+    with pytest.raises(ValueError, match="order=2 needs a library"):
+        gradcheck(lambda x: x, (x,), lambda gy, x: gy, order=2)
+    with pytest.raises(ValueError, match="give a jvp"):
+        gradcheck(lambda x: x, (x,), lambda gy, x: gy, jvp=True)
+    with pytest.raises(ValueError, match="have their own"):
+        gradcheck(lambda x: x, (mc.tensor(x, requires_grad=True),), lambda gy, x: gy)
+
+
+# -- the report -----------------------------------------------------------------------------------------------------
+
+def test_the_reproducer_reproduces():
+    """What is printed under "to reproduce" is pasted; the values in it have few digits."""
+    case = Case("linear", arrays()[:1] + arrays()[1:])
+    for inputs in (arrays(), case):
+        report = gradcheck(product, inputs, off_by(0.5, only=(3, 2)))
+        assert "array([[" in report.reproducer and "." in report.reproducer
+        assert max(map(len, report.reproducer.replace(",", " ").replace("]", " ").split())) < 25
+        shown: list = []
+        exec(report.reproducer, {"product": product, "backward": off_by(0.5, only=(3, 2)), "print": shown.append})
+        assert shown[0].verdict is Verdict.FAIL and shown[0].finding.index == (3, 2)
+
+
+def test_windows_of_an_element_are_named():
+    case = Case("conv2d", (normal((1, 2, 5, 4)), normal((3, 2, 3, 2))), {"stride": (2, 1), "padding": (1, 0)})
+
+    def spoilt(which, index):
+        def backward(gy, x, w, **options):
+            xs = [torch.from_numpy(a).requires_grad_() for a in (x, w)]
+            torch.nn.functional.conv2d(*xs, **options).backward(torch.from_numpy(gy))
+            gradients = [a.grad.numpy() for a in xs]
+            gradients[which][index] += gy.sum()
+            return gradients
+        return backward
+
+    def forward(x, w, **options):
+        return torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(w), **options).numpy()
+
+    report = gradcheck(forward, case, spoilt(0, (0, 1, 2, 0)))
+    assert report.windows == ["Σ gy[0, 0:3, 1, 0]·w[0:3, 1, 1, 0]"]
+    report = gradcheck(forward, case, spoilt(0, (0, 0, 3, 1)))
+    assert report.windows == ["Σ gy[0, 0:3, 1, 0]·w[0:3, 0, 2, 1]", "Σ gy[0, 0:3, 1, 1]·w[0:3, 0, 2, 0]",
+                              "Σ gy[0, 0:3, 2, 0]·w[0:3, 0, 0, 1]", "Σ gy[0, 0:3, 2, 1]·w[0:3, 0, 0, 0]"]
+    report = gradcheck(forward, case, spoilt(1, (1, 0, 0, 1)))
+    assert report.windows[:2] == ["Σ gy[:, 1, 1, 0]·x[:, 0, 1, 1]", "Σ gy[:, 1, 1, 1]·x[:, 0, 1, 2]"]
+    assert len(report.windows) == 6
+
+
+def test_assert_gradients_shows_the_report():
+    assert_gradients(product, arrays(), product_backward)
+    with pytest.raises(AssertionError, match="FAIL(.|\n)*first at index(.|\n)*to reproduce"):
+        assert_gradients(product, arrays(), off_by(0.1))
+    with pytest.raises(AssertionError, match="KINK"):
+        assert_gradients(lambda x: abs(x), (AT_ZERO,), lambda gy, x: gy * np.sign(x))
+
+
+def test_all_of_the_operations_at_distinct_values_agree():
+    """The values of the other tests' helper, too."""
+    for function in (F.relu, F.elu, F.leaky_relu, lambda t: F.max_pool2d(t, 2, 1)):
+        assert gradcheck(function, (mc.tensor(distinct((1, 2, 6, 5)), requires_grad=True),))
