@@ -142,6 +142,7 @@ TABLE = [
     Operator("conv_transpose2d", transposed(2, 4), wrong=wrong(2, True), examples=[
         Case(normal((2, 3, 4, 5)), normal((3, 2, 3, 2), 1), normal((2,), 2), stride=2, padding=1, output_padding=1),
         Case(normal((2, 4, 3, 4)), normal((4, 1, 3, 3), 1), groups=4),
+        Case(normal((2, 3, 3, 4)), normal((3, 3, 2, 3), 1), normal((3,), 2)),  # as many channels out as in
         Case(normal((2, 2, 1, 1)), normal((2, 3, 3, 2), 1), stride=100, padding=(1, 0), output_padding=(0, 99)),
         Case(normal((0, 2, 3, 4)), normal((2, 3, 2, 3), 1), padding=(2, 1)),
         Case(normal((1, 2, 3, 4)), normal((2, 1, 2, 2), 1), stride=(1, 2), dilation=(4, 3), output_padding=(3, 2))]),
