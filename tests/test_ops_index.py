@@ -520,3 +520,13 @@ def test_masked_fill_keeps_the_type():
         assert_close(x, y, 0)
     with pytest.raises(RuntimeError, match="value 1.5 cannot be converted to int64"):
         mc.tensor([1, 2]).masked_fill(mc.tensor(mask), 1.5)  # PyTorch rounds it down here, but not in masked_fill_
+
+
+@pytest.mark.parametrize("f", [
+    lambda m, x, v: x.index_add(1, m.tensor([2, 2]), v),
+    lambda m, x, v: x.scatter_add(1, m.tensor([[0, 1], [2, 2], [1, 0]]), v),
+    lambda m, x, v: x.scatter(1, m.tensor([[0, 1], [2, 0], [1, 0]]), v),
+    lambda m, x, v: x.index_put((m.tensor([0, 0, 1]), m.tensor([2, 2, 1])), v[:, 0], accumulate=True)])
+def test_memory_in_another_order_is_added_to(f):
+    """Of a transposed tensor, the flattened copy would be another array."""
+    agree(lambda m, x, v: f(m, x.t(), v), normal((3, 3)), normal((3, 2)))
