@@ -25,7 +25,7 @@ EPOCH = re.compile(r"epoch \d+/\d+  loss \d+\.\d{4}  acc \d+\.\d%  val_loss \d+\
 def minicnn(*arguments: object, cwd: Path, module: str = "minicnn", code: int = 0, **variables: str) -> tuple[str, str]:
     """What `python -m minicnn ...` writes to stdout and stderr; its exit code must be the one given."""
     done = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=cwd,
-                          env={**ENVIRONMENT, **variables}, capture_output=True, text=True, timeout=120)
+                          env={**ENVIRONMENT, **variables}, capture_output=True, text=True, timeout=600)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     return done.stdout, done.stderr

@@ -35,7 +35,7 @@ def train(*flags: str, cwd: Path, **options) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> str:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     return out
 
@@ -317,7 +317,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, uninterrupted, number, c
     process = train("lenet", *SMALL, cwd=tmp_path)
     wait_for((folder / "metrics.csv").exists, process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert (folder / "interrupt.safetensors").exists()
     message = rf"stopped by {number.name}; the state is saved, to go on:\n  python -m (minicnn.train .*)\n"
@@ -419,7 +419,7 @@ def test_a_limit_on_files_is_one_line(tmp_path, uninterrupted):
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
     process = train("lenet", *SMALL, cwd=tmp_path, preexec_fn=limit)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert err.splitlines() == [
         "python -m minicnn.train: error: cannot write runs/lenet-digits-1/state.safetensors.next: File too large",
