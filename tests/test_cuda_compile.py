@@ -22,6 +22,14 @@ def test_compiles_without_a_warning_and_fits(file):
             assert kernel.spilled <= 64, kernel
 
 
+@pytest.mark.parametrize("target", nvrtc.TARGETS)
+def test_tf32_compiles(target):
+    """Its products are of another type, in tiles of another width, from Ampere on."""
+    plain, tf32 = (nvrtc.compile_file("convolution.cu", "float", target, tf32) for tf32 in (False, True))
+    wide = [next(k for k in kernels if k.kernel == "correlate_wide") for kernels in (plain, tf32)]
+    assert (wide[0].shared < wide[1].shared) == (int(target) >= 80)
+
+
 def test_mistakes_are_reported(monkeypatch):
     monkeypatch.setattr(module, "source", lambda file: "__global__ void f(int n) { int unused; }")
     with pytest.raises(RuntimeError, match=r"f.cu for float on sm_90:\n(.|\n)*warning"):

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import ml_dtypes
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import minicnn as mc
 import minicnn.functional as F
 import minicnn.optim
+from minicnn import backend
 from minicnn.kernels import contract, cuda, reference
 from minicnn.kernels.contract import Geometry, Windows
 from minicnn.kernels.cuda import module
@@ -49,6 +51,24 @@ def test_convolution(dtype, case, seed):
         close(result, wanted, TOLERANCE[dtype])
     with thread_order(seed + 1):
         assert all(np.array_equal(a, b) for a, b in zip(by(cuda, *narrow, geometry), results, strict=True))
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("dtype, rounding", [(np.float16, 2 ** -11), (ml_dtypes.bfloat16, 2 ** -8), (np.float32, 0),
+                                             (np.float64, 0)])
+def test_tensor_cores(dtype, rounding, tf32):
+    """Half precision multiplies exactly and sums in float32; float32 is rounded to TF32 only on demand."""
+    *operands, geometry = arrays(2, 80, (9, 7), 90, (3, 3), Geometry((2, 1), ((1, 0), (1, 1)), (1, 2)))
+    narrow = [a.astype(dtype) for a in operands]
+    expected = by(reference, *(a.astype(np.float64) for a in narrow), geometry)
+    with module.tf32() if tf32 else nullcontext(), thread_order(3):
+        results = by(cuda, *narrow, geometry)
+    for result, wanted in zip(results, expected, strict=True):
+        error = np.abs(result.astype(np.float64) - wanted).max() / np.abs(wanted).max()
+        if dtype == np.float32 and tf32:
+            assert 2e-5 < error < 2e-3
+        else:
+            assert error < rounding + (2e-6 if dtype == np.float32 else 1e-4 if rounding else 1e-12)
 
 
 @given(value=st.integers(1, 2 ** 31 - 1), n=st.integers(0, 2 ** 31 - 1))
@@ -274,3 +294,55 @@ def test_every_file_belongs_to_a_module_of_its_name():
     names = {path.stem for path in module.files("*.cu")}
     assert names <= {path.stem for path in module.files("*.py")}
     assert all(Library(module.source(f"{name}.cu"), module.options("float")).parameters for name in names)
+
+
+# -- devices ----------------------------------------------------------------------------------------------------------
+
+class OnGpu(CupyArray):
+    """An array that, like CuPy's, computes nothing together with NumPy's."""
+
+    ndim = 1
+    __array_ufunc__ = None
+
+
+def test_tensors_on_two_devices_are_named_by_both(monkeypatch):
+    monkeypatch.setattr(OnGpu, "__module__", "cupy")
+    monkeypatch.setitem(sys.modules, "cupy", np)  # whose functions refuse such arrays as CuPy's refuse NumPy's
+    x, y = mc.ones(6, requires_grad=True), mc.Tensor(OnGpu("float32", Device(1)))
+    assert str(y.device) == "cuda:1"
+    for mixed in (lambda: x + y, lambda: y * x, lambda: mc.maximum(x.detach(), y)):
+        with pytest.raises(RuntimeError, match=r"\w+: tensors on cpu and cuda:1; move them .* x.to\('cuda:1'\)"):
+            mixed()
+    with pytest.raises(TypeError, match="does not support ufuncs"):  # an error of one device stays what it is
+        mc.exp(y)
+
+
+def test_why_there_is_no_gpu(monkeypatch):
+    """CuPy may be missing, broken, without a driver or without a device; each is told."""
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    def refuse():
+        raise CUDARuntimeError("cudaErrorInsufficientDriver: too old")
+
+    def cupy(count):
+        found = type(sys)("cupy")
+        found.cuda = type(sys)("cuda")
+        found.cuda.runtime = type(sys)("runtime")
+        found.cuda.runtime.getDeviceCount, found.cuda.runtime.CUDARuntimeError = count, CUDARuntimeError
+        return found
+
+    for module_, reason in ((cupy(refuse), "CuPy finds no GPU: cudaErrorInsufficientDriver: too old"),
+                            (cupy(lambda: 0), "CuPy finds no GPU"), (cupy(lambda: 2), None)):
+        monkeypatch.setitem(sys.modules, "cupy", module_)
+        assert backend.why_no_cuda() == reason
+    with pytest.raises(RuntimeError, match="'cuda:2' cannot be used: this machine has 2 GPUs, counted from cuda:0"):
+        mc.ones(2).to("cuda:2")
+    for error, reason in ((ModuleNotFoundError("No module named 'cupy'", name="cupy"), "CuPy is not installed"),
+                          (ModuleNotFoundError("No module named 'x'", name="x"), "cannot be imported: No module named"),
+                          (ImportError("\n=====\nlibnvrtc.so is missing\n"), "cannot be imported: libnvrtc.so is mis")):
+        def fail(name, error=error):
+            raise error
+
+        monkeypatch.setattr(backend.importlib, "import_module", fail)
+        assert reason in backend.why_no_cuda()

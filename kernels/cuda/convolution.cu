@@ -140,11 +140,11 @@ __device__ void correlate(Tiles<M, N, K>& tiles, const Real* source, const Real*
     multiply_tiles(tiles, left, right, m0, n0, 0, c.inputs * c.tap_rows * c.tap_columns, sums);
 #pragma unroll
     for (int j = 0; j < N / 16; j++) {
-        int pixel = n0 + own_column<N>(j);
+        int pixel = n0 + tiles.column(j);
         if (pixel >= count) continue;
 #pragma unroll
         for (int i = 0; i < M / 16; i++) {
-            int output = m0 + own_row<M>(i);
+            int output = m0 + tiles.row(i);
             if (output < c.outputs)
                 target[target_of(c, group, output, pixel)] =
                     rounded(sums[i][j] + (bias ? wide(bias[group * c.outputs + output]) : Wide(0)));
@@ -230,7 +230,7 @@ __device__ void sum_weights(Tiles<M, N, K>& tiles, const Real* x, const Real* gy
     for (int i = 0; i < M / 16; i++) {
 #pragma unroll
         for (int j = 0; j < N / 16; j++) {
-            int output = m0 + own_row<M>(i), tap = n0 + own_column<N>(j);
+            int output = m0 + tiles.row(i), tap = n0 + tiles.column(j);
             if (output < c.outputs && tap < taps)
                 parts[((blockIdx.z * c.groups + group) * c.outputs + output) * taps + tap] = sums[i][j];
         }

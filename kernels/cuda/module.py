@@ -7,6 +7,7 @@ made its arrays, never here.
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, wraps
 from math import prod
 from pathlib import Path
@@ -20,10 +21,22 @@ from .emulator import Library
 
 _HERE = Path(__file__).parent
 _INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
+_tf32 = False
 REALS = {"float32": "float", "float64": "double", "float16": "Half", "bfloat16": "Bfloat16"}
 THREADS = 256  # of a block, where a kernel does not say otherwise
 BLOCKS = 4096  # of a grid whose threads take many elements each
 LARGEST = 2 ** 31 - THREADS * BLOCKS  # elements of an array: the last step of FOR_EACH stays an int
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Inside the block convolutions of float32 round their factors to TF32, if the GPU has tensor cores for it."""
+    global _tf32
+    before, _tf32 = _tf32, True
+    try:
+        yield
+    finally:
+        _tf32 = before
 
 
 def for_floats(kernel: Callable) -> Callable:
@@ -98,10 +111,10 @@ def launch(file: str, kernel: str, grid: Sequence[int], block: Sequence[int], *a
     real = REALS[first.dtype.name]
     passed = tuple(_passed(argument, wide_type(first)) for argument in arguments)
     if isinstance(first, np.ndarray):
-        _emulated(file, real).launch(kernel, grid, block, passed)
+        _emulated(file, real, _tf32).launch(kernel, grid, block, passed)
     else:
         with first.device:
-            _on_gpu(file, real, first.device.id).get_function(kernel)(tuple(grid), tuple(block), passed)
+            _on_gpu(file, real, _tf32, first.device.id).get_function(kernel)(tuple(grid), tuple(block), passed)
 
 
 def _passed(argument: Any, wide: type) -> Any:
@@ -129,18 +142,18 @@ def _flat(numbers: Any) -> Iterator[int]:
 # -- compiling --------------------------------------------------------------------------------------------------------
 
 @cache
-def _emulated(file: str, real: str) -> Library:
-    return Library(source(file), options(real))
+def _emulated(file: str, real: str, tf32: bool) -> Library:
+    return Library(source(file), options(real, tf32))
 
 
 @cache
-def _on_gpu(file: str, real: str, device: int) -> Any:
-    return sys.modules["cupy"].RawModule(code=source(file), options=options(real))
+def _on_gpu(file: str, real: str, tf32: bool, device: int) -> Any:
+    return sys.modules["cupy"].RawModule(code=source(file), options=options(real, tf32))
 
 
-def options(real: str) -> tuple[str, ...]:
+def options(real: str, tf32: bool = False) -> tuple[str, ...]:
     """What every compiler is told: nvcc and NVRTC as well as g++."""
-    return "-std=c++17", f"-DREAL={real}"
+    return "-std=c++17", f"-DREAL={real}", *(["-DTF32"] if tf32 and real == "float" else [])
 
 
 def files(pattern: str) -> list[Path]:

@@ -29,7 +29,7 @@ class Resources(NamedTuple):
     spilled: int  # bytes of registers that did not fit and went there, too
 
 
-def compile_file(file: str, real: str, target: str) -> list[Resources]:
+def compile_file(file: str, real: str, target: str, tf32: bool = False) -> list[Resources]:
     """Compile a .cu file for arrays of a type and GPUs of a compute capability; what each kernel takes.
 
     Raises RuntimeError with the compiler's messages if there are errors or warnings.
@@ -37,7 +37,7 @@ def compile_file(file: str, real: str, target: str) -> list[Resources]:
     nvrtc, program = _library(), ctypes.c_void_p()
     _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), module.source(file).encode(), file.encode(), 0, None, None))
     try:
-        flags = [flag.encode() for flag in (*module.options(real), f"-arch=sm_{target}", "--ptxas-options=-v")]
+        flags = [flag.encode() for flag in (*module.options(real, tf32), f"-arch=sm_{target}", "--ptxas-options=-v")]
         result = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*flags))
         size = ctypes.c_size_t()
         _check(nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)))

@@ -7,21 +7,46 @@
 // A block has 256 threads, as 16 × 16. Each fetches its share of the next K places of M lines and N lines into
 // registers while it multiplies those of the step before, which lie in shared memory, in the other of two buffers.
 #pragma once
+#include "tensor.cuh"
 
-template <int M, int N, int K> struct alignas(32) Tiles {
-    Wide left[2][K][M + 4], right[2][K][N + 4];  // + 4: neighbouring k are stored to other banks
-};
+template <bool condition, class A, class B> struct Either { typedef A type; };
+template <class A, class B> struct Either<false, A, B> { typedef B type; };
 
-// n neighbouring numbers, read at once.
-template <int n> struct alignas(n * sizeof(Wide) > 16 ? 16 : n * sizeof(Wide)) Pack { Wide at[n]; };
-
-// Each thread has results in packs of up to 4 neighbouring rows and columns.
+// Results in packs of up to 4 neighbours, for each of 16 threads.
 template <int SIZE> __device__ constexpr int pack() { return SIZE >= 64 ? 4 : SIZE / 16; }
 template <int SIZE> __device__ inline int own(int thread, int i) {
     return (i / pack<SIZE>() * 16 + thread) * pack<SIZE>() + i % pack<SIZE>();
 }
-template <int M> __device__ inline int own_row(int i) { return own<M>(threadIdx.x / 16, i); }
-template <int N> __device__ inline int own_column(int j) { return own<N>(threadIdx.x % 16, j); }
+
+// What a block holds in shared memory, and which results are whose: a thread has (M/16)·(N/16) of them, result (i, j)
+// in row(i) and column(j). On tensor cores the 8 warps have 32 rows and 16 columns each, as 2 × 2 products.
+template <int M, int N, int K> struct alignas(32) Tiles {
+    static constexpr bool TENSOR = TensorCores<Real>::exist && M == 64 && N == 64;
+    static constexpr int PAD = TENSOR ? 8 : 4;  // neighbouring k lie in other banks
+    typedef typename Either<TENSOR, Real, Wide>::type Element;
+    Element left[2][K][M + PAD], right[2][K][N + PAD];
+
+    __device__ static int row(int i) {
+        if (TENSOR) return threadIdx.x / 128 * 32 + i / 2 * 16 + i % 2 * 8 + threadIdx.x % 32 / 4;
+        return own<M>(threadIdx.x / 16, i);
+    }
+    __device__ static int column(int j) {
+        if (TENSOR) return threadIdx.x / 32 % 4 * 16 + j / 2 * 8 + threadIdx.x % 4 * 2 + j % 2;
+        return own<N>(threadIdx.x % 16, j);
+    }
+};
+
+__device__ inline void put(Wide value, Wide& place) {
+#ifdef TF32
+    place = TensorCores<Real>::exist ? to_tf32(value) : value;
+#else
+    place = value;
+#endif
+}
+template <class T> __device__ inline void put(Wide value, T& place) { place = rounded(value); }
+
+// n neighbouring numbers, read at once.
+template <int n> struct alignas(n * sizeof(Wide) > 16 ? 16 : n * sizeof(Wide)) Pack { Wide at[n]; };
 
 // What one thread fetches of K places of SIZE lines.
 template <class Operand, int SIZE, int K> struct Share {
@@ -53,9 +78,9 @@ template <class Operand, int SIZE, int K> struct Share {
                 values[i] = k + place(i) < end ? operand.value(lines[0], operand.place(k + place(i))) : Wide(0);
         }
     }
-    __device__ void store(Wide (&tile)[K][SIZE + 4]) const {
+    template <class Element, int WIDTH> __device__ void store(Element (&tile)[K][WIDTH]) const {
 #pragma unroll
-        for (int i = 0; i < COUNT; i++) tile[place(i)][line(i)] = values[i];
+        for (int i = 0; i < COUNT; i++) put(values[i], tile[place(i)][line(i)]);
     }
 };
 
@@ -70,7 +95,48 @@ __device__ inline void load_own(const Wide (&row)[SIZE + 4], int thread, Wide (&
     }
 }
 
-// sums[i][j] = Σ over k_start ≤ k < k_end of left(m0 + own_row(i), k)·right(n0 + own_column(j), k)
+// sums += left · right over the K places of a step, each thread by itself.
+template <int M, int N, int K>
+__device__ inline void multiply_plain(const Wide (&left)[K][M + 4], const Wide (&right)[K][N + 4],
+                                      Wide (&sums)[M / 16][N / 16]) {
+#pragma unroll
+    for (int step = 0; step < K; step++) {
+        Wide a[M / 16], b[N / 16];
+        load_own<M>(left[step], threadIdx.x / 16, a);
+        load_own<N>(right[step], threadIdx.x % 16, b);
+#pragma unroll
+        for (int i = 0; i < M / 16; i++)
+#pragma unroll
+            for (int j = 0; j < N / 16; j++) sums[i][j] += a[i] * b[j];
+    }
+}
+
+// The same by the tensor cores: 2 × 2 products for each warp and 8 places.
+template <class T, int K, int WIDTH>
+__device__ inline void multiply_tensor(const T (&left)[K][WIDTH], const T (&right)[K][WIDTH], float (&sums)[4][4]) {
+    int m0 = threadIdx.x / 128 * 32, n0 = threadIdx.x / 32 % 4 * 16;
+#pragma unroll
+    for (int k = 0; k < K; k += 8) {
+        T a[2][4], b[2][2];
+#pragma unroll
+        for (int part = 0; part < 2; part++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) a[part][i] = left[k + left_place<T>(i)][m0 + part * 16 + left_row<T>(i)];
+#pragma unroll
+            for (int i = 0; i < 2; i++) b[part][i] = right[k + right_place<T>(i)][n0 + part * 8 + threadIdx.x % 32 / 4];
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i += 2)
+#pragma unroll
+            for (int j = 0; j < 4; j += 2) {
+                float sum[4] = {sums[i][j], sums[i][j + 1], sums[i + 1][j], sums[i + 1][j + 1]};
+                multiply_add(sum, a[i / 2], b[j / 2]);
+                sums[i][j] = sum[0], sums[i][j + 1] = sum[1], sums[i + 1][j] = sum[2], sums[i + 1][j + 1] = sum[3];
+            }
+    }
+}
+
+// sums[i][j] = Σ over k_start ≤ k < k_end of left(m0 + row(i), k)·right(n0 + column(j), k)
 template <int M, int N, int K, class Left, class Right>
 __device__ void multiply_tiles(Tiles<M, N, K>& tiles, const Left& left, const Right& right, int m0, int n0, int k_start,
                                int k_end, Wide (&sums)[M / 16][N / 16]) {
@@ -91,16 +157,8 @@ __device__ void multiply_tiles(Tiles<M, N, K>& tiles, const Left& left, const Ri
             from_left.fetch(k + K, k_end);
             from_right.fetch(k + K, k_end);
         }
-#pragma unroll
-        for (int step = 0; step < K; step++) {
-            Wide a[M / 16], b[N / 16];
-            load_own<M>(tiles.left[now][step], threadIdx.x / 16, a);
-            load_own<N>(tiles.right[now][step], threadIdx.x % 16, b);
-#pragma unroll
-            for (int i = 0; i < M / 16; i++)
-#pragma unroll
-                for (int j = 0; j < N / 16; j++) sums[i][j] += a[i] * b[j];
-        }
+        if constexpr (Tiles<M, N, K>::TENSOR) multiply_tensor(tiles.left[now], tiles.right[now], sums);
+        else multiply_plain<M, N, K>(tiles.left[now], tiles.right[now], sums);
         if (more) {
             from_left.store(tiles.left[now ^ 1]);
             from_right.store(tiles.right[now ^ 1]);

@@ -62,7 +62,11 @@ class Function:
                     break
         if recorded:
             return self._record(inputs)
-        out = self.forward(*[None if t is None else t.data for t in inputs])
+        try:
+            out = self.forward(*[None if t is None else t.data for t in inputs])
+        except Exception as error:
+            self._refuse_mixed_devices(inputs, error)
+            raise
         results = [Tensor(a) for a in (out if type(out) is tuple else (out,))]
         if self.views:
             share_all(results, inputs)
@@ -84,7 +88,11 @@ class Function:
         self.number = next(_numbers)
         if mode.anomaly:
             self._trace = traceback.format_stack()[:-2]
-        out = self.forward(*[None if t is None else t.data for t in inputs])
+        try:
+            out = self.forward(*[None if t is None else t.data for t in inputs])
+        except Exception as error:
+            self._refuse_mixed_devices(inputs, error)
+            raise
         outs = out if type(out) is tuple else (out,)
         results = [Tensor(a) for a in outs]
         for i, result in enumerate(results):
@@ -99,6 +107,13 @@ class Function:
         if mode.anomaly:
             check_forward(self, inputs, results)
         return tuple(results) if type(out) is tuple else results[0]
+
+    def _refuse_mixed_devices(self, inputs: tuple[Tensor | None, ...], error: Exception) -> None:
+        """Explain an error of NumPy, CuPy or a kernel that comes of arrays on several devices."""
+        devices = sorted({str(t.device) for t in inputs if t is not None})
+        if len(devices) > 1:
+            raise RuntimeError(f"{self.name.removesuffix('Backward')}: tensors on {' and '.join(devices)}; move them "
+                               f"to one device, e.g. x.to('{devices[-1]}')") from error
 
     @property
     def saved(self) -> tuple[Any, ...]:
