@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "what a trained network sees in image files",
     "summary": "layers, shapes, parameters, work and memory of a network",
     "explain": "every number of a layer, forward and backward, with what it is made of",
+    "learn": "exercises: write a backward pass, have it checked",
     "lint": "mistakes in training scripts, with line, cause and cure",
     "gradcheck": "the gradients of all operations, against differences and PyTorch",
     "mutate": "known mistakes planted into backward functions: which tests notice?",
