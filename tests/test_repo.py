@@ -121,8 +121,7 @@ def test_one_import_is_enough():
     """As in PyTorch, import minicnn makes minicnn.optim.SGD and the others known."""
     code = "import minicnn as m; print(m.nn.Linear, m.optim.SGD, m.data.load, m.models.create, m.training.Trainer)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        minicnn.nothing
+    assert not hasattr(minicnn, "nothing")
 
 
 def test_unknown_kernels_and_algorithms_are_refused():
