@@ -7,7 +7,7 @@ from typing import Any
 from . import (  # each family enters its models into the registry
     alexnet as _alexnet, densenet as _densenet, googlenet as _googlenet, inception as _inception, lenet as _lenet,
     mobilenet as _mobilenet, nin as _nin, recurrent as _recurrent, resnet as _resnet, squeezenet as _squeezenet,
-    vgg as _vgg)
+    study as _study, vgg as _vgg)
 from .network import HeadedNetwork, Network, Outputs, Spec, initialise
 from .registry import Entry, create, entry
 from .shapes import Window, output_shape, window_of

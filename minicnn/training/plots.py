@@ -1,12 +1,17 @@
 """Curves of a run as a picture."""
 
 import os
+from typing import TYPE_CHECKING
 
 from .history import History
 
-__all__ = ["plot_history"]
+if TYPE_CHECKING:
+    from .experiments import Outcome
+
+__all__ = ["plot_history", "plot_outcomes"]
 
 TRAIN, HELD_OUT = "#9aa5b1", "#1f6feb"
+ARMS = ("#1f6feb", "#d9480f", "#2b8a3e", "#862e9c")  # of an experiment
 
 
 def plot_history(history: History, path: str | os.PathLike, title: str = "") -> None:
@@ -43,4 +48,35 @@ def plot_history(history: History, path: str | os.PathLike, title: str = "") -> 
     accuracy.legend(frameon=False, loc="lower right")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.savefig(path)
+
+
+def plot_outcomes(outcomes: "list[Outcome]", path: str | os.PathLike, title: str = "") -> None:
+    """Draw training loss and validation accuracy of the arms of an experiment; needs matplotlib.
+
+    Lines are means over the seeds, bands go from the smallest to the largest of them.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(9, 4), layout="constrained", dpi=144)
+    curves = (("training loss", "loss"), ("validation accuracy", "val_acc"))
+    for axes, (name, column) in zip(figure.subplots(1, 2), curves, strict=True):
+        for outcome, colour in zip(outcomes, ARMS):
+            values = [[getattr(row, column) for row in rows]
+                      for rows in zip(*(history.rows for history in outcome.histories))]  # (epochs, seeds)
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, [sum(v) / len(v) for v in values], color=colour, lw=1.6, label=outcome.arm.label)
+            axes.fill_between(epochs, list(map(min, values)), list(map(max, values)), color=colour, alpha=0.15, lw=0)
+        axes.set_xlabel("epoch")
+        axes.set_title(name, loc="left", fontsize=11)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25, lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.02)
+    loss, accuracy = figure.axes
+    loss.set_ylim(bottom=0, top=min(loss.get_ylim()[1], 3.0))  # an arm that diverges must not press the others flat
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    accuracy.legend(frameon=False, loc="lower right")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.savefig(path)

@@ -1,0 +1,161 @@
+"""Every model has a recipe that trains it: from its initial weights it learns images by heart, and the command runs."""
+
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import data, models, nn, optim
+from minicnn.data.sequences import TASKS as TEXTS
+from minicnn.data.transforms import Resize
+from minicnn.training import Recipe, RecipeError, recipe_for, session
+from minicnn.training.optimisation import begin, make_schedule
+from minicnn.training.recipes import CIFAR_NETS, NAMED, TABLE, TASKS, named_recipes
+from minicnn.training.session import Selection
+from models_util import without_dropout
+
+IMAGES = [name for name in models.list() if models.entry(name).reads_images]
+
+# models: width, side of the images and rate at which this is quick; the first line that fits
+QUICK = (("lenet lenet5 lenet_maxpool", 1.0, None, 1e-2), ("lenet5_1998", 1.0, None, 3e-3),
+         ("lenet* cnn2 image_rnn", 1.0, None, 2e-3), ("alexnet", 1 / 16, 63, 1e-3), ("alexnet*", 1 / 16, None, 1e-3),
+         ("vgg16_gray", 1 / 32, 224, 3e-3), ("vgg11_d2l", 1 / 16, 224, 1e-3), ("vgg*", 1 / 8, 32, 1e-3),
+         ("nin", 1 / 4, 96, 1e-3), ("nin_cifar", 1 / 4, 16, 2e-3), ("squeezenet*", 1 / 4, 32, 2e-3),
+         ("googlenet*", 1 / 4, 32, 1e-3), ("inception_v3", 1 / 8, 75, 2e-3), ("resnext*", 1 / 2, 32, 2e-3),
+         (CIFAR_NETS, 1 / 2, 8, 5e-3), ("*", 1 / 8, 32, 2e-3))
+
+
+def quick(model: str) -> tuple[float, int, float]:
+    for names, width, side, rate in QUICK:
+        if any(fnmatchcase(model, name) for name in names.split()):
+            return width, side or models.entry(model).input_shape[1], rate
+    raise AssertionError
+
+
+def images(channels: int, side: int) -> tuple[mc.Tensor, mc.Tensor]:
+    """32 of the bundled digits, resized, in so many equal channels, and their classes."""
+    digits = data.load("digits", "train")
+    pixels = Resize((side, side))(digits.images[:32]).astype(np.float32) / 127.5 - 1
+    return mc.tensor(np.repeat(pixels, channels, 1)), mc.tensor(digits.labels[:32])
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_learns_32_images_by_heart(name):
+    mc.manual_seed(0)
+    width, side, rate = quick(name)
+    model = models.create(name, width=width)
+    begin(model, recipe_for(name))
+    without_dropout(model)
+    x, labels = images(model.spec.in_channels, side)
+    optimizer = optim.Adam(model.parameters(), lr=rate)
+    losses: list[float] = []
+    for _ in range(40 if name == "plain110" else 200):
+        y = model(x)
+        if (y.data.argmax(1) == labels.data).all():
+            return
+        loss = nn.functional.cross_entropy(y, labels)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        if len(losses) == 1:
+            untouched = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.data.any()]
+            assert not untouched
+        optimizer.step()
+    # so deep without shortcuts is what the paper shows not to learn; it begins to, and that is all
+    assert name == "plain110" and min(losses) < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_parameter_of_a_text_model_gets_a_gradient(name):
+    train = TEXTS[TASKS[name]]("train")
+    model = models.create(name, len(train.classes), width=1 / 8)
+    x, y = (mc.tensor(a[:32]) for a in (train.x, train.y))
+    answer = model(x, y) if name == "seq2seq" else model(x)
+    nn.functional.cross_entropy(answer[0] if isinstance(answer, tuple) else answer, y).backward()
+    assert all(p.grad is not None and p.grad.data.any() for p in model.parameters())
+
+
+# -- the table ------------------------------------------------------------------------------------------------------
+
+
+def test_every_line_is_about_a_model_and_every_model_has_a_line():
+    for names, _, values in TABLE:
+        for pattern in names.split():
+            assert any(fnmatchcase(name, pattern) for name in models.list()), pattern
+        Recipe.make(Recipe(), **values)
+    for name in models.list():
+        recipe = recipe_for(name)
+        assert recipe != Recipe(data=recipe.data)
+        assert recipe.data == TASKS.get(name, "digits")
+
+
+def test_every_recipe_with_a_name_is_for_models():
+    for names, name, _ in NAMED:
+        for model in names.split():
+            assert recipe_for(model, "mnist", name).data == "mnist"
+    assert {name: len(found) for name, found in named_recipes().items()} == {
+        "d2l": 8, "d2l-pytorch": 8, "note002": 3, "note003": 1, "paper": 10, "torchvision": 20}
+
+
+def test_recipes_of_papers_and_books():
+    he = recipe_for("resnet56", name="paper")
+    assert (he.data, he.batch_size, he.lr, he.momentum, he.weight_decay, he.augment) == (
+        "cifar10", 128, 0.1, 0.9, 1e-4, True)
+    assert 391 * he.epochs == pytest.approx(64_000, rel=0.01)  # iterations, with 50,000 images
+    optimizer = optim.SGD([mc.zeros(1, requires_grad=True)], lr=he.lr)
+    schedule, rates = make_schedule(he, optimizer, 391), []
+    for _ in range(64_000):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    counts = np.bincount([round(-np.log10(rate)) for rate in rates])[1:]
+    assert counts == pytest.approx([32_000, 16_000, 16_000], abs=200)
+    vgg = recipe_for("vgg11_d2l", name="d2l")
+    assert (vgg.data, vgg.opt, vgg.lr, vgg.width, vgg.sched, vgg.init, vgg.pixels) == (
+        "fashion-mnist", "sgd", 0.05, 0.25, "none", "xavier", "unit")
+    assert recipe_for("resnet18_d2l", name="d2l").resize == recipe_for("resnet18_d2l", name="d2l-pytorch").resize == 96
+    assert recipe_for("nin", name="d2l-pytorch").lr == 2e-3
+    assert recipe_for("resnet50", "folder:photos", "torchvision").epochs == 90
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("resnet50", None, "torchvision"), "for ImageNet, which cannot be downloaded; tell where it is with --data fol"),
+    (("vgg16", None, "note003"), "recipe 'note003' is for lenet_tanh, not for vgg16"),
+    (("char_lstm", "mnist", None), "char_lstm does not read mnist; it learns from documentation"),
+    (("rnn_classifier", "sums", None), "rnn_classifier does not read sums; it learns from code_or_prose"),
+    (("lenet", "sums", None), "lenet does not read sums; it learns from images")])
+def test_recipes_that_do_not_exist(arguments, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_for(*arguments)
+
+
+# -- the runs -------------------------------------------------------------------------------------------------------
+
+
+def test_width_and_size_come_from_the_recipe_or_the_options(tmp_path):
+    tiny = Selection(limit_train=8, limit_val=4)
+    begun = session.start("vgg11", recipe_for("vgg11", width=1 / 64), tiny, out=str(tmp_path))
+    assert begun.settings["model"]["options"] == {"width": 1 / 64}
+    assert begun.trainer.model.features[0].out_channels == 1 and begun.settings["recipe"]["resize"] == 32
+    begun.folder.unlock()
+    begun = session.start("vgg11", recipe_for("vgg11"), tiny, options={"width": 1 / 32}, out=str(tmp_path))
+    assert begun.trainer.recipe.width == 1 / 32 and begun.trainer.model.features[0].out_channels == 2
+
+
+def test_the_last_bias_lets_classes_behind_a_relu_learn():
+    model = models.create("nin_cifar", width=1 / 16)
+    begin(model, recipe_for("nin_cifar"))
+    biases = [layer.bias.data for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert (biases[-1] == 1).all() and not biases[-2].any()
+
+
+# one of each family, as narrow and small as it goes
+@pytest.mark.parametrize("name", ["lenet5_1998", "alexnet", "vgg11_bn", "nin_cifar", "googlenet", "resnet18",
+                                  "resnet20", "densenet121", "squeezenet1_1", "mobilenet_v2", "image_rnn",
+                                  "rnn_classifier", "char_lstm", "seq2seq", "birnn_tagger"])
+def test_dry_run(name):
+    width, side, _ = quick(name) if name in IMAGES else (1 / 4, None, None)
+    fixed = name in ("lenet5_1998", "image_rnn")
+    recipe = recipe_for(name, width=width, batch_size=4, **({} if fixed else {"resize": side}))
+    session.dry_run(name, recipe, Selection(offline=True), options={}, device="cpu")
