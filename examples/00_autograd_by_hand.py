@@ -1,7 +1,7 @@
 """What autograd does, by hand: the chain rule on numbers, thirty lines that automate it, and the same with arrays.
 
 The walk-through goes on with 02 (convolution), 05 (pooling), 06 (batch norm), 07 (an operation of your own), then 01
-(train a network) and 03 (look inside it).
+(train a network) and 03 (look inside it). Exercises to go with it: python -m minicnn.learn
 """
 
 # %% A loss made of four steps. Every step is something whose derivative everybody knows.

@@ -8,7 +8,7 @@ import numpy as np
 
 import minicnn as mc
 from minicnn import functional as F
-from minicnn import nn, optim
+from minicnn import nn, optim, testing
 
 
 class LogCosh(mc.autograd.Function):
@@ -54,6 +54,21 @@ try:
     raise AssertionError("a mistake was not found")
 except mc.autograd.GradcheckError as error:
     print(f"\n{error}")
+
+
+# %% The gradcheck of minicnn.testing needs no tolerances, also takes NumPy functions, and knows mistakes by name.
+class Doubled(LogCosh):
+    """gx = 2·gy·tanh x."""
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, = ctx.saved_tensors
+        return 2 * gy * x.tanh()
+
+
+report = testing.gradcheck(Doubled.apply, (x,))
+print("\n" + str(report))
+assert list(report.mistakes) == ["factor 1/2 forgotten"] and testing.gradcheck(LogCosh.apply, (x,))
 
 
 # %% Two inputs, one of which is broadcast: a scale per channel. It is used N·H·W times, so as many gradients add up.
