@@ -7,7 +7,6 @@ import minicnn as mc
 from minicnn import data, models, nn, optim
 from minicnn.data.transforms import Resize
 from minicnn.models import alexnet
-from minicnn.training.optimisation import initialise
 from models_util import without_dropout
 
 # model: options, side of the images, learning rate, initial weights
@@ -47,7 +46,7 @@ def test_learns_32_images_by_heart(name, monkeypatch):
     monkeypatch.setattr(alexnet, "HIDDEN", 128)  # enough, and quick
     model = models.create(name, **options)
     without_dropout(model)
-    initialise(model, init)
+    models.initialise(model, init)
     if name in ("nin_cifar", "squeezenet1_1"):  # they end with ReLU: a class that begins below zero would stay there
         nn.init.ones_([layer for layer in model.modules() if isinstance(layer, nn.Conv2d)][-1].bias)
     x, labels = images(model.spec.in_channels, side)

@@ -188,7 +188,7 @@ def test_no_false_alarms_with_the_recipes(name):
     if models.entry(name).reads_images:
         recipe = training.pipeline.fitted(recipe, name, train.images.shape[1:])
     model = models.create(name, 10, 1)
-    training.optimisation.initialise(model, recipe.init)
+    models.initialise(model, recipe.init)
     loader, _ = training.loaders(recipe, train, None, 0)
     x, y = next(iter(loader))
     output = model.train()(x)

@@ -19,7 +19,6 @@ import pytest
 import minicnn as mc
 from minicnn import data, models
 from minicnn.training import Interrupted, RunError, RunFolder, SaveError, Trainer, loaders, recipe_for, session
-from minicnn.training.optimisation import initialise
 from minicnn.training.run_folder import LAST
 from minicnn.training.session import Selection
 
@@ -67,7 +66,7 @@ def small_trainer(folder: RunFolder | None, model: str, **changes) -> Trainer:
     recipe = recipe_for(model, "digits", **{"epochs": 3, "batch_size": 12, "augment": True, **changes})
     mc.manual_seed(recipe.seed)
     net = models.create(model)
-    initialise(net, recipe.init)
+    models.initialise(net, recipe.init)
     train, val = data.load("digits", "train").head(60), data.load("digits", "validation").head(20)
     return Trainer(net, recipe, *loaders(recipe, train, val), folder=folder, save_every=1)
 

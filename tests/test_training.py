@@ -20,7 +20,7 @@ from minicnn.training import (Evaluation, History, NonFiniteError, Observer, Rec
                               RunFolder, SaveError, Trainer, checkpoint, evaluate, files, fit, loaders, recipe_for)
 from minicnn.training.compiling import announce_compiling
 from minicnn.training.display import conclusion, sparkline
-from minicnn.training.optimisation import initialise, make_optimizer, make_schedule
+from minicnn.training.optimisation import make_optimizer, make_schedule
 from minicnn.training.pace import Pace
 from minicnn.training.pipeline import fitted, transform_for
 from minicnn.training import run_folder
@@ -37,7 +37,7 @@ def small_trainer(folder: RunFolder | None = None, model: str = "lenet", images:
     recipe = recipe_for(model, "digits", **{"epochs": 2, "batch_size": 16, **changes})
     mc.manual_seed(recipe.seed)
     net = models.create(model)
-    initialise(net, recipe.init)
+    models.initialise(net, recipe.init)
     return Trainer(net, recipe, *loaders(recipe, *digits(images)), folder=folder)
 
 
@@ -225,15 +225,15 @@ def test_recipe_in_words():
 
 def test_initialise():
     net = models.create("lenet_bn")
-    initialise(net, "xavier")
+    models.initialise(net, "xavier")
     for layer, fans in ((net.conv2, 6 * 25 + 16 * 25), (net.fc1, 256 + 120)):
         bound = math.sqrt(6 / fans)
         assert 0.9 * bound < np.abs(layer.weight.data).max() <= bound and not layer.bias.data.any()
     assert (net.bn1.weight.data == 1).all()
-    initialise(net, "kaiming")
+    models.initialise(net, "kaiming")
     assert np.abs(net.fc1.weight.data).max() == pytest.approx(math.sqrt(6 / 256), rel=0.1)
     before = weights_of(net)
-    initialise(net, "default")
+    models.initialise(net, "default")
     assert weights_of(net) == before
 
 

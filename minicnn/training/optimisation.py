@@ -3,34 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
-from .. import nn, optim
+from .. import models, nn, optim
 from ..optim import lr_scheduler
 from ..engine import Parameter
 from .recipes import Recipe
 
-__all__ = ["begin", "initialise", "make_optimizer", "make_schedule"]
-
-
-def initialise(model: nn.Module, init: str) -> None:
-    """Give every convolution and linear layer uniform weights, Glorot's (xavier) or He's (kaiming), and biases of 0.
-
-    ``default`` leaves what the layers began with.
-    """
-    if init == "default":
-        return
-    for layer in model.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            if init == "xavier":
-                nn.init.xavier_uniform_(layer.weight)
-            else:
-                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+__all__ = ["begin", "make_optimizer", "make_schedule"]
 
 
 def begin(model: nn.Module, recipe: Recipe) -> None:
     """Give a new model the recipe's initial weights."""
-    initialise(model, recipe.init)
+    models.initialise(model, recipe.init)
     if recipe.last_bias is not None:
         *_, last = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
         nn.init.constant_(last.bias, recipe.last_bias)
