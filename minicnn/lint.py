@@ -45,8 +45,8 @@ def _run(path: Path, arguments: list[str]) -> int:
 
     found = _read(path)
     seen, error = run_watched(path, arguments)
-    known = {(finding.rule, finding.line) for finding in found}
-    count = _show(path, found + [finding for finding in seen if (finding.rule, finding.line) not in known])
+    known = {finding.rule for finding in found}  # by the line where it is, not where it shows
+    count = _show(path, found + [finding for finding in seen if finding.rule not in known])
     if error is not None:
         raise CommandError(f"{path} stopped with {type(error).__name__}: {error}",
                            f"python {path} shows where") from error

@@ -223,6 +223,22 @@ def test_gradients_that_are_meant_to_add_up(tmp_path, capsys):
     assert command.main(["--run", str(script), "5"]) == 0, capsys.readouterr().out
 
 
+FIT = """\
+from minicnn import data, nn, training
+squash = nn.Softmax(dim=1)
+model = nn.Sequential(*[nn.Flatten(), nn.Linear(784, 10)], squash)
+train = data.load("digits", "train").head(64)
+history = training.fit(model, train, epochs=1, verbose=False)
+"""
+
+
+def test_what_the_trainer_finds_is_about_the_line_that_calls_it(tmp_path, capsys):
+    script = tmp_path / "fit.py"
+    script.write_text(FIT)
+    assert command.main([str(script)]) == 0 and command.main(["--run", str(script)]) == 1
+    assert f"{script}:5: Softmax (2) comes before cross entropy" in capsys.readouterr().out
+
+
 def test_right_scripts_and_wrong_usage(tmp_path, capsys):
     assert command.main(["--run", str(ROOT / "examples/01_train_lenet.py"), "--smoke"]) == 0
     assert capsys.readouterr().out.endswith("nothing found\n")

@@ -11,6 +11,7 @@ from ..backend import to_numpy
 from ..engine import Tensor, backward
 from ..nn import Module
 from ..optim import Optimizer
+from . import trainer
 from .preflight import Finding, preflight
 
 __all__ = ["run_watched"]
@@ -56,6 +57,15 @@ class _Watch:
             self.found += [replace(finding, line=line) for finding in preflight(model, x, loss)]
         return None
 
+    def on_preflight(self, *args: Any, **kwargs: Any) -> list[Finding]:
+        """What a Trainer finds is about the line of the script that runs it."""
+        found = preflight(*args, **kwargs)
+        frame: Any = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename != self.path:
+            frame = frame.f_back
+        self.found += [replace(finding, line=frame and frame.f_lineno) for finding in found]
+        return found
+
     def _stale(self, model: Module, line: int) -> None:
         """Note gradients that a step was made by already."""
         if any(p.grad is not None and to_numpy(p.grad.data).any() for p in model.parameters()):
@@ -71,9 +81,11 @@ def run_watched(path: Path, arguments: list[str]) -> tuple[list[Finding], BaseEx
     Returns what was found, and what the script raised; that it exits is nothing.
     """
     watch = _Watch(str(path))
-    hooks = ((Module, "__call__", lambda *a, **k: watch.on_call(*a, **k)),
-             (Tensor, "backward", lambda *a, **k: watch.on_backward(*a, **k)),
-             (Optimizer, "step", lambda *a, **k: watch.on_step(*a, **k)))
+    hooks: tuple[tuple[Any, str, Any], ...] = (
+        (Module, "__call__", lambda *a, **k: watch.on_call(*a, **k)),
+        (Tensor, "backward", lambda *a, **k: watch.on_backward(*a, **k)),
+        (Optimizer, "step", lambda *a, **k: watch.on_step(*a, **k)),
+        (trainer, "preflight", lambda *a, **k: watch.on_preflight(*a, **k)))
     argv, folders = sys.argv, sys.path
     with ExitStack() as stack:
         for owner, name, hook in hooks:
