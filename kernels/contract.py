@@ -161,6 +161,17 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     """
 
 
+def group_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
+    """y = x̂·w + b, x̂ = (x − mean)·inv_std over k and l.  x (N,G,K,L), w and b (G,K) → y, mean and inv_std (N,G).
+
+    inv_std = 1/√(var + eps), biased var; mean and inv_std are float64.
+    """
+
+
+def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None) -> tuple[Array, Array, Array]:
+    """gw = Σ gy·x̂ and gb = Σ gy over n and l;  gx = inv_std·(g − ḡ − x̂·(g·x̂)‾), g = gy·w, ‾ the mean over k and l."""
+
+
 # -- functions of single elements (any shape) -----------------------------------------------------------------------
 
 def relu(x: Array) -> Array:

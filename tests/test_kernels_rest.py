@@ -286,6 +286,33 @@ def test_large_flat_features_agree(shape):
 
 
 @BACKENDS
+@given(st.tuples(BATCHES, integers(1, 3), sampled_from([2, 3, 70, 600]), sampled_from([1, 2, 50])), booleans(),
+       booleans(), SEEDS)
+def test_group_norm(kernels, shape, affine, shifted, seed):
+    n, groups, k, length = shape
+    x, gy = 3 * normal(seed, *shape) + 2, normal(seed + 5, *shape)
+    w = normal(seed + 1, groups, k) if affine else None
+    b = normal(seed + 2, groups, k) if shifted else None
+    y, mean, inv_std = kernels.group_norm(x, w, b, 1e-3)
+    gx, gw, gb = kernels.group_norm_grad(gy, x, mean, inv_std, w)
+    same("group_norm", x, w, b, 1e-3)
+    same("group_norm_grad", gy, x, mean, inv_std, w)
+    t, tw, tb = variable(x), variable(np.ones((groups, k)) if w is None else w), \
+        variable(np.zeros((groups, k)) if b is None else b)
+    expected = F.group_norm(t.reshape(n, groups * k, length), groups, tw.ravel(), tb.ravel(), 1e-3).reshape(shape)
+    close(y, expected)
+    close((gx, gw, gb), gradients(expected, gy, t, tw, tb))
+
+
+@pytest.mark.parametrize("shape", [(3000, 1, 96, 1), (20000, 1, 3, 1), (3, 2, 20000, 1), (40, 3, 10, 99)])
+def test_many_and_large_groups_agree(shape):
+    x, gy, w = 3 * normal(0, *shape) + 2, normal(1, *shape), normal(2, *shape[1:3])
+    _, mean, inv_std = reference.group_norm(x, w, None, 1e-3)
+    same("group_norm", x, w, w, 1e-3)
+    same("group_norm_grad", gy, x, mean, inv_std, w)
+
+
+@BACKENDS
 @given(CHANNELS, SEEDS)
 def test_channel_sum(kernels, shape, seed):
     x = normal(seed, *shape)
@@ -586,6 +613,9 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     "batch_norm": lambda k, x, gy: k.batch_norm(x[0], gy[0, :, 0, 0], gy[1, :, 0, 0], x[0, :, 0, 0], x[0, :, 1, 0]),
     "batch_norm_grad": lambda k, x, gy: k.batch_norm_grad(gy[0], x[0], x[0, :, 0, 0], x[0, :, 1, 0], gy[0, :, 0, 0],
                                                           True),
+    "group_norm": lambda k, x, gy: k.group_norm(x, gy[0, :, :, 0], gy[0, :, :, 1], 0.1),
+    "group_norm_grad": lambda k, x, gy: k.group_norm_grad(gy, x, x[:, :, 0, 0].astype(float), abs(gy[:, :, 0, 0].astype(
+        float)), gy[0, :, :, 1]),
     "softmax": lambda k, x, gy: k.softmax(x[0]),
     "softmax_grad": lambda k, x, gy: k.softmax_grad(gy[0], x[0]),
     "log_softmax": lambda k, x, gy: k.log_softmax(x[0]),

@@ -10,6 +10,7 @@ from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, 
                           hardswish_grad, hardtanh, hardtanh_grad, leaky_relu, leaky_relu_grad, mish, mish_grad, relu,
                           relu_grad, sigmoid, sigmoid_grad, silu, silu_grad, tanh, tanh_grad)
 from .gemm import matmul
+from .group_normalisation import group_norm, group_norm_grad
 from .normalisation import batch_norm, batch_norm_grad, batch_norm_stats, channel_sum
 from .optimisers import adam_step, sgd_step
 from .pooling import (activated_avg_pool2d, activated_avg_pool2d_grad, avg_pool2d, avg_pool2d_grad, max_pool2d,
@@ -23,9 +24,10 @@ from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax
 __all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "avg_pool2d", "avg_pool2d_grad",
            "batch_norm", "batch_norm_grad", "batch_norm_stats", "channel_sum", "col2im", "conv2d", "conv2d_input_grad",
            "conv2d_weight_grad", "cross_entropy", "cross_entropy_grad", "ctc", "ctc_grad", "dropout", "elu", "elu_grad",
-           "erf", "erfc", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "gru_sequence", "gru_sequence_grad",
-           "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "im2col", "leaky_relu", "leaky_relu_grad",
-           "log_softmax", "log_softmax_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
-           "mish_grad", "pool_gather", "pool_scatter", "random_uniform", "relu", "relu_grad", "resample",
-           "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad", "sample_weight_grad", "sgd_step",
-           "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad", "tanh", "tanh_grad"]
+           "erf", "erfc", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "group_norm", "group_norm_grad",
+           "gru_sequence", "gru_sequence_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "im2col",
+           "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad", "lstm_sequence", "lstm_sequence_grad",
+           "matmul", "max_pool2d", "mish", "mish_grad", "pool_gather", "pool_scatter", "random_uniform", "relu",
+           "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad",
+           "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad",
+           "tanh", "tanh_grad"]

@@ -3,8 +3,8 @@
 (1 + 2a)·e^(a²)·erfc(a) hardly changes over all a ≥ 0: as a function of t = (a − 3.5)/(a + 3.5), which is in −1 … 1, it
 is a polynomial of low degree (Shepherd & Laframboise 1981). Near 0, erf(x)/x is a polynomial in 8x² − 1. The
 coefficients are those of Chebyshev interpolation, highest power first. NaN runs through.
-For compiled code only: ``erfc(x)``, ``gauss_erfc(x)`` and ``erf(x)`` of float32 and float64, good to three or four units
-in the last place.
+For compiled code only: ``erfc(x)``, ``gauss_erfc(x)`` and ``erf(x)`` of float32 and float64, good to three or four
+units in the last place.
 """
 
 from collections.abc import Callable

@@ -30,7 +30,7 @@ formula = register_jitable(**FORMULA)
 # A sum that may be regrouped runs in vector lanes, which is also more accurate than one running total.
 regrouped_sum = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
-_LENDING = "support.py", "exponential.py", "error_function.py", "elementwise.py", "jobs.py"
+_LENDING = "support.py", "exponential.py", "error_function.py", "elementwise.py", "jobs.py", "normalisation.py"
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in _LENDING))
 
 

@@ -1,12 +1,13 @@
 """The contract in CUDA C++: on a GPU for CuPy's arrays, in the emulator, one thread at a time, for NumPy's.
 
 What is not written in CUDA is the reference's, in which every function runs on CuPy's arrays as it is: products are
-cuBLAS's, and recurrent layers, resampling and connectionist temporal classification are made of CuPy's own kernels.
+cuBLAS's, and recurrent layers, group and layer normalisation, resampling and connectionist temporal classification are
+made of CuPy's own kernels.
 """
 
-from ..reference import (ctc, ctc_grad, gru_sequence, gru_sequence_grad, lstm_sequence, lstm_sequence_grad, matmul,
-                         random_uniform, resample, rnn_sequence, rnn_sequence_grad, sample, sample_input_grad,
-                         sample_weight_grad)
+from ..reference import (ctc, ctc_grad, group_norm, group_norm_grad, gru_sequence, gru_sequence_grad, lstm_sequence,
+                         lstm_sequence_grad, matmul, random_uniform, resample, rnn_sequence, rnn_sequence_grad, sample,
+                         sample_input_grad, sample_weight_grad)
 from .convolution import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardswish,
                           hardswish_grad, hardtanh, hardtanh_grad, leaky_relu, leaky_relu_grad, mish, mish_grad, relu,
@@ -21,9 +22,10 @@ from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax
 __all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "avg_pool2d", "avg_pool2d_grad",
            "batch_norm", "batch_norm_grad", "batch_norm_stats", "channel_sum", "col2im", "conv2d", "conv2d_input_grad",
            "conv2d_weight_grad", "cross_entropy", "cross_entropy_grad", "ctc", "ctc_grad", "dropout", "elu", "elu_grad",
-           "erf", "erfc", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "gru_sequence", "gru_sequence_grad",
-           "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "im2col", "leaky_relu", "leaky_relu_grad",
-           "log_softmax", "log_softmax_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
-           "mish_grad", "pool_gather", "pool_scatter", "random_uniform", "relu", "relu_grad", "resample",
-           "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad", "sample_weight_grad", "sgd_step",
-           "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad", "tanh", "tanh_grad"]
+           "erf", "erfc", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "group_norm", "group_norm_grad",
+           "gru_sequence", "gru_sequence_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "im2col",
+           "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad", "lstm_sequence", "lstm_sequence_grad",
+           "matmul", "max_pool2d", "mish", "mish_grad", "pool_gather", "pool_scatter", "random_uniform", "relu",
+           "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad",
+           "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad",
+           "tanh", "tanh_grad"]

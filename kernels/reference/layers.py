@@ -113,6 +113,32 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     return gx, gw, gb
 
 
+def group_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
+    xp = _array_module(x)
+    m = max(x.shape[2] * x.shape[3], 1)
+    mean = x.sum((2, 3), dtype=np.float64) / m  # (N, G)
+    d = x - mean[:, :, None, None]
+    inv_std = 1 / xp.sqrt((d * d).sum((2, 3)) / m + eps)  # (N, G)
+    y = d * inv_std[:, :, None, None]
+    if w is not None:
+        y = y * w[:, :, None]
+    if b is not None:
+        y = y + b[:, :, None]
+    return y.astype(x.dtype), mean, inv_std
+
+
+def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None) -> tuple[Array, Array, Array]:
+    m = max(x.shape[2] * x.shape[3], 1)
+    scale = inv_std[:, :, None, None]
+    x_hat = (x - mean[:, :, None, None]) * scale
+    g = gy if w is None else gy * w[:, :, None]
+    level = g.sum((2, 3), dtype=np.float64)[:, :, None, None] / m
+    slope = (g * x_hat).sum((2, 3))[:, :, None, None] / m
+    gx = scale * (g - level - x_hat * slope)
+    gw, gb = (gy * x_hat).sum((0, 3)), gy.sum((0, 3), dtype=np.float64)  # (G, K)
+    return gx.astype(x.dtype), gw.astype(x.dtype), gb.astype(x.dtype)
+
+
 # -- dropout --------------------------------------------------------------------------------------------------------
 
 _WORD = 0xFFFFFFFF  # the low 32 bits

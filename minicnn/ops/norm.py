@@ -1,11 +1,11 @@
 """Normalisation: x̂ = (x − mean)/√(var + eps), mean and variance over some of the axes, then a scale and a shift.
 
-One operation, ``BatchNorm``, does all of it, on a view of x as (N, C, L) in which a channel is what shares a mean:
+Two operations do all of it, on views of x:
 
-    batch norm       (N, C, L)              the channels of the batch
-    instance norm    (1, N·C, L)            each channel of each image
-    group norm       (1, N·G, C/G·L)        each group of channels of each image; G = 1: each image
-    layer norm       (1, rows, features)    each row of features
+    ``BatchNorm``    batch norm       (N, C, L)                  a channel of the batch has a mean, a scale and a shift
+                     instance norm    (1, N·C, L)                so has each channel of each image
+    ``GroupNorm``    group norm       (N, G, C/G, L)             a group of an image has a mean, a channel a scale
+                     layer norm       (rows, 1, features, 1)     a row has a mean, a feature a scale
 """
 
 import math
@@ -72,6 +72,34 @@ class BatchNorm(Function):
         return gx * (inv_std if w is None else w * inv_std).reshape(shape), gw, gb
 
 
+class GroupNorm(Function):
+    """y = x̂·w + b, x̂ = (x − mean)/√(var + eps), of x (N, G, K, L) with mean and var over k and l, w and b (G, K).
+
+    gw = Σ gy·x̂ and gb = Σ gy over n and l; gx as of BatchNorm in training for g = gy·w, with the means of g and g·x̂
+    over k and l. Ba et al. 2016; Wu & He 2018.
+    """
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def forward(self, x, w, b):
+        y, mean, inv_std = kernels_for(x).group_norm(x, w, b, self.eps)
+        self.save(x, w, mean, inv_std)
+        return y
+
+    def backward(self, gy):
+        x, w, mean, inv_std = self.saved
+        if not is_grad_enabled():
+            gradients = kernels_for(x.data).group_norm_grad(gy.data, x.data, mean.data, inv_std.data,
+                                                            None if w is None else w.data)
+            return tuple([Tensor(g) for g in gradients])
+        d = x - x.mean((2, 3), keepdim=True)
+        inv_std = (d.square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
+        x_hat, g = d * inv_std, gy if w is None else gy * w.unsqueeze(-1)
+        gx = inv_std * (g - g.mean((2, 3), keepdim=True) - x_hat * (g * x_hat).mean((2, 3), keepdim=True))
+        return gx, (gy * x_hat).sum((0, 3)), gy.sum((0, 3))
+
+
 def _flat(x):
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
 
@@ -81,16 +109,11 @@ def _wide(*tensors: Tensor | None) -> list[Any]:
     return [t.float() if t is not None and t.dtype.itemsize == 2 else t for t in tensors]
 
 
-def _normalised(x: Tensor, rows: int, eps: float) -> Tensor:
-    """x̂, with mean and variance of each of the rows that x consists of."""
-    return BatchNorm(eps)(x.reshape(1, rows, x.numel() // max(rows, 1)), None, None, None, None)[0].reshape(x.shape)
-
-
-def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """x·weight + bias per channel: normalisation of what is known to have mean 0 and variance 1."""
-    if weight is None and bias is None:
-        return x
-    return BatchNorm(0.0)(x, weight, bias, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1]))[0]
+def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float) -> Tensor:
+    """GroupNorm of x seen as (N, G, K, L)."""
+    wide, *affine = _wide(x, w, b)
+    y = GroupNorm(eps)(wide.reshape(shape), *[None if t is None else t.reshape(shape[1:3]) for t in affine])
+    return y.reshape(x.shape).to(x.dtype)
 
 
 # -- over the batch, or over each image -----------------------------------------------------------------------------
@@ -178,7 +201,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     """Normalise each group of C/num_groups channels of each image, then scale and shift each channel.
 
     input (N, C, ...) → the same shape, y = (x − mean)/√(var + eps)·weight + bias; weight and bias (C). Independent of
-    the batch. Gradients as of batch_norm. Raises RuntimeError for shapes that do not fit, ValueError where there is one
+    the batch. Gradients: see GroupNorm. Raises RuntimeError for shapes that do not fit, ValueError where there is one
     value only to normalise. Wu & He 2018.
     """
     _check_channels("group_norm", input, eps, weight=weight, bias=bias)
@@ -189,8 +212,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     if n * c // num_groups * length == 1:
         raise ValueError(f"group_norm: more than one value per group is needed, got x {input.shape} in {num_groups} "
                          "groups; its variance would be 0")
-    x, w, b = _wide(input, weight, bias)
-    return _scaled(_normalised(x, n * num_groups, eps), w, b).to(input.dtype)
+    return _grouped(input, (n, num_groups, c // num_groups, length), weight, bias, eps)
 
 
 # -- over the last axes ---------------------------------------------------------------------------------------------
@@ -200,14 +222,11 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     """Normalise over the last axes, which have normalized_shape, then scale and shift each of their elements.
 
     input (..., *normalized_shape) → the same shape, y = (x − mean)/√(var + eps)·weight + bias; weight and bias of
-    normalized_shape. gweight = Σ gy·x̂ and gbias = Σ gy over the other axes; gx: see BatchNorm. Raises RuntimeError for
+    normalized_shape. gweight = Σ gy·x̂ and gbias = Σ gy over the other axes; gx: see GroupNorm. Raises RuntimeError for
     shapes that do not fit. Ba et al. 2016.
     """
     rows, features = _check_last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    x, *affine = _wide(input, weight, bias)
-    w, b = [None if t is None else t.reshape(features) for t in affine]
-    y = _scaled(_normalised(x, rows, eps).reshape(rows, features), w, b)
-    return y.reshape(input.shape).to(input.dtype)
+    return _grouped(input, (rows, 1, features, 1), weight, bias, eps)
 
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
@@ -221,7 +240,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     rows, features = _check_last_axes("rms_norm", input, normalized_shape, weight=weight)
     x, w = _wide(input.reshape(rows, features), weight)
     y = x * (x.square().mean(1, keepdim=True) + (np.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
-    return _scaled(y, None if w is None else w.reshape(features), None).reshape(input.shape).to(input.dtype)
+    return (y if w is None else y * w.reshape(features)).reshape(input.shape).to(input.dtype)
 
 
 def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int], **named: Tensor | None) -> tuple[int, int]:
