@@ -199,8 +199,10 @@ def test_sliders_show_other_runs_and_say_where_there_is_none(page, explain):
             slider.dispatchEvent(new Event("input"));
         }})()""")
 
+    page.run("window.dragged = document.querySelector('#sliders input[name=stride]')")
     for name, place in (("stride", 1), ("padding", 2), ("dilation", 1), ("groups", 1)):  # 2, 2, 2, 2
         slide(name, place)
+    assert page.run("dragged.isConnected")  # or a mouse could not move it on
     assert "stride 2, padding 2, dilation 2, groups 2" in page.run("explorer.place.about.textContent")
     expected = toy.conv2d((5, 5), stride=(2, 2), padding=(2, 2), dilation=(2, 2), groups=2, channels=(2, 2)).run.arrays
     for name in ("x", "w", "b", "y", "gy", "gx", "gw", "gb"):
@@ -210,7 +212,28 @@ def test_sliders_show_other_runs_and_say_where_there_is_none(page, explain):
     assert page.run("explorer.verify(Infinity)")["unequal"] == 0
     slide("padding", 0)
     slide("dilation", 2)
-    assert "does not fit" in page.run("document.querySelector('#sliders .warning').textContent")
+    assert "does not fit" in page.run("document.querySelector('#warning').textContent")
+    assert page.problems == []
+
+
+def test_channels_are_chosen_where_there_are_many(page, explain):
+    page.open(explain("conv2d", "--channels", "10x6", "--groups", "2")[0])
+    assert page.run("explorer.operation.channels") == {"o": [*range(6)], "c": [*range(10)]}
+
+    def choose(name: str, value: int) -> str:
+        return page.run(f"""(() => {{
+            const select = document.querySelector("#channels select[name={name}]");
+            select.value = {value};
+            select.dispatchEvent(new Event("change"));
+            return explorer.explanation.key;
+        }})()""")
+
+    assert choose("o", 4) == "y:4,0,0"
+    assert page.run("[explorer.operation.o, explorer.operation.c]") == [4, 5]  # of the second group
+    page.run("explorer.open(4)")
+    assert choose("c", 7).startswith("gx:7,") and page.run("document.querySelector('#channels').innerText")
+    grids = page.run("explorer.grids.map((grid) => grid.panel.id)")
+    assert "gx-7" in grids and "gx-0" not in grids
     assert page.problems == []
 
 

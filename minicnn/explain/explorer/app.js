@@ -1,17 +1,37 @@
 // The page: steps, sliders, what is pointed at, and the sum that explains it.
 
-const OPERATIONS = {conv2d: ConvolutionSteps, max_pool2d: MaxPooling, avg_pool2d: AveragePooling, batch_norm: BatchNorm,
-  cross_entropy: CrossEntropy, dropout: Dropout, other: Plain};
-const TERMS = 500; // that are listed; all are added
+const OPERATIONS = {
+  conv2d: ConvolutionSteps,
+  max_pool2d: MaxPooling,
+  avg_pool2d: AveragePooling,
+  batch_norm: BatchNorm,
+  cross_entropy: CrossEntropy,
+  dropout: Dropout,
+  other: Plain,
+};
 const PRODUCTS = 300000; // that are added up again when a page opens
 const PATIENCE = 100; // milliseconds of that at a time
 
 class Explorer {
   constructor() {
-    this.place = Object.fromEntries(["title", "about", "views", "languages", "sliders", "steps", "stage", "text", "sum", "check"]
-      .map((id) => [id, document.getElementById(id)]));
+    this.place = Object.fromEntries(
+      [
+        "title",
+        "about",
+        "views",
+        "languages",
+        "sliders",
+        "warning",
+        "channels",
+        "steps",
+        "stage",
+        "text",
+        "sum",
+        "check",
+      ].map((id) => [id, document.getElementById(id)]),
+    );
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render());
-    window.addEventListener("resize", () => this.render());
+    window.addEventListener("resize", () => window.innerWidth === this.width || this.render());
     document.addEventListener("keydown", (event) => this.key(event));
     this.shown = "layer";
     this.load(0);
@@ -20,7 +40,9 @@ class Explorer {
   /* Show one of the scenes: a layer with all its numbers. */
   load(number) {
     const data = page.scenes[number];
-    const tensors = Object.fromEntries(Object.entries(data.tensors).map(([name, tensor]) => [name, new Tensor(tensor)]));
+    const tensors = Object.fromEntries(
+      Object.entries(data.tensors).map(([name, tensor]) => [name, new Tensor(tensor)]),
+    );
     this.scene = data;
     this.operation = new OPERATIONS[data.operation]({...data, tensors});
     this.tensors = tensors;
@@ -69,7 +91,7 @@ class Explorer {
   }
 
   key(event) {
-    if (event.target.tagName === "INPUT" || this.shown === "network") return;
+    if (event.target.closest("input, select") || this.shown === "network") return;
     if (event.key === "Escape") this.pinned = false;
     else if (event.key === "ArrowRight") this.open(this.number + 1);
     else if (event.key === "ArrowLeft") this.open(this.number - 1);
@@ -78,16 +100,28 @@ class Explorer {
   // -- drawing -------------------------------------------------------------------------------------------------------
 
   render() {
+    this.width = window.innerWidth;
     document.documentElement.lang = language;
     document.title = `${page.title} · minicnn`;
     this.place.title.textContent = page.title;
     this.place.about.textContent = this.scene.about[language];
     const button = (text, pressed, onclick) => h("button", {onclick, "aria-pressed": String(pressed)}, text);
-    this.place.languages.replaceChildren(...[["en", "English"], ["zh", "中文"]].map(([code, name]) => button(name, code === language, () => {
-      language = code;
-      this.open(this.number);
-    })));
-    this.place.views.replaceChildren(...(page.network ? ["layer", "network"].map((name) => button(t(`view.${name}`), name === this.shown, () => this.view(name))) : []));
+    this.place.languages.replaceChildren(
+      ...[
+        ["en", "English"],
+        ["zh", "中文"],
+      ].map(([code, name]) =>
+        button(name, code === language, () => {
+          language = code;
+          this.open(this.number);
+        }),
+      ),
+    );
+    this.place.views.replaceChildren(
+      ...(page.network
+        ? ["layer", "network"].map((name) => button(t(`view.${name}`), name === this.shown, () => this.view(name)))
+        : []),
+    );
     document.body.className = this.shown;
     if (this.shown === "network") {
       this.grids = [];
@@ -95,57 +129,113 @@ class Explorer {
       return;
     }
     this.renderSliders();
-    const steps = this.operation.steps.map((step, k) => h("button", {onclick: () => this.open(k), ...(k === this.number ? {"aria-current": "step"} : {})},
-      `${k + 1} ${t(`step.${step.id}`)}`));
-    this.place.steps.replaceChildren(h("button", {onclick: () => this.open(this.number - 1), "aria-label": t("back")}, "◀"), ...steps,
-      h("button", {onclick: () => this.open(this.number + 1), "aria-label": t("next")}, "▶"));
+    const steps = this.operation.steps.map((step, k) =>
+      h(
+        "button",
+        {onclick: () => this.open(k), ...(k === this.number ? {"aria-current": "step"} : {})},
+        `${k + 1} ${t(`step.${step.id}`)}`,
+      ),
+    );
+    this.place.steps.replaceChildren(
+      h("button", {onclick: () => this.open(this.number - 1), "aria-label": t("back")}, "◀"),
+      ...steps,
+      h("button", {onclick: () => this.open(this.number + 1), "aria-label": t("next")}, "▶"),
+    );
     if (this.result) this.renderCheck();
+    const {steps: bar} = this.place,
+      current = bar.querySelector("[aria-current]");
+    bar.scrollLeft = current.offsetLeft - bar.offsetLeft - bar.clientWidth / 2; // where it does not fit into the window
     this.place.text.replaceChildren(h("h2", {}, t(`step.${this.step.id}`)), h("p", {}, t(`text.${this.step.id}`)));
     this.renderStage();
   }
 
   renderStage() {
     this.grids = [];
-    this.place.stage.replaceChildren(...this.step.rows().map((panels) => {
-      const sizes = cellSizes(panels, this.place.stage.clientWidth);
-      return h("div", {class: "row"}, ...panels.map((panel, k) => {
-        if (typeof panel === "string") return h("span", {class: "operator"}, panel);
-        if (panel.code) return h("pre", {}, panel.code);
-        const grid = new Grid(panel, (cell, click) => this.select(cell, click));
-        grid.resize(sizes[k]);
-        this.grids.push(grid);
-        return grid.element;
-      }));
-    }));
+    this.place.stage.replaceChildren(
+      ...this.step.rows().map((panels) => {
+        const sizes = cellSizes(panels, this.place.stage.clientWidth);
+        return h(
+          "div",
+          {class: "row"},
+          ...panels.map((panel, k) => {
+            if (typeof panel === "string") return h("span", {class: "operator"}, panel);
+            if (panel.code) return h("pre", {}, panel.code);
+            const grid = new Grid(panel, (cell, click) => this.select(cell, click));
+            grid.resize(sizes[k]);
+            this.grids.push(grid);
+            return grid.element;
+          }),
+        );
+      }),
+    );
     this.light();
+    this.place.channels.replaceChildren(...this.pickers());
   }
 
+  /* The sliders stay while they are moved; what they show is brought up to date. */
   renderSliders() {
-    const sliders = Object.entries(page.sliders).map(([name, values]) => {
-      const now = values.indexOf(this.scene.position ? this.scene.position[name] : undefined);
-      return h("label", {}, t(`slider.${name}`),
-        h("input", {type: "range", min: 0, max: values.length - 1, value: now, name, disabled: values.length < 2, oninput: (event) => this.slide(name, values[event.target.value])}),
-        h("output", {}, now < 0 ? "·" : String(values[now])));
-    });
-    const note = Object.keys(page.sliders).length ? h("span", {class: "warning"}, this.warning) : null;
-    this.place.sliders.replaceChildren(...sliders, ...this.pickers(), ...(note ? [note] : []));
+    if (this.sliderLanguage !== language) this.buildSliders();
+    for (const [name, {input, output}] of Object.entries(this.sliders)) {
+      const values = page.sliders[name],
+        now = values.indexOf(this.scene.position ? this.scene.position[name] : undefined);
+      input.value = now;
+      output.textContent = now < 0 ? "·" : String(values[now]);
+    }
+    this.place.warning.textContent = this.warning;
+  }
+
+  buildSliders() {
+    this.sliderLanguage = language;
+    this.sliders = {};
+    this.place.sliders.replaceChildren(
+      ...Object.entries(page.sliders).map(([name, values]) => {
+        const input = h("input", {
+          type: "range",
+          min: 0,
+          max: values.length - 1,
+          name,
+          disabled: values.length < 2,
+          oninput: (event) => this.slide(name, values[event.target.value]),
+        });
+        const output = h("output");
+        this.sliders[name] = {input, output};
+        return h("label", {}, t(`slider.${name}`), input, output);
+      }),
+    );
   }
 
   /* Channels to choose from, where there are too many to be shown at once. */
   pickers() {
-    return Object.entries(this.operation.channels || {}).map(([name, values]) => h("label", {}, t(`channel.${name}`),
-      h("select", {name, onchange: (event) => this.choose(name, Number(event.target.value))},
-        ...values.map((value) => h("option", {value, selected: value === this.operation[name]}, String(value))))));
+    return Object.entries(this.operation.channels).map(([name, values]) =>
+      h(
+        "label",
+        {},
+        t(`channel.${name}`),
+        h(
+          "select",
+          {name, onchange: (event) => this.choose(name, Number(event.target.value))},
+          ...values.map((value) => h("option", {value, selected: value === this.operation[name]}, String(value))),
+        ),
+      ),
+    );
   }
 
+  /* Show another channel, and what is pointed at in that. */
   choose(name, value) {
+    const tensor = this.explanation.name,
+      index = [...this.explanation.index],
+      axis = this.operation.channelAxis(name, tensor);
+    if (axis >= 0) index[axis] = value;
+    this.explanation = this.operation.explain({name: tensor, index});
     this.operation.follow({[name]: value});
     this.renderStage();
   }
 
   slide(name, value) {
     const wanted = {...this.scene.position, [name]: value};
-    const found = page.scenes.findIndex((scene) => scene.position && Object.keys(wanted).every((key) => scene.position[key] === wanted[key]));
+    const found = page.scenes.findIndex(
+      (scene) => scene.position && Object.keys(wanted).every((key) => scene.position[key] === wanted[key]),
+    );
     if (found >= 0) {
       this.load(found);
     } else {
@@ -155,38 +245,22 @@ class Explorer {
   }
 
   renderSum() {
-    const {name, index, value, terms, then, formula, note, missing, derived, sign} = this.explanation;
-    const {round} = this.operation, shown = (number) => (number === undefined ? "?" : exact(number, round));
-    const head = h("h3", {}, h("b", {}, label({name, index})), ` = ${missing ? "?" : shown(value)}`);
-    if (!terms) {
-      this.place.sum.replaceChildren(head, h("p", {class: "formula"}, note || t("given")));
-      return;
-    }
-    const rows = terms.slice(0, TERMS).map((term) => h("tr", {},
-      h("td", {}, ...term.factors.flatMap((factor, k) => [k ? ` ${term.sign || "·"} ` : "", h("span", {}, `${label(factor)} `), shown(factor.value)])),
-      h("td", {class: "number"}, term.factors.length > 1 ? shown(term.value) : "")));
-    if (terms.length > TERMS) rows.push(h("tr", {}, h("td", {}, t("more", {n: terms.length - TERMS}))));
-    const run = derived ? undefined : this.tensors[name].get(...index), good = missing || derived || value === run;
-    const verdict = missing ? t("missing") : derived ? t("derived") : good ? t("equal") : t("unequal", {run: shown(run)});
-    const sum = terms.length === 1 ? shown(terms[0].value) : `${sign || "Σ"} ${t("terms", {n: terms.length})}`;
-    this.place.sum.replaceChildren(head, h("p", {class: "formula"}, t(formula)),
-      h("div", {class: "terms"}, h("table", {}, h("tbody", {}, ...rows))),
-      h("p", {class: "result"}, then ? `${sum} ${then[0]} ${label(then[1])} ${shown(then[1].value)}` : sum, ` = ${missing ? "?" : shown(value)} `,
-        h("span", {class: good ? "good" : "bad"}, verdict)),
-      note ? h("p", {class: "formula"}, note) : "");
+    this.place.sum.replaceChildren(...sumElements(this.explanation, this.tensors, this.operation.round));
   }
 
   // -- everything added up again -------------------------------------------------------------------------------------
 
   /* Adds up sums of the scene again, all of them or, to stay within so many products, every so-manieth. */
   async verify(products = PRODUCTS) {
-    const {scene, operation, tensors} = this, names = operation.sums, result = {all: 0, sums: 0, unequal: 0};
+    const {scene, operation, tensors} = this,
+      names = operation.sums,
+      result = {all: 0, sums: 0, unequal: 0};
     let since = performance.now();
     for (const name of names) {
       const places = [];
       tensors[name].each((index) => places.push(index));
       const terms = operation.explain({name, index: places[0]}).terms.length + 1;
-      const step = Math.max(1, Math.ceil(places.length * terms * names.length / products));
+      const step = Math.max(1, Math.ceil((places.length * terms * names.length) / products));
       result.all += places.length;
       for (let k = 0; k < places.length; k += step) {
         result.sums++;
@@ -203,22 +277,11 @@ class Explorer {
   }
 
   renderCheck() {
-    const {all, sums, unequal} = this.result, [n, of] = [sums, all].map((count) => count.toLocaleString("en"));
+    const {all, sums, unequal} = this.result,
+      [n, of] = [sums, all].map((count) => count.toLocaleString("en"));
     this.place.check.textContent = all ? t(unequal ? "check.unequal" : "check.equal", {sums: n, all: of, unequal}) : "";
     this.place.check.className = unequal ? "bad" : "";
   }
-}
-
-const LARGEST = 36; // pixels of a cell
-const HIGH = 640; // pixels of a grid with numbers that can be read
-
-/* The sizes of the cells of panels: the same for all if they can stand together, or as each can have by itself. */
-function cellSizes(panels, width) {
-  const grids = panels.filter((panel) => panel.rows), cut = (count) => Math.min(count, MOST);
-  const columns = grids.reduce((sum, panel) => sum + cut(panel.cols), 0), rows = Math.max(...grids.map((panel) => cut(panel.rows)));
-  const together = Math.floor(Math.min((width - 26 * panels.length) / columns, HIGH / rows));
-  const alone = (panel) => Math.max(1, Math.floor(Math.min((width - 4) / cut(panel.cols), LEAST + 4, 0.66 * HIGH / cut(panel.rows))));
-  return panels.map((panel) => (together >= LEAST ? Math.min(together, LARGEST) : alone(panel)));
 }
 
 const explorer = new Explorer();

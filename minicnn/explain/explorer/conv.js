@@ -6,6 +6,7 @@
 class Convolution extends Operation {
   constructor(scene) {
     super(scene);
+    this.family = "conv";
     const {stride, padding, dilation, groups} = scene.settings;
     [this.C, this.H, this.W] = this.tensors.x.shape;
     [this.O, this.CG, this.KH, this.KW] = this.tensors.w.shape;
@@ -17,8 +18,11 @@ class Convolution extends Operation {
     this.groups = groups;
     this.OG = this.O / groups;
     this.sums = ["y", "gx", "gw", ...("gb" in this.tensors ? ["gb"] : [])];
-    this.isLinear = this.KH === 1 && this.KW === 1 && [this.sh, this.sw].every((s) => s === 1)
-      && [this.top, this.left, this.bottom, this.right].every((p) => p === 0);
+    this.isLinear =
+      this.KH === 1 &&
+      this.KW === 1 &&
+      [this.sh, this.sw].every((s) => s === 1) &&
+      [this.top, this.left, this.bottom, this.right].every((p) => p === 0);
   }
 
   group(o) {
@@ -57,8 +61,10 @@ class Convolution extends Operation {
   // -- the numbers of the column matrices --------------------------------------------------------------------------
 
   cols(g, row, l) {
-    const [c, p, q] = this.weightOf(row), [hh, v] = this.pixel(Math.floor(l / this.OW), l % this.OW, p, q);
-    const inside = this.inside(hh, v), value = inside ? this.at("x", g * this.CG + c, hh, v).value : 0;
+    const [c, p, q] = this.weightOf(row),
+      [hh, v] = this.pixel(Math.floor(l / this.OW), l % this.OW, p, q);
+    const inside = this.inside(hh, v),
+      value = inside ? this.at("x", g * this.CG + c, hh, v).value : 0;
     return Object.assign(new Ref("cols", [g, row, l], value), {padding: !inside});
   }
 
@@ -68,7 +74,8 @@ class Convolution extends Operation {
   }
 
   gcolsTerms(g, row, l) {
-    const [c, p, q] = this.weightOf(row), terms = [];
+    const [c, p, q] = this.weightOf(row),
+      terms = [];
     for (let o = g * this.OG; o < (g + 1) * this.OG; o++) {
       terms.push(this.product(this.at("w", o, c, p, q), this.at("gy", o, Math.floor(l / this.OW), l % this.OW)));
     }
@@ -78,38 +85,69 @@ class Convolution extends Operation {
   // -- sums of products --------------------------------------------------------------------------------------------
 
   explain_y(o, i, j) {
-    const g = this.group(o), l = i * this.OW + j, terms = [], lit = [];
+    const g = this.group(o),
+      l = i * this.OW + j,
+      terms = [],
+      lit = [];
     for (let c = 0; c < this.CG; c++) {
       for (let p = 0; p < this.KH; p++) {
         for (let q = 0; q < this.KW; q++) {
-          const [hh, v] = this.pixel(i, j, p, q), cell = `cols:${g},${this.row(c, p, q)},${l}`;
-          if (this.inside(hh, v)) terms.push(this.product(this.at("w", o, c, p, q), this.at("x", g * this.CG + c, hh, v), cell));
+          const [hh, v] = this.pixel(i, j, p, q),
+            cell = `cols:${g},${this.row(c, p, q)},${l}`;
+          if (this.inside(hh, v))
+            terms.push(this.product(this.at("w", o, c, p, q), this.at("x", g * this.CG + c, hh, v), cell));
           else lit.push(cell, `x:${g * this.CG + c},${hh},${v}`, `w:${o},${c},${p},${q}`);
         }
       }
     }
-    const b = "b" in this.tensors ? this.at("b", o) : null, sum = this.add(terms);
-    return this.explanation("y", [o, i, j], terms, {lit, o, i, j, l, value: b ? this.round(sum + b.value) : sum, then: ["+", b]});
+    const b = "b" in this.tensors ? this.at("b", o) : null,
+      sum = this.add(terms);
+    return this.explanation("y", [o, i, j], terms, {
+      lit,
+      o,
+      i,
+      j,
+      l,
+      value: b ? this.round(sum + b.value) : sum,
+      then: ["+", b],
+    });
   }
 
   explain_gx(C, hh, v) {
-    const g = Math.floor(C / this.CG), c = C % this.CG, terms = [];
+    const g = Math.floor(C / this.CG),
+      c = C % this.CG,
+      terms = [];
     for (let o = g * this.OG; o < (g + 1) * this.OG; o++) {
       for (const [i, j, p, q] of this.windowsOf(hh, v)) {
-        terms.push(this.product(this.at("w", o, c, p, q), this.at("gy", o, i, j), `gcols:${g},${this.row(c, p, q)},${i * this.OW + j}`));
+        terms.push(
+          this.product(
+            this.at("w", o, c, p, q),
+            this.at("gy", o, i, j),
+            `gcols:${g},${this.row(c, p, q)},${i * this.OW + j}`,
+          ),
+        );
       }
     }
     const [first] = this.windowsOf(hh, v);
-    return this.explanation("gx", [C, hh, v], terms, {c: C, h: hh, v,
-      row: first && this.row(c, first[2], first[3]), l: first && first[0] * this.OW + first[1]});
+    return this.explanation("gx", [C, hh, v], terms, {
+      c: C,
+      h: hh,
+      v,
+      row: first && this.row(c, first[2], first[3]),
+      l: first && first[0] * this.OW + first[1],
+    });
   }
 
   explain_gw(o, c, p, q) {
-    const g = this.group(o), terms = [], lit = [];
+    const g = this.group(o),
+      terms = [],
+      lit = [];
     for (let i = 0; i < this.OH; i++) {
       for (let j = 0; j < this.OW; j++) {
-        const [hh, v] = this.pixel(i, j, p, q), cell = `cols:${g},${this.row(c, p, q)},${i * this.OW + j}`;
-        if (this.inside(hh, v)) terms.push(this.product(this.at("gy", o, i, j), this.at("x", g * this.CG + c, hh, v), cell));
+        const [hh, v] = this.pixel(i, j, p, q),
+          cell = `cols:${g},${this.row(c, p, q)},${i * this.OW + j}`;
+        if (this.inside(hh, v))
+          terms.push(this.product(this.at("gy", o, i, j), this.at("x", g * this.CG + c, hh, v), cell));
         else lit.push(cell, `x:${g * this.CG + c},${hh},${v}`, `gy:${o},${i},${j}`);
       }
     }
@@ -127,24 +165,52 @@ class Convolution extends Operation {
   }
 
   explain_gcols(g, row, l) {
-    const [c, p, q] = this.weightOf(row), i = Math.floor(l / this.OW), j = l % this.OW, [hh, v] = this.pixel(i, j, p, q);
-    return this.explanation("gcols", [g, row, l], this.gcolsTerms(g, row, l),
-      {lit: [`gx:${g * this.CG + c},${hh},${v}`], c: g * this.CG + c, row, l, i, j, derived: true});
+    const [c, p, q] = this.weightOf(row),
+      i = Math.floor(l / this.OW),
+      j = l % this.OW,
+      [hh, v] = this.pixel(i, j, p, q);
+    return this.explanation("gcols", [g, row, l], this.gcolsTerms(g, row, l), {
+      lit: [`gx:${g * this.CG + c},${hh},${v}`],
+      c: g * this.CG + c,
+      row,
+      l,
+      i,
+      j,
+      derived: true,
+    });
   }
 
   /* Numbers that are no sums: what is made of them. */
   explain_cols(g, row, l) {
-    const [c, p, q] = this.weightOf(row), i = Math.floor(l / this.OW), j = l % this.OW, [hh, v] = this.pixel(i, j, p, q);
+    const [c, p, q] = this.weightOf(row),
+      i = Math.floor(l / this.OW),
+      j = l % this.OW,
+      [hh, v] = this.pixel(i, j, p, q);
     const x = `x:${g * this.CG + c},${hh},${v}`;
-    return this.given("cols", [g, row, l], {value: this.cols(g, row, l).value, lit: [x], c: g * this.CG + c, row, l, i, j,
-      note: t(this.inside(hh, v) ? "conv.copy" : "conv.padding", {x: `x[${g * this.CG + c},${hh},${v}]`})});
+    return this.given("cols", [g, row, l], {
+      value: this.cols(g, row, l).value,
+      lit: [x],
+      c: g * this.CG + c,
+      row,
+      l,
+      i,
+      j,
+      note: t(this.inside(hh, v) ? "conv.copy" : "conv.padding", {x: `x[${g * this.CG + c},${hh},${v}]`}),
+    });
   }
 
   explain_x(C, hh, v) {
-    const g = Math.floor(C / this.CG), c = C % this.CG, lit = [];
+    const g = Math.floor(C / this.CG),
+      c = C % this.CG,
+      lit = [];
     const windows = [...this.windowsOf(hh, v)];
     for (const [i, j, p, q] of windows) lit.push(`cols:${g},${this.row(c, p, q)},${i * this.OW + j}`);
-    return this.given("x", [C, hh, v], {value: this.inside(hh, v) ? this.at("x", C, hh, v).value : 0, lit, c: C, note: t("conv.copies", {n: windows.length})});
+    return this.given("x", [C, hh, v], {
+      value: this.inside(hh, v) ? this.at("x", C, hh, v).value : 0,
+      lit,
+      c: C,
+      note: t("conv.copies", {n: windows.length}),
+    });
   }
 
   explain_w(o, c, p, q) {

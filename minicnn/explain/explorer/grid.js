@@ -6,8 +6,12 @@ const MOST = 100; // rows and columns that are drawn at once
 /* The colours of the style sheet, for canvases. */
 function colours() {
   const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(["ink", "faint", "cell", "pad", "line", "plus", "minus", "lit", "focus", "frame"]
-    .map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  return Object.fromEntries(
+    ["ink", "faint", "cell", "pad", "line", "plus", "minus", "lit", "focus", "frame"].map((name) => [
+      name,
+      style.getPropertyValue(`--${name}`).trim(),
+    ]),
+  );
 }
 
 /* A panel says what is to be drawn:
@@ -34,7 +38,11 @@ class Grid {
 
   pick(event, click) {
     const box = this.canvas.getBoundingClientRect();
-    this.choose(Math.floor((event.clientY - box.top) / this.size), Math.floor((event.clientX - box.left) / this.size), click);
+    this.choose(
+      Math.floor((event.clientY - box.top) / this.size),
+      Math.floor((event.clientX - box.left) / this.size),
+      click,
+    );
   }
 
   choose(row, col, click) {
@@ -59,29 +67,40 @@ class Grid {
 
   /* Draw the numbers, once for all that will be lit up on them. */
   prepare() {
-    const {picture, rows, cols, size} = this, ratio = window.devicePixelRatio || 1;
+    const {picture, rows, cols, size} = this,
+      ratio = window.devicePixelRatio || 1;
     picture.width = Math.ceil((cols * size + 1) * ratio);
     picture.height = Math.ceil((rows * size + 1) * ratio);
-    this.cells = Array.from({length: rows * cols},
-      (_, k) => this.panel.cell(this.top + Math.floor(k / cols), this.left + (k % cols)));
+    this.cells = Array.from({length: rows * cols}, (_, k) =>
+      this.panel.cell(this.top + Math.floor(k / cols), this.left + (k % cols)),
+    );
     const largest = this.cells.reduce((most, cell) => Math.max(most, cell ? Math.abs(cell.value) || 0 : 0), 0);
     this.unit = largest && (largest < 0.095 || largest >= 1000) ? 10 ** Math.floor(Math.log10(largest)) : 1;
-    const pen = picture.getContext("2d"), colour = colours();
+    const pen = picture.getContext("2d"),
+      colour = colours();
     pen.scale(ratio, ratio);
     pen.textAlign = "center";
     pen.textBaseline = "middle";
-    this.cells.forEach((cell, k) => cell && this.number(pen, colour, cell, (k % cols) * size, Math.floor(k / cols) * size, largest));
+    this.cells.forEach(
+      (cell, k) => cell && this.number(pen, colour, cell, (k % cols) * size, Math.floor(k / cols) * size, largest),
+    );
     const cut = (first, count, all) => (count < all ? `${first}…${first + count - 1} / ${all}` : "");
-    this.note.textContent = [cut(this.top, rows, this.panel.rows), cut(this.left, cols, this.panel.cols),
-      this.unit === 1 || size < LEAST ? "" : `× ${this.unit.toExponential().replace("e+", "e").replace("-", "−")}`].filter(Boolean).join("   ");
+    this.note.textContent = [
+      cut(this.top, rows, this.panel.rows),
+      cut(this.left, cols, this.panel.cols),
+      this.unit === 1 || size < LEAST ? "" : `× ${this.unit.toExponential().replace("e+", "e").replace("-", "−")}`,
+    ]
+      .filter(Boolean)
+      .join("   ");
   }
 
   number(pen, colour, cell, x, y, largest) {
-    const size = this.size, real = cell.key && !cell.padding && cell.value !== undefined;
+    const size = this.size,
+      real = cell.key && !cell.padding && cell.value !== undefined;
     pen.fillStyle = real ? colour.cell : colour.pad;
     pen.fillRect(x, y, size, size);
     if (cell.value === undefined) return;
-    pen.globalAlpha = largest ? 0.75 * Math.abs(cell.value) / largest : 0;
+    pen.globalAlpha = largest ? (0.75 * Math.abs(cell.value)) / largest : 0;
     pen.fillStyle = cell.value < 0 ? colour.minus : colour.plus;
     pen.fillRect(x, y, size, size);
     pen.globalAlpha = 1;
@@ -91,7 +110,7 @@ class Grid {
     }
     if (size < LEAST) return;
     const text = brief(cell.value / this.unit);
-    pen.font = `${Math.floor(Math.min(size * 0.42, size * 1.55 / text.length))}px ui-monospace, Menlo, Consolas, monospace`;
+    pen.font = `${Math.floor(Math.min(size * 0.42, (size * 1.55) / text.length))}px ui-monospace, Menlo, Consolas, monospace`;
     pen.fillStyle = real ? colour.ink : colour.faint;
     pen.fillText(text, x + size / 2 + 0.5, y + size / 2 + 1);
   }
@@ -99,26 +118,36 @@ class Grid {
   /* Light up what an explanation speaks of. */
   show(explanation) {
     this.bringIntoSight(explanation);
-    const {canvas, picture, size, cols} = this, ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
+    const {canvas, picture, size, cols} = this,
+      ratio = window.devicePixelRatio || 1,
+      pen = canvas.getContext("2d");
     canvas.width = picture.width;
     canvas.height = picture.height;
     canvas.style.width = `${picture.width / ratio}px`;
     canvas.style.height = `${picture.height / ratio}px`;
     pen.drawImage(picture, 0, 0);
     pen.scale(ratio, ratio);
-    const colour = colours(), wide = size < 12 ? 1.5 : 2.5;
+    const colour = colours(),
+      wide = size < 12 ? 1.5 : 2.5;
     const frame = this.panel.frame && this.panel.frame(explanation);
     if (frame) {
       pen.setLineDash([4, 3]);
       pen.strokeStyle = colour.frame;
-      pen.strokeRect((frame.col - this.left) * size + 0.5, (frame.row - this.top) * size + 0.5, frame.cols * size, frame.rows * size);
+      pen.strokeRect(
+        (frame.col - this.left) * size + 0.5,
+        (frame.row - this.top) * size + 0.5,
+        frame.cols * size,
+        frame.rows * size,
+      );
       pen.setLineDash([]);
     }
     pen.lineWidth = wide;
     this.place = null;
     this.cells.forEach((cell, k) => {
       if (!cell || !cell.key) return;
-      const chosen = cell.key === explanation.key, row = Math.floor(k / cols), col = k % cols;
+      const chosen = cell.key === explanation.key,
+        row = Math.floor(k / cols),
+        col = k % cols;
       if (chosen) this.place = [row, col];
       if (!chosen && !explanation.lit.has(cell.key)) return;
       pen.strokeStyle = chosen ? colour.focus : colour.lit;
@@ -129,12 +158,29 @@ class Grid {
   bringIntoSight(explanation) {
     const corner = this.panel.corner && this.panel.corner(explanation);
     if (!corner) return;
-    const start = (place, now, count, all) => (place === undefined || (place >= now && place < now + count)
-      ? now : Math.min(Math.floor(place / count) * count, all - count));
+    const start = (place, now, count, all) =>
+      place === undefined || (place >= now && place < now + count)
+        ? now
+        : Math.min(Math.floor(place / count) * count, all - count);
     const top = start(corner[0], this.top, this.rows, this.panel.rows);
     const left = start(corner[1], this.left, this.cols, this.panel.cols);
     if (top === this.top && left === this.left) return;
     Object.assign(this, {top, left});
     this.prepare();
   }
+}
+
+const LARGEST = 36; // pixels of a cell
+const HIGH = 640; // pixels of a grid with numbers that can be read
+
+/* The sizes of the cells of panels: the same for all if they can stand together, or as each can have by itself. */
+function cellSizes(panels, width) {
+  const grids = panels.filter((panel) => panel.rows),
+    cut = (count) => Math.min(count, MOST);
+  const columns = grids.reduce((sum, panel) => sum + cut(panel.cols), 0),
+    rows = Math.max(...grids.map((panel) => cut(panel.rows)));
+  const together = Math.floor(Math.min((width - 26 * panels.length) / columns, HIGH / rows));
+  const alone = (panel) =>
+    Math.max(1, Math.floor(Math.min((width - 4) / cut(panel.cols), LEAST + 4, (0.66 * HIGH) / cut(panel.rows))));
+  return panels.map((panel) => (together >= LEAST ? Math.min(together, LARGEST) : alone(panel)));
 }

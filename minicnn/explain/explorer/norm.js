@@ -11,8 +11,15 @@ class BatchNorm extends Operation {
     this.family = "norm";
     const learned = ["gw", "gb"].filter((name) => name in this.tensors);
     this.sums = ["x_hat", "y", ...learned, ...(this.training ? ["of_mean", "of_var"] : []), "gx"];
-    this.steps = [this.step("normalise", this.start("y"), this.normaliseStep), this.step("sums", "gw" in this.tensors ? this.start("gw") : this.start("gx"), this.sumsStep),
-      this.step(this.training ? "three" : "one", this.start("gx"), this.termsStep)];
+    this.steps = [
+      this.step("normalise", this.start("y"), this.normaliseStep),
+      this.step("sums", "gw" in this.tensors ? this.start("gw") : this.start("gx"), this.sumsStep),
+      this.step(this.training ? "three" : "one", this.start("gx"), this.termsStep),
+    ];
+  }
+
+  channelAxis(channel, name) {
+    return this.tensors[name].shape.length > 1 ? 1 : 0;
   }
 
   follow({c}) {
@@ -33,15 +40,27 @@ class BatchNorm extends Operation {
   }
 
   explain_x_hat(...index) {
-    const c = index[1], [x, mean, scale] = [this.at("x", ...index), this.at("mean", c), this.at("inv_std", c)];
+    const c = index[1],
+      [x, mean, scale] = [this.at("x", ...index), this.at("mean", c), this.at("inv_std", c)];
     const difference = {factors: [x, mean], sign: "−", also: [], value: this.round(x.value - mean.value)};
-    return this.explanation("x_hat", index, [difference], {c, then: ["·", scale], value: this.round(difference.value * scale.value)});
+    return this.explanation("x_hat", index, [difference], {
+      c,
+      then: ["·", scale],
+      value: this.round(difference.value * scale.value),
+    });
   }
 
   explain_y(...index) {
-    const c = index[1], x = this.at("x_hat", ...index), w = this.beside("w", [c]), b = this.beside("b", [c]);
+    const c = index[1],
+      x = this.at("x_hat", ...index),
+      w = this.beside("w", [c]),
+      b = this.beside("b", [c]);
     const scaled = w ? this.product(x, w) : this.term(x);
-    return this.explanation("y", index, [scaled], {c, then: ["+", b], value: b ? this.round(scaled.value + b.value) : scaled.value});
+    return this.explanation("y", index, [scaled], {
+      c,
+      then: ["+", b],
+      value: b ? this.round(scaled.value + b.value) : scaled.value,
+    });
   }
 
   explain_gw(c) {
@@ -60,29 +79,48 @@ class BatchNorm extends Operation {
   }
 
   explain_of_mean(...index) {
-    const c = index[1], gb = this.at("gb", c), m = this.count();
+    const c = index[1],
+      gb = this.at("gb", c),
+      m = this.count();
     const share = {factors: [gb, m], sign: "/", also: [], value: this.round(gb.value / m.value)};
     return this.explanation("of_mean", index, [share], {c, value: -share.value});
   }
 
   explain_of_var(...index) {
-    const c = index[1], gw = this.at("gw", c), m = this.count(), x = this.at("x_hat", ...index);
+    const c = index[1],
+      gw = this.at("gw", c),
+      m = this.count(),
+      x = this.at("x_hat", ...index);
     const share = {factors: [gw, m], sign: "/", also: [], value: this.round(gw.value / m.value)};
     return this.explanation("of_var", index, [share], {c, then: ["·", x], value: this.round(-share.value * x.value)});
   }
 
   explain_gx(...index) {
-    const c = index[1], names = this.training ? ["gy", "of_mean", "of_var"] : ["gy"];
-    const terms = names.map((name) => this.term(this.at(name, ...index))), scale = this.at("scale", c);
-    return this.explanation("gx", index, terms, {c, then: ["·", scale], value: this.round(scale.value * this.add(terms))});
+    const c = index[1],
+      names = this.training ? ["gy", "of_mean", "of_var"] : ["gy"];
+    const terms = names.map((name) => this.term(this.at(name, ...index))),
+      scale = this.at("scale", c);
+    return this.explanation("gx", index, terms, {
+      c,
+      then: ["·", scale],
+      value: this.round(scale.value * this.add(terms)),
+    });
   }
 
   explain_mean(c) {
-    return this.given("mean", [c], {c, lit: [...this.places(c)].map((index) => `x:${index}`), note: t(this.training ? "norm.batch" : "norm.running")});
+    return this.given("mean", [c], {
+      c,
+      lit: [...this.places(c)].map((index) => `x:${index}`),
+      note: t(this.training ? "norm.batch" : "norm.running"),
+    });
   }
 
   explain_inv_std(c) {
-    return this.given("inv_std", [c], {c, lit: [...this.places(c)].map((index) => `x:${index}`), note: t("norm.inv_std")});
+    return this.given("inv_std", [c], {
+      c,
+      lit: [...this.places(c)].map((index) => `x:${index}`),
+      note: t("norm.inv_std"),
+    });
   }
 
   explain_scale(c) {
@@ -94,8 +132,14 @@ class BatchNorm extends Operation {
   matrices(name) {
     const shown = this.C <= FEW ? Array.from({length: this.C}, (_, c) => c) : [this.c];
     return shown.map((c) => ({
-      id: `${name}-${c}`, caption: `${t(`norm.name.${name}`)}[·,${c}]`, ...this.shape(),
-      cell: (r, s) => this.at(name, ...(this.N > 1 ? [r, c, ...unravel(s, this.size)] : [0, c, ...unravel(r * this.shape().cols + s, this.size)])),
+      id: `${name}-${c}`,
+      caption: `${t(`norm.name.${name}`)}[·,${c}]`,
+      ...this.shape(),
+      cell: (r, s) =>
+        this.at(
+          name,
+          ...(this.N > 1 ? [r, c, ...unravel(s, this.size)] : [0, c, ...unravel(r * this.shape().cols + s, this.size)]),
+        ),
     }));
   }
 
@@ -106,16 +150,32 @@ class BatchNorm extends Operation {
   }
 
   vector(name) {
-    return name in this.tensors ? [{id: name, caption: t(`norm.name.${name}`), rows: this.C, cols: 1, cell: (c) => this.at(name, c), corner: (e) => [e.c, 0]}] : [];
+    return name in this.tensors
+      ? [
+          {
+            id: name,
+            caption: t(`norm.name.${name}`),
+            rows: this.C,
+            cols: 1,
+            cell: (c) => this.at(name, c),
+            corner: (e) => [e.c, 0],
+          },
+        ]
+      : [];
   }
 
   normaliseStep() {
-    return [[...this.matrices("x"), ...this.vector("mean"), ...this.vector("inv_std"), "→", ...this.matrices("x_hat")],
-      [...this.vector("w"), ...this.vector("b"), "→", ...this.matrices("y")]];
+    return [
+      [...this.matrices("x"), ...this.vector("mean"), ...this.vector("inv_std"), "→", ...this.matrices("x_hat")],
+      [...this.vector("w"), ...this.vector("b"), "→", ...this.matrices("y")],
+    ];
   }
 
   sumsStep() {
-    return [[...this.matrices("gy"), ...this.matrices("x_hat")], [...this.vector("gw"), ...this.vector("gb")]];
+    return [
+      [...this.matrices("gy"), ...this.matrices("x_hat")],
+      [...this.vector("gw"), ...this.vector("gb")],
+    ];
   }
 
   termsStep() {

@@ -29,7 +29,10 @@ class Operation {
   start(name) {
     const {start, shape, data} = this.tensors[name].blocks[0];
     let flat = 0;
-    if (data.length > LARGE) data.forEach((value, k) => { if (Math.abs(value) > Math.abs(data[flat])) flat = k; });
+    if (data.length > LARGE)
+      data.forEach((value, k) => {
+        if (Math.abs(value) > Math.abs(data[flat])) flat = k;
+      });
     return `${name}:${unravel(flat, shape).map((i, k) => i + start[k])}`;
   }
 
@@ -44,6 +47,11 @@ class Operation {
   explain({name, index}) {
     const explain = this[`explain_${name}`];
     return explain ? explain.call(this, ...index) : this.given(name, index, {});
+  }
+
+  /* The axis of a tensor along which these channels lie, −1 if none does. */
+  channelAxis(channel, name) {
+    return name in this.tensors && this.tensors[name].shape.length > 2 ? 0 : -1;
   }
 
   /* Bring into view what an explanation speaks of; whether other panels are needed for it. */
@@ -82,9 +90,16 @@ class Operation {
   explanation(name, index, terms, more = {}) {
     const then = more.then && more.then[1] ? more.then : null;
     const missing = terms.some((term) => term.factors.some((factor) => factor.value === undefined));
-    const lit = () => new Set([...(more.lit || []), ...(then ? [then[1].key] : []),
-      ...terms.flatMap((term) => [...term.factors.map((factor) => factor.key), ...term.also])]);
-    return new Explanation({value: this.add(terms), formula: `formula.${this.family}.${name}`, ...more, name, index, terms, then, missing}, lit);
+    const lit = () =>
+      new Set([
+        ...(more.lit || []),
+        ...(then ? [then[1].key] : []),
+        ...terms.flatMap((term) => [...term.factors.map((factor) => factor.key), ...term.also]),
+      ]);
+    return new Explanation(
+      {value: this.add(terms), formula: `formula.${this.family}.${name}`, ...more, name, index, terms, then, missing},
+      lit,
+    );
   }
 
   /* A number that the run has from elsewhere. */

@@ -12,8 +12,8 @@ from .layer import LayerRun
 from .lens import Box, parts
 
 LANGUAGES = ("en", "zh")
-SCRIPTS = ("core.js", "grid.js", "operation.js", "conv.js", "conv_steps.js", "pool.js", "norm.js", "pointwise.js",
-           "network.js", "app.js")
+SCRIPTS = ("core.js", "grid.js", "operation.js", "conv.js", "conv_panels.js", "conv_steps.js", "pool.js", "norm.js",
+           "pointwise.js", "network.js", "sum.js", "app.js")
 BATCHES = ("batch_norm", "cross_entropy")  # are shown as they are, everything else without the axis of images
 PARAMETERS = ("w", "b", "gw", "gb")
 FEW = 2000  # integers that are written as such, to be read by people too

@@ -6,7 +6,10 @@ class CrossEntropy extends Operation {
     super(scene);
     [this.N, this.K] = this.tensors.x.shape;
     Object.assign(this, {family: "loss", sums: ["gx"]});
-    this.steps = [this.step("softmax", this.start("p"), this.forward), this.step("difference", this.start("gx"), this.backward)];
+    this.steps = [
+      this.step("softmax", this.start("p"), this.forward),
+      this.step("difference", this.start("gx"), this.backward),
+    ];
   }
 
   /* 1 for the true class of a row, else 0. */
@@ -15,7 +18,10 @@ class CrossEntropy extends Operation {
   }
 
   explain_p(n, k) {
-    return this.given("p", [n, k], {lit: Array.from({length: this.K}, (_, other) => `x:${n},${other}`), note: t("loss.p")});
+    return this.given("p", [n, k], {
+      lit: Array.from({length: this.K}, (_, other) => `x:${n},${other}`),
+      note: t("loss.p"),
+    });
   }
 
   explain_y(n) {
@@ -23,9 +29,14 @@ class CrossEntropy extends Operation {
   }
 
   explain_gx(n, k) {
-    const p = this.at("p", n, k), truth = this.truth(n, k), gy = this.at("gy", n);
+    const p = this.at("p", n, k),
+      truth = this.truth(n, k),
+      gy = this.at("gy", n);
     const difference = {factors: [p, truth], sign: "−", also: [], value: this.round(p.value - truth.value)};
-    return this.explanation("gx", [n, k], [difference], {then: ["·", gy], value: this.round(gy.value * difference.value)});
+    return this.explanation("gx", [n, k], [difference], {
+      then: ["·", gy],
+      value: this.round(gy.value * difference.value),
+    });
   }
 
   matrix(name, caption = name, cell = (n, k) => this.at(name, n, k)) {
@@ -37,11 +48,23 @@ class CrossEntropy extends Operation {
   }
 
   forward() {
-    return [[this.matrix("x"), "→", this.matrix("p")], [this.vector("target"), "→", this.vector("y")]];
+    return [
+      [this.matrix("x"), "→", this.matrix("p")],
+      [this.vector("target"), "→", this.vector("y")],
+    ];
   }
 
   backward() {
-    return [[this.matrix("p"), "−", this.matrix("target", t("loss.truth"), (n, k) => this.truth(n, k)), "·", this.vector("gy")], ["=", this.matrix("gx")]];
+    return [
+      [
+        this.matrix("p"),
+        "−",
+        this.matrix("target", t("loss.truth"), (n, k) => this.truth(n, k)),
+        "·",
+        this.vector("gy"),
+      ],
+      ["=", this.matrix("gx")],
+    ];
   }
 }
 
@@ -50,14 +73,20 @@ class Plain extends Operation {
   constructor(scene) {
     super(scene);
     Object.assign(this, {family: "plain", sums: [], c: 0});
-    this.steps = [this.step("forward", this.start("y"), () => this.rows("x", "y")), this.step("backward", this.start("gy"), () => this.rows("gy", "gx"))];
+    this.steps = [
+      this.step("forward", this.start("y"), () => this.rows("x", "y")),
+      this.step("backward", this.start("gy"), () => this.rows("gy", "gx")),
+    ];
     const depth = Math.max(...["x", "y"].map((name) => this.layout(name).planes));
-    if (depth > FEW) this.channels.c = this.tensors.y.shape.length > 2 ? this.available("y") : Array.from({length: depth}, (_, c) => c);
+    if (depth > FEW)
+      this.channels.c =
+        this.tensors.y.shape.length > 2 ? this.available("y") : Array.from({length: depth}, (_, c) => c);
   }
 
   /* How a tensor is drawn: planes of rows and columns; a vector in lines of 32. */
   layout(name) {
-    const shape = this.tensors[name].shape, all = shape.reduce((product, n) => product * n, 1);
+    const shape = this.tensors[name].shape,
+      all = shape.reduce((product, n) => product * n, 1);
     const cols = shape.length > 1 ? shape[shape.length - 1] : Math.min(shape[0], 32);
     const rows = shape.length > 2 ? shape[shape.length - 2] : Math.ceil(all / cols);
     return {shape, all, cols, rows, planes: Math.ceil(all / rows / cols)};
@@ -70,8 +99,13 @@ class Plain extends Operation {
   }
 
   explain({name, index}) {
-    const others = ["x", "y", "gx", "gy"].filter((other) => other in this.tensors && String(this.tensors[other].shape) === String(this.tensors[name].shape));
-    return this.given(name, index, {lit: others.map((other) => `${other}:${index}`), note: others.map((other) => `${other} = ${exact(this.at(other, ...index).value, this.round)}`).join(",  ")});
+    const others = ["x", "y", "gx", "gy"].filter(
+      (other) => other in this.tensors && String(this.tensors[other].shape) === String(this.tensors[name].shape),
+    );
+    return this.given(name, index, {
+      lit: others.map((other) => `${other}:${index}`),
+      note: others.map((other) => `${other} = ${exact(this.at(other, ...index).value, this.round)}`).join(",  "),
+    });
   }
 
   planes(name) {
@@ -79,7 +113,10 @@ class Plain extends Operation {
     const {shape, rows, cols, planes, all} = this.layout(name);
     const shown = planes <= FEW ? Array.from({length: planes}, (_, c) => c) : [Math.min(this.c, planes - 1)];
     return shown.map((plane) => ({
-      id: `${name}-${plane}`, caption: planes > 1 ? `${name}[${plane}]` : name, rows, cols,
+      id: `${name}-${plane}`,
+      caption: planes > 1 ? `${name}[${plane}]` : name,
+      rows,
+      cols,
       cell: (r, s) => {
         const place = (plane * rows + r) * cols + s;
         return place < all ? this.at(name, ...unravel(place, shape)) : null;
@@ -97,7 +134,10 @@ class Dropout extends Plain {
   constructor(scene) {
     super(scene);
     Object.assign(this, {family: "dropout", sums: ["y", "gx"]});
-    this.steps = [this.step("drop", this.start("y"), () => this.masked("x", "y")), this.step("same_mask", this.start("gx"), () => this.masked("gy", "gx"))];
+    this.steps = [
+      this.step("drop", this.start("y"), () => this.masked("x", "y")),
+      this.step("same_mask", this.start("gx"), () => this.masked("gy", "gx")),
+    ];
   }
 
   explain({name, index}) {
@@ -107,6 +147,9 @@ class Dropout extends Plain {
   }
 
   masked(from, to) {
-    return [[...this.planes(from), "·", ...this.planes("mask")], ["=", ...this.planes(to)]];
+    return [
+      [...this.planes(from), "·", ...this.planes("mask")],
+      ["=", ...this.planes(to)],
+    ];
   }
 }

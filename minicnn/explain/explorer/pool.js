@@ -18,7 +18,9 @@ class Pooling extends Operation {
 
   /* The pixels of window (i, j), row by row. */
   pixels(i, j) {
-    const found = [], [top, bottom] = this.rows[i], [left, right] = this.columns[j];
+    const found = [],
+      [top, bottom] = this.rows[i],
+      [left, right] = this.columns[j];
     for (let hh = top; hh < bottom; hh += this.stepDown) {
       for (let v = left; v < right; v += this.stepRight) found.push([hh, v]);
     }
@@ -27,7 +29,8 @@ class Pooling extends Operation {
 
   /* The windows in which a pixel lies, row by row. */
   windows(hh, v) {
-    const within = ([start, stop], place, step) => place >= start && place < stop && (place - start) % step === 0, found = [];
+    const within = ([start, stop], place, step) => place >= start && place < stop && (place - start) % step === 0,
+      found = [];
     for (let i = 0; i < this.OH; i++) {
       if (!within(this.rows[i], hh, this.stepDown)) continue;
       for (let j = 0; j < this.OW; j++) {
@@ -39,7 +42,11 @@ class Pooling extends Operation {
 
   explain_x(c, hh, v) {
     const windows = this.windows(hh, v);
-    return this.given("x", [c, hh, v], {c, lit: windows.map(([i, j]) => `y:${c},${i},${j}`), note: t("pool.windows", {n: windows.length})});
+    return this.given("x", [c, hh, v], {
+      c,
+      lit: windows.map(([i, j]) => `y:${c},${i},${j}`),
+      note: t("pool.windows", {n: windows.length}),
+    });
   }
 
   explain_gy(c, i, j) {
@@ -54,21 +61,42 @@ class Pooling extends Operation {
 
   images(name) {
     return this.shown().map((c) => ({
-      id: `${name}-${c}`, caption: `${name}[${c}]`, rows: this.H, cols: this.W, cell: (hh, v) => this.at(name, c, hh, v),
-      frame: (e) => (e.i === undefined || e.c !== c ? null : {row: this.rows[e.i][0], col: this.columns[e.j][0],
-        rows: this.rows[e.i][1] - this.rows[e.i][0], cols: this.columns[e.j][1] - this.columns[e.j][0]}),
+      id: `${name}-${c}`,
+      caption: `${name}[${c}]`,
+      rows: this.H,
+      cols: this.W,
+      cell: (hh, v) => this.at(name, c, hh, v),
+      frame: (e) =>
+        e.i === undefined || e.c !== c
+          ? null
+          : {
+              row: this.rows[e.i][0],
+              col: this.columns[e.j][0],
+              rows: this.rows[e.i][1] - this.rows[e.i][0],
+              cols: this.columns[e.j][1] - this.columns[e.j][0],
+            },
     }));
   }
 
   maps(name) {
     return this.shown().map((c) => ({
-      id: `${name}-${c}`, caption: `${name}[${c}]`, rows: this.OH, cols: this.OW, cell: (i, j) => this.at(name, c, i, j),
+      id: `${name}-${c}`,
+      caption: `${name}[${c}]`,
+      rows: this.OH,
+      cols: this.OW,
+      cell: (i, j) => this.at(name, c, i, j),
     }));
   }
 
   /* A number for each pixel of the channel chosen, drawn over gx. */
   counts(id, caption, count) {
-    return {id, caption, rows: this.H, cols: this.W, cell: (hh, v) => new Ref("gx", [this.c, hh, v], count(this.c, hh, v))};
+    return {
+      id,
+      caption,
+      rows: this.H,
+      cols: this.W,
+      cell: (hh, v) => new Ref("gx", [this.c, hh, v], count(this.c, hh, v)),
+    };
   }
 
   overlaps() {
@@ -80,7 +108,10 @@ class MaxPooling extends Pooling {
   constructor(scene) {
     super(scene);
     this.family = "max_pool";
-    this.steps = [this.step("max", this.start("y"), this.forward), this.step("winners", this.start("gx"), this.backward)];
+    this.steps = [
+      this.step("max", this.start("y"), this.forward),
+      this.step("winners", this.start("gx"), this.backward),
+    ];
   }
 
   /* The windows whose largest element is this pixel; of equals, the first is. */
@@ -90,7 +121,8 @@ class MaxPooling extends Pooling {
 
   explain_y(c, i, j) {
     const terms = this.pixels(i, j).map(([hh, v]) => this.term(this.at("x", c, hh, v)));
-    const value = Math.max(...terms.map((term) => term.value)), equals = terms.filter((term) => term.value === value);
+    const value = Math.max(...terms.map((term) => term.value)),
+      equals = terms.filter((term) => term.value === value);
     const note = equals.length > 1 ? t("pool.tie", {n: equals.length, winner: label(equals[0].factors[0])}) : "";
     const e = this.explanation("y", [c, i, j], terms, {c, i, j, value, sign: "max", note});
     e.light = () => new Set([equals[0].factors[0].key, `index:${c},${i},${j}`]);
@@ -98,14 +130,26 @@ class MaxPooling extends Pooling {
   }
 
   explain_index(c, i, j) {
-    const place = this.at("index", c, i, j).value, winner = `x:${c},${Math.floor(place / this.W)},${place % this.W}`;
-    return this.given("index", [c, i, j], {c, i, j, lit: [winner, `y:${c},${i},${j}`], note: t("pool.index", {x: winner.replace(":", "[") + "]"})});
+    const place = this.at("index", c, i, j).value,
+      winner = `x:${c},${Math.floor(place / this.W)},${place % this.W}`;
+    return this.given("index", [c, i, j], {
+      c,
+      i,
+      j,
+      lit: [winner, `y:${c},${i},${j}`],
+      note: t("pool.index", {x: winner.replace(":", "[") + "]"}),
+    });
   }
 
   explain_gx(c, hh, v) {
-    const won = this.won(c, hh, v), lost = this.windows(hh, v).length - won.length;
+    const won = this.won(c, hh, v),
+      lost = this.windows(hh, v).length - won.length;
     const terms = won.map(([i, j]) => ({...this.term(this.at("gy", c, i, j)), also: [`index:${c},${i},${j}`]}));
-    return this.explanation("gx", [c, hh, v], terms, {c, lit: [`x:${c},${hh},${v}`], note: lost ? t("pool.lost", {n: lost}) : ""});
+    return this.explanation("gx", [c, hh, v], terms, {
+      c,
+      lit: [`x:${c},${hh},${v}`],
+      note: lost ? t("pool.lost", {n: lost}) : "",
+    });
   }
 
   forward() {
@@ -113,8 +157,14 @@ class MaxPooling extends Pooling {
   }
 
   backward() {
-    return [[...this.maps("gy"), "→", ...this.images("gx")],
-      [...this.images("x"), this.counts("won", t("pool.won"), (c, hh, v) => this.won(c, hh, v).length), this.overlaps()]];
+    return [
+      [...this.maps("gy"), "→", ...this.images("gx")],
+      [
+        ...this.images("x"),
+        this.counts("won", t("pool.won"), (c, hh, v) => this.won(c, hh, v).length),
+        this.overlaps(),
+      ],
+    ];
   }
 }
 
@@ -123,7 +173,10 @@ class AveragePooling extends Pooling {
     super(scene);
     this.family = "avg_pool";
     this.divisor = scene.settings.divisor;
-    this.steps = [this.step("mean", this.start("y"), this.forward), this.step("shares", this.start("gx"), this.backward)];
+    this.steps = [
+      this.step("mean", this.start("y"), this.forward),
+      this.step("shares", this.start("gx"), this.backward),
+    ];
   }
 
   /* The number of elements of a window as a cell, for what follows a sum. */
@@ -134,7 +187,13 @@ class AveragePooling extends Pooling {
   explain_y(c, i, j) {
     const terms = this.pixels(i, j).map(([hh, v]) => this.term(this.at("x", c, hh, v)));
     const sum = terms.reduce((total, term) => total + term.value, 0);
-    return this.explanation("y", [c, i, j], terms, {c, i, j, value: this.round(sum / this.divisor[i][j]), then: ["/", this.count(i, j)]});
+    return this.explanation("y", [c, i, j], terms, {
+      c,
+      i,
+      j,
+      value: this.round(sum / this.divisor[i][j]),
+      then: ["/", this.count(i, j)],
+    });
   }
 
   explain_gx(c, hh, v) {
