@@ -370,7 +370,7 @@ def random_uniform(n: int, key: Pair) -> Array:
     """n float32 numbers in [0, 1): Philox 4×32-10 (Salmon et al. 2011) of key = (seed, stream).
 
     Block i of four numbers is Philox of the counter (i lo, i hi, stream lo, stream hi) under the key (seed lo, seed
-    hi), 32 bits each; number = top 24 bits · 2⁻²⁴. Equal on every device.
+    hi), 32 bits each; number = top 24 bits · 2⁻²⁴. Equal for every back end, and always a NumPy array.
     """
 
 

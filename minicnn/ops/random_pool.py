@@ -143,7 +143,7 @@ def _draw(x: np.ndarray, kernel: tuple[int, ...], geometry: Geometry, key: tuple
     windows = kernels_for(x).im2col(x, kernel, geometry).reshape(n, c, kh * kw, oh, ow)
     below = windows.cumsum(2)                                                           # (N, C, KH·KW, OH, OW)
     # in (0, Σ], so that the first sum to reach it ends with an element that is not 0, unless all are
-    u = 1 - kernels_for(x).random_uniform(n * c * oh * ow, key).reshape(n, c, 1, oh, ow)
+    u = 1 - xp.asarray(kernels_for(x).random_uniform(n * c * oh * ow, key)).reshape(n, c, 1, oh, ow)
     drawn = ((below >= u * below[:, :, -1:]) | (below != below)).argmax(2)              # (N, C, OH, OW), NaN if any
     (sh, sw), ((top, _), (left, _)) = geometry.stride, geometry.padding
     rows = (xp.arange(oh) * sh - top)[:, None] + drawn // kw

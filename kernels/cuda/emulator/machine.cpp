@@ -71,7 +71,8 @@ struct Memory {
     Cell* cells;
     bool is_shared() const { return argument < 0; }
 };
-Memory memories[64];
+constexpr int MOST_ARRAYS = 63;
+Memory memories[1 + MOST_ARRAYS];  // shared memory, the arguments
 int memory_count;
 Memory* recent;
 
@@ -165,10 +166,10 @@ struct Fibre {
     Location location;
 };
 
-Fibre fibres[MOST_THREADS];     // live[i] are those that hold a thread; the others are free
+Fibre fibres[MOST_THREADS];
 Fibre* free_fibres[MOST_THREADS];
-Fibre* live[MOST_THREADS];
-Fibre* holder[MOST_THREADS];     // the fibre of a thread that waits; null before it first does and after its end
+Fibre* live[MOST_THREADS];      // that hold a thread which waits
+Fibre* holder[MOST_THREADS];    // of each thread that waits; null before it first does and after its end
 Fibre* running;
 int free_count = -1, live_count, thread_count, next_thread, finished;
 int order[MOST_THREADS];
@@ -360,6 +361,7 @@ struct Array { char* begin; long long bytes; int element, argument; };
 extern "C" __attribute__((visibility("default"))) const char* run_kernel(
     const Kernel* which, const unsigned* grid, const unsigned* block, void** arguments, const Array* arrays,
     int array_count, unsigned long long seed) {
+    if (array_count > MOST_ARRAYS) return "more than 63 arrays";
     Dl_info self;
     dladdr(reinterpret_cast<void*>(&run_kernel), &self);
     program = static_cast<char*>(self.dli_fbase);
