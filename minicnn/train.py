@@ -235,7 +235,7 @@ def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
         from .explain import summary
 
         x, _ = next(iter(trainer.train.epoch(0)))
-        say(str(summary(trainer.model, tuple(x.shape[1:]))))
+        say(str(summary(trainer.model, tuple(x.shape[1:]) if train.kind == "image" else None)))
 
 
 def _agreed(args: argparse.Namespace, session: "Session", say: Say) -> bool:

@@ -1,12 +1,15 @@
 """Every model has a recipe that trains it: from its initial weights it learns images by heart, and the command runs."""
 
+import json
 from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import data, models, nn, optim
+from minicnn import data, models, nn, optim, predict, train
+from minicnn import eval as evaluate
+from minicnn.data.sequences import IGNORED
 from minicnn.data.sequences import TASKS as TEXTS
 from minicnn.data.transforms import Resize
 from minicnn.training import Recipe, RecipeError, recipe_for, session
@@ -68,9 +71,9 @@ def test_learns_32_images_by_heart(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_parameter_of_a_text_model_gets_a_gradient(name):
-    train = TEXTS[TASKS[name]]("train")
-    model = models.create(name, len(train.classes), width=1 / 8)
-    x, y = (mc.tensor(a[:32]) for a in (train.x, train.y))
+    texts = TEXTS[TASKS[name]]("train").head(32)
+    model = models.create(name, len(texts.classes), width=1 / 8)
+    x, y = mc.tensor(texts.x), mc.tensor(texts.y)
     answer = model(x, y) if name == "seq2seq" else model(x)
     nn.functional.cross_entropy(answer[0] if isinstance(answer, tuple) else answer, y).backward()
     assert all(p.grad is not None and p.grad.data.any() for p in model.parameters())
@@ -148,6 +151,28 @@ def test_the_last_bias_lets_classes_behind_a_relu_learn():
     begin(model, recipe_for("nin_cifar"))
     biases = [layer.bias.data for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     assert (biases[-1] == 1).all() and not biases[-2].any()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_commands_for_texts(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--limit-train", "40", "--limit-val", "20", "--device", "cpu"]
+    assert train.main([name, "--epochs", "1", "-v", "--width", "0.25", *tiny]) == 0
+    out = capsys.readouterr().out
+    task = TASKS[name]
+    assert f"data: {task}, 40 training and 20 validation texts of " in out and "pixels normalize" not in out
+    assert " text/s" in out
+    assert train.main([name, "--resume", "--epochs", "2"]) == 0
+    assert "epoch 2/2" in capsys.readouterr().out
+    run = f"runs/{name}-{task}-1"
+    assert evaluate.main([run, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    held_out = TEXTS[task]("validation").head(20)
+    assert found["images"] == int((held_out.y != IGNORED).sum()) == np.sum(found["confusion"])
+    rows = (tmp_path / run / "metrics.csv").read_text().splitlines()
+    assert found["accuracy"] == pytest.approx(max(float(row.split(",")[4]) for row in rows[1:]))
+    assert predict.main([run, "image.png"]) == 1
+    assert f"is a run of {name}, which reads texts, not images" in capsys.readouterr().err
 
 
 # one of each family, as narrow and small as it goes

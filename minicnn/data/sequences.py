@@ -18,7 +18,7 @@ SYMBOLS = 256
 IGNORED = -100  # the target of a blank, which cross_entropy leaves out
 PACKAGES = ("minicnn.ops", "minicnn.nn")
 LIBRARY = "minicnn's source files"
-LETTERS = [chr(i) if chr(i).isprintable() and i < 128 else f"byte {i}" for i in range(SYMBOLS)]
+LETTERS = [chr(i) if 32 < i < 127 else "space" if i == 32 else f"byte {i}" for i in range(SYMBOLS)]
 
 
 class SequenceDataset(TensorDataset):

@@ -61,6 +61,6 @@ def _head(head: str, channels: int, num_classes: int, activation: nn.Module, bat
                 "cccp2": nn.Conv2d(channels, num_classes, 1), "avgpool": nn.AdaptiveAvgPool2d(1),
                 "flatten": nn.Flatten()}
     hidden = 4 * channels
-    norm = {"bn4": nn.BatchNorm1d(hidden)} if batch_norm else {}
+    after = {"bn4": nn.BatchNorm1d(hidden)} if batch_norm else {}
     return {"avgpool": nn.AdaptiveAvgPool2d(3), "flatten": nn.Flatten(), "fc1": nn.Linear(9 * channels, hidden),
-            **norm, "act4": activation, **dropout_layers(dropout), "fc2": nn.Linear(hidden, num_classes)}
+            **after, "act4": activation, **dropout_layers(dropout), "fc2": nn.Linear(hidden, num_classes)}

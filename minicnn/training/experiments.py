@@ -12,7 +12,7 @@ from typing import Any
 
 from .diagnosis import NonFiniteError
 from .history import History
-from .recipes import recipe_for
+from .recipes import DIGITS_BATCH, recipe_for
 from .run_folder import SETTINGS, RunFolder
 from .session import Selection, resume, start
 from .trainer import Observer
@@ -54,7 +54,7 @@ class Experiment:
     selection: dict[str, Any] = field(default_factory=dict)
 
 
-QUICK = {"data": "digits", "epochs": 8, "batch_size": 32, "augment": False, "resize": 28}
+QUICK = {"data": "digits", "epochs": 8, "batch_size": DIGITS_BATCH, "augment": False, "resize": 28}
 SGD = {"data": "cifar10", "opt": "momentum", "lr": 0.01, "sched": "none", "weight_decay": 0.0, "epochs": 20,
        "resize": 32}
 SMALL_RATE = {"lr": 0.01}
