@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .cli import UsageError, did_you_mean, execute, positive
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from .testing.table import Row
 
 COLUMNS = ("operation", "cases", "float64, jvp", "float32", "second order", "sees", "PyTorch", "time")
-WIDTHS = (34, 7, 18, 18, 18, 7, 8, 6)
+WIDTHS = (34, 7, 18, 18, 18, 7, 9, 6)
+COLOURS = {"PASS": "green", "FAIL": "bold red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,19 +25,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table as its rows are done; 1 if a gradient is wrong."""
     from .testing.table import OPERATIONS, check_operation
+    from .training.compiling import announce_compiling
 
     for name in args.operations:
         if name not in OPERATIONS:
             raise UsageError(f"there is no operation {name}{did_you_mean(name, OPERATIONS)}",
                              f"operations: {', '.join(OPERATIONS)}")
-    rows = (check_operation(name, args.cases, args.seed) for name in args.operations or OPERATIONS)
-    done = _show_live(rows) if sys.stdout.isatty() else _show_lines(rows)
+    show, done = _printer(), []
+    show(COLUMNS)
+    with announce_compiling(lambda text: print(text, file=sys.stderr)):
+        for name in args.operations or OPERATIONS:
+            row = check_operation(name, args.cases, args.seed)
+            show(_cells(row))
+            done.append(row)
     for row in done:
         for failure in row.failures:
             print(f"\n{failure}")
     wrong = [row.name for row in done if row.failed]
-    print(f"\n{len(done)} operations: " + (f"wrong gradients in {', '.join(wrong)}" if wrong else "all gradients right")
-          + "; sees: the smallest relative error that would have been noticed, PyTorch: the largest difference to it")
+    print(f"\nwrong gradients in {', '.join(wrong)}" if wrong else "\nall gradients are right")
+    print("sees: the smallest relative error that would have been noticed; PyTorch: the largest difference to it")
     return 1 if wrong else 0
 
 
@@ -46,34 +53,23 @@ def _cells(row: "Row") -> list[str]:
             f"{row.seconds:.1f} s"]
 
 
-def _show_lines(rows: Iterable["Row"]) -> list["Row"]:
-    def line(cells: Iterable[str]) -> str:
-        return "".join(f"{cell:{width}}" for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
+def _printer() -> Callable[[Sequence[str]], None]:
+    """What prints a line of the table: with coloured verdicts on a terminal, plain into anything else."""
+    def padded(cells: Sequence[str]) -> list[str]:
+        return [f"{cell:{width}}" for cell, width in zip(cells, WIDTHS, strict=True)]
 
-    print(line(COLUMNS))
-    done = []
-    for row in rows:
-        print(line(_cells(row)), flush=True)
-        done.append(row)
-    return done
+    if not sys.stdout.isatty():
+        return lambda cells: print("".join(padded(cells)).rstrip(), flush=True)
+    from rich.console import Console
+    from rich.text import Text
 
+    console = Console(highlight=False)
 
-def _show_live(rows: Iterable["Row"]) -> list["Row"]:
-    from rich.live import Live
-    from rich.table import Table
+    def coloured(cells: Sequence[str]) -> None:
+        styles = [COLOURS.get(cell, "yellow" if cell.isupper() else "") for cell in cells]
+        console.print(Text.assemble(*zip(padded(cells), styles, strict=True)), soft_wrap=True)
 
-    colours = {"PASS": "green", "FAIL": "bold red"}
-
-    def painted(cell: Any) -> str:
-        colour = colours.get(str(cell)) or ("yellow" if str(cell).isupper() else "")
-        return f"[{colour}]{cell}[/]" if colour else str(cell)
-
-    table, done = Table(*COLUMNS), []
-    with Live(table, vertical_overflow="visible"):
-        for row in rows:
-            table.add_row(*map(painted, _cells(row)))
-            done.append(row)
-    return done
+    return coloured
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:

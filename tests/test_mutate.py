@@ -77,7 +77,7 @@ def test_the_table_of_gradients(capsys):
     assert gradcheck.main(["relu", "max_pool2d", "--cases", "1"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].split()[:2] == ["operation", "cases"] and out[1].split()[:5] == ["relu", "1", "PASS", "PASS", "PASS"]
-    assert "all gradients right" in out[-1]
+    assert "all gradients are right" in out
     with planted(named("mask forgotten")):
         assert gradcheck.main(["relu", "--cases", "2"]) == 1
     out = capsys.readouterr().out
@@ -89,9 +89,9 @@ def test_the_table_of_gradients(capsys):
 def test_the_profile_has_no_deadline(tmp_path):
     (tmp_path / "test_slow.py").write_text("""
 import time
-from hypothesis import given, settings, strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
-@settings(max_examples=2)
+@settings(max_examples=2, phases=[Phase.generate])
 @given(st.integers())
 def test_slow(n):
     time.sleep(0.3)  # Hypothesis allows 0.2 s

@@ -101,7 +101,6 @@ def test_the_simplest_case_of_every_operation_is_small_and_passes():
 def test_an_operation_that_is_not_there():
     with pytest.raises(ValueError, match="no operation 'conv9d'"):
         Case("conv9d", ()).function()
-    assert not Case("conv9d", ()).known and Case("matmul", ()).known
 
 
 # -- laws -----------------------------------------------------------------------------------------------------------
@@ -172,5 +171,5 @@ def test_the_table_of_an_operation():
     assert row.apart is not None and row.apart < 1e-12 and row.precision < 1e-8
     with planted(named("pooled gradient one column off")):
         row = check_operation("max_pool2d", 3, 0)
-    assert row.failed and row.first is Verdict.FAIL and "differs from PyTorch" in "".join(row.failures)
+    assert row.failed and row.first is Verdict.FAIL and "differs from PyTorch by" in "".join(row.failures)
     assert set(NORMS) <= set(OPERATIONS)

@@ -163,10 +163,10 @@ def test_a_backward_of_pytorch_that_is_wrong_to_second_order():
 
 def test_functions_of_jax():
     jax = pytest.importorskip("jax")
-    with jax.experimental.enable_x64():
-        inputs = tuple(jax.numpy.asarray(a) for a in arrays())
-        assert gradcheck(lambda a, b: jax.numpy.tanh(product(a, b)), inputs, jvp=True)
-        assert gradcheck(lambda a, b: jax.numpy.tanh(product(a, b)), inputs, order=2)
+    jax.config.update("jax_enable_x64", True)
+    inputs = tuple(jax.numpy.asarray(a) for a in arrays())
+    assert gradcheck(lambda a, b: jax.numpy.tanh(product(a, b)), inputs, jvp=True)
+    assert gradcheck(lambda a, b: jax.numpy.tanh(product(a, b)), inputs, order=2)
 
 
 def test_functions_of_cupy():

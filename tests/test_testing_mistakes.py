@@ -171,6 +171,14 @@ def test_gradients_of_anything_are_compared_with_simple_mistakes():
     assert list(report.mistakes) == ["mean for sum: 1/N too many"]
 
 
+@pytest.mark.parametrize("operation", ["dropout", "my own dropout"])
+def test_an_operation_that_minicnn_has_not_or_calls_in_another_way(operation):
+    """A mask of one's own, for which minicnn's dropout has no argument; the option p is still told."""
+    case = Case(operation, (values((3, 4)), values((3, 4), 1) > 0), {"p": 0.4})
+    report = gradcheck(lambda x, mask, p: x * mask / (1 - p), case, lambda gy, x, mask, p: gy * mask)
+    assert list(report.mistakes) == ["missing 1/(1 − p)"] and "times 0.6" in str(report)
+
+
 def test_second_derivatives_stay_right():
     """A mistake changes one gradient and nothing else."""
     case = MAKERS["Tanh"][0](RandomChoices(0))

@@ -30,11 +30,6 @@ class Case:
         return str(self.operation)
 
     @property
-    def known(self) -> bool:
-        """Whether minicnn has the operation."""
-        return not isinstance(self.operation, str) or _find(functional, self.operation) is not None
-
-    @property
     def wrt(self) -> list[int]:
         """The numbers of the arrays that are differentiated by."""
         return [i for i, a in enumerate(self.arrays)
@@ -44,7 +39,8 @@ class Case:
         """The operation as a function of tensors and options; library is minicnn.functional or torch.nn.functional."""
         if not isinstance(self.operation, str):
             return self.operation.over(library)
-        found = _find(library, self.operation)
+        package = sys.modules[library.__name__.partition(".")[0]]  # for matmul and the like
+        found = getattr(library, self.operation, None) or getattr(package, self.operation, None)
         if found is None:
             raise ValueError(f"there is no operation {self.operation!r} in {library.__name__}")
         return found
@@ -71,11 +67,6 @@ class Case:
         """Python that makes the case again, short arrays in full."""
         fixed = f", fixed={self.fixed}" if self.fixed else ""
         return f"Case({self.operation!r}, ({', '.join(map(written, self.arrays))},), {self.options!r}{fixed})"
-
-
-def _find(library: Any, name: str) -> Callable | None:
-    """The function in the library or, as matmul, in the package that it belongs to."""
-    return getattr(library, name, None) or getattr(sys.modules[library.__name__.partition(".")[0]], name, None)
 
 
 def written(a: Any, most: int = 200) -> str:

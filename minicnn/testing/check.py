@@ -15,7 +15,7 @@ from .differences import Path, Slope, most_noise_of, noise_of, slope
 from .functions import Arrays, Differentiable
 from .report import Finding, Report, Verdict
 
-PROMISE = {"float64": 1e-8, "float32": 1e-4, "float16": 0.1}  # relative errors that are seen where the verdict is PASS
+PROMISE = {"float64": 1e-8, "float32": 1e-4}  # relative errors that are seen where the verdict is PASS
 SAFETY = 8.0  # a few samples of rounding are not its maximum
 LOOKED_AT = 2000  # elements of a wrong gradient that are checked one by one
 CLOSE_BY = 2.0 ** -20  # how much nearer to look where steps of the usual size may be too long
