@@ -254,9 +254,11 @@ def modules(monkeypatch) -> list:
     made: list = []
     monkeypatch.setitem(sys.modules, "cupy", type(sys)("cupy"))
     sys.modules["cupy"].RawModule = RawModule
-    module._on_gpu.cache_clear()
+    for cached in (module._on_gpu, module._gpu_module):
+        cached.cache_clear()
     yield made
-    module._on_gpu.cache_clear()
+    for cached in (module._on_gpu, module._gpu_module):
+        cached.cache_clear()
 
 
 def test_what_cupy_is_given(modules):
@@ -275,7 +277,16 @@ def test_what_cupy_is_given(modules):
     assert [(v, v.dtype) for v in (seven, half, true)] == [(7, np.int32), (0.5, np.float32), (1, np.int32)]
     assert struct.size == 1 and struct.tobytes() == np.array([1, -2, 3, 4], np.int32).tobytes()
     assert second[:3] == ("gelu", (5, 2), (256,)) and double[3][1].dtype == np.float64
-    assert elsewhere[0] == "gelu" and device.entered == other.entered == 0
+    assert elsewhere[0] == "gelu"
+
+
+def test_what_a_kernel_makes_is_on_the_gpu_of_its_first_array():
+    gpu = Device(1)
+
+    def relu(x):
+        return gpu.entered
+
+    assert module.for_floats(relu)(CupyArray("float32", gpu)) == 1 and gpu.entered == 0
 
 
 def test_arrays_of_two_devices_are_refused(modules):

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,16 @@ def tf32() -> Iterator[None]:
 
 
 def for_floats(kernel: Callable) -> Callable:
-    """Send the floating types to the kernel, every other type to the reference."""
+    """Send floating types to the kernel, other types to the reference; what either makes is on the same GPU."""
     plain = getattr(reference, kernel.__name__)
 
     @wraps(kernel)
     def choose(first: Any, *rest: Any, **named: Any) -> Any:
-        return (kernel if first.dtype.name in REALS else plain)(first, *rest, **named)
+        chosen = kernel if first.dtype.name in REALS else plain
+        if isinstance(first, np.ndarray):
+            return chosen(first, *rest, **named)
+        with first.device:
+            return chosen(first, *rest, **named)
 
     return choose
 
@@ -61,7 +65,7 @@ def contiguous(x: Array) -> Array:
 
 
 def empty(shape: Sequence[int], like: Array) -> Array:
-    """A new array of the type and on the device of another."""
+    """A new array of the type of another."""
     return module_of(like).empty(shape, like.dtype)
 
 
@@ -113,14 +117,12 @@ def launch(file: str, kernel: str, grid: Sequence[int], block: Sequence[int], *a
     if isinstance(first, np.ndarray):
         _emulated(file, real, _tf32).launch(kernel, grid, block, passed)
     else:
-        with first.device:
-            _on_gpu(file, real, _tf32, first.device.id).get_function(kernel)(tuple(grid), tuple(block), passed)
+        _on_gpu(file, real, _tf32, first.device.id, kernel)(tuple(grid), tuple(block), passed)
 
 
 def _passed(argument: Any, wide: type) -> Any:
     if isinstance(argument, tuple):
-        numbers = [number & 0xffffffff for number in _flat(argument)]
-        return np.array(tuple(numbers), [(f"f{i}", np.uint32) for i in range(len(numbers))])
+        return _struct(argument)
     if isinstance(argument, int):
         return np.int32(argument)
     if isinstance(argument, float):
@@ -129,6 +131,12 @@ def _passed(argument: Any, wide: type) -> Any:
         raise ValueError(f"CUDA kernels count with 32 bits: an array of shape {argument.shape} has more than {LARGEST} "
                          "elements; use smaller batches")
     return argument
+
+
+@lru_cache(4096)
+def _struct(numbers: tuple) -> np.ndarray:
+    words = [number & 0xffffffff for number in _flat(numbers)]
+    return np.array(tuple(words), [(f"f{i}", np.uint32) for i in range(len(words))])
 
 
 def _flat(numbers: Any) -> Iterator[int]:
@@ -147,7 +155,12 @@ def _emulated(file: str, real: str, tf32: bool) -> Library:
 
 
 @cache
-def _on_gpu(file: str, real: str, tf32: bool, device: int) -> Any:
+def _on_gpu(file: str, real: str, tf32: bool, device: int, kernel: str) -> Any:
+    return _gpu_module(file, real, tf32, device).get_function(kernel)
+
+
+@cache
+def _gpu_module(file: str, real: str, tf32: bool, device: int) -> Any:
     return sys.modules["cupy"].RawModule(code=source(file), options=options(real, tf32))
 
 
