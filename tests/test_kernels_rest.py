@@ -602,12 +602,17 @@ def recurrent(name, k, x, gy):
     return gates, y, seen, *k.gru_sequence_grad(gy[0, 0], gy[0, 1, :3], gates, seen, h0, y, weights, STEPS)
 
 
+QUADS = Windows(*[np.arange(0, 6, 2), np.arange(2, 8, 2)] * 2)
 CALLS = {  # every kernel that returns arrays, on arrays whose strides may be anything
     "max_pool2d": lambda k, x, gy: k.max_pool2d(x, WINDOWS),
     "pool_scatter": lambda k, x, gy: k.pool_scatter(gy[:, :, :3, :3], k.max_pool2d(x, WINDOWS)[1], x.shape),
     "pool_gather": lambda k, x, gy: k.pool_gather(gy, k.max_pool2d(x, WINDOWS)[1]),
     "avg_pool2d": lambda k, x, gy: k.avg_pool2d(x, WINDOWS, np.full((3, 3), 4.0)),
     "avg_pool2d_grad": lambda k, x, gy: k.avg_pool2d_grad(gy[:, :, :3, :3], WINDOWS, np.full((3, 3), 4.0), x.shape),
+    "activated_avg_pool2d": lambda k, x, gy: k.activated_avg_pool2d(x[:, :, :6, :6], "tanh", QUADS,
+                                                                    np.full((3, 3), 4.0)),
+    "activated_avg_pool2d_grad": lambda k, x, gy: k.activated_avg_pool2d_grad(
+        gy[:, :, :3, :3], x[:, :, :6, :6], "sigmoid", QUADS, np.full((3, 3), 4.0)),
     "channel_sum": lambda k, x, gy: k.channel_sum(x[0]),
     "batch_norm_stats": lambda k, x, gy: k.batch_norm_stats(x[0]),
     "batch_norm": lambda k, x, gy: k.batch_norm(x[0], gy[0, :, 0, 0], gy[1, :, 0, 0], x[0, :, 0, 0], x[0, :, 1, 0]),
