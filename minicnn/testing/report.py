@@ -51,7 +51,7 @@ class Report:
 
     name: str
     verdict: Verdict
-    precision: float  # the smallest relative error of the gradient that would have been seen
+    precision: float  # the smallest relative error of the gradient that would have been seen; 0 where it is 0
     input: int = 0  # which of the inputs it is about
     shape: Index = ()
     message: str = ""  # what is wrong where it is no single number
@@ -76,7 +76,7 @@ class Report:
             lines += [f"    {line}" for line in self.windows]
         for mistake, advice in self.mistakes.items():
             lines += [f"  this is what a known mistake gives: {mistake}", f"    {advice}"]
-        if self.verdict in (Verdict.PASS, Verdict.PRECISION_LIMITED, Verdict.ILL_CONDITIONED):
+        if self.verdict.rank < Verdict.KINK.rank and self.precision:
             lines.append(f"  relative errors above {self.precision:.0e} would have been seen")
         if self.reproducer:
             lines.append("  to reproduce:")

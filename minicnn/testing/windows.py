@@ -1,11 +1,11 @@
 """Which windows an element of a gradient of convolution or pooling comes from, in words."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..ops.conv import pads
 from .case import Case
 
 MOST = 6  # lines
@@ -22,20 +22,17 @@ def _lines(case: Case, number: int, index: tuple[int, ...]) -> list[str]:
     if not axes or x.ndim != axes + 2:
         return []
     if "conv" in case.operation:
-        return _of_convolution(case, number, index) if "transpose" not in case.operation else []
+        return _of_convolution(case, number, index)
     options = case.options
     kernel = _each(options["kernel_size"], axes)
     stride = _each(options.get("stride") or kernel, axes)
     pads, dilation = _each(options.get("padding", 0), axes), _each(options.get("dilation", 1), axes)
     meets = _meetings(index[2:], _output_size(case), kernel, stride, pads, dilation)
     n, c = index[:2]
-    return [f"gy[{n}, {c}, {_list(out)}] of the window at {_list(first)}"
-            for out, _, first in meets]
+    return [f"gy[{n}, {c}, {_list(out)}] of the window at {_list(first)}" for out, _, first in meets]
 
 
 def _of_convolution(case: Case, number: int, index: tuple[int, ...]) -> list[str]:
-    from ..ops.conv import pads
-
     x, w = case.arrays[:2]
     axes, options = x.ndim - 2, case.options
     kernel, out_size = w.shape[2:], _output_size(case)
@@ -75,8 +72,8 @@ def _output_size(case: Case) -> tuple[int, ...]:
 
 def _axes(operation: Any) -> int:
     """Over how many axes a window moves; 0 for what has none."""
-    known: Callable[[str], bool] = ("conv", "conv_transpose", "max_pool", "avg_pool").__contains__
-    return int(operation[-2]) if isinstance(operation, str) and known(operation[:-2]) else 0
+    moved = isinstance(operation, str) and operation[:-2] in ("conv", "max_pool", "avg_pool")
+    return int(operation[-2]) if moved else 0
 
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:

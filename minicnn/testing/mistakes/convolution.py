@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels import reference
 from .mistake import Mistake, Use, collector
 
 MISTAKES: list[Mistake] = []
@@ -205,8 +206,6 @@ def _(use, gb):
 
 @transposed(0, "kernel rotated in the backward of a transposed convolution", "its backward is a plain convolution")
 def _(use, gx):
-    from ...kernels import reference
-
     w = np.ascontiguousarray(use.inputs[1][..., ::-1, ::-1])
     return reference.conv2d(use.gy, w, None, use.node.geometry)
 
