@@ -8,7 +8,7 @@ from minicnn import functional as F
 from minicnn import models, nn
 from minicnn.backend import conv_algorithm, use_kernels
 from minicnn.explain import summary
-from minicnn.explain.explorer import lens, toy
+from minicnn.explain.explorer import lens, page, toy
 from minicnn.explain.explorer.fields import fields
 from minicnn.explain.explorer.layer import LayerRun, run_layer
 from minicnn.explain.explorer.look import Subject, look
@@ -101,6 +101,22 @@ def test_layers_inside_a_network_see_its_gradients():
         np.testing.assert_allclose(run.arrays[name], a.detach().numpy(), rtol=1e-3, atol=1e-6, err_msg=name)
     np.testing.assert_allclose(given.grad.numpy(), image.grad.numpy(), rtol=1e-3, atol=1e-6)
     assert run.fast < 1e-5 and np.allclose(scores.detach().numpy(), plain.detach().numpy(), atol=1e-5)
+
+
+def test_a_block_is_not_taken_for_its_last_operation():
+    """Its output is made by a convolution, but not of what goes into the block, or not with weights of its own."""
+    for block in (nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)),
+                  nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2)), nn.Sequential(nn.Conv2d(2, 3, 1))):
+        run, expected = runs(block, mc.randn(1, 2, 5, 4))
+        assert run.operation == "other"
+        for name in ("x", "y", "gx", "gy"):
+            np.testing.assert_allclose(run.arrays[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_frozen_layers_are_explained_too():
+    layer = nn.Conv2d(2, 3, 2).requires_grad_(False)
+    run = run_layer(layer, "", mc.randn(1, 2, 4, 4), lambda y: y.sum().backward())[0]
+    assert run.operation == "conv2d" and layer.weight.grad is None and run.arrays["gw"].shape == (3, 2, 2, 2)
 
 
 class Twice(nn.Module):
@@ -209,8 +225,16 @@ def test_of_other_large_layers_some_channels_are_kept(monkeypatch):
     run = run_layer(nn.BatchNorm2d(10), "", mc.randn(2, 10, 4, 5), lambda y: y.sum().backward())[0]
     boxes = lens.parts(run)
     assert boxes["x"] == [((0, 2), (0, 3), (0, 4), (0, 5))] and boxes["mean"] == [((0, 3),)]
+    boxes = lens.parts(LayerRun("other", {}, {"x": np.zeros((16, 10, 10)), "y": np.zeros((4, 10, 10))}))
+    assert [boxes[name][0][0] for name in "xy"] == [(0, 8), (0, 2)]
     with pytest.raises(ValueError, match="use a smaller image"):
         lens.parts(LayerRun("other", {}, {"x": np.zeros((1, 40, 40)), "y": np.zeros((1, 40, 40))}))
+
+
+def test_a_page_with_as_many_numbers_as_it_may_have_is_below_two_megabytes():
+    x = np.random.default_rng(0).standard_normal((1, lens.NUMBERS // 2)).astype(np.float32)
+    html = page.page("", [page.scene(LayerRun("other", {}, {"x": x, "y": x}), ["", ""])], {})
+    assert len(html.encode()) < 2e6
 
 
 # -- what a network sees --------------------------------------------------------------------------------------------
@@ -260,6 +284,12 @@ def test_views_are_what_gradients_say():
     np.testing.assert_allclose(influence[12:17, 12:17], abs(model.conv1.weight.data[o, 0]), rtol=1e-6)  # linear
     assert influence.sum() == pytest.approx(influence[12:17, 12:17].sum())
     assert influence[top:bottom, left:right].sum() >= 0.95 * influence.sum()
+
+
+def test_activation_maps_are_of_the_last_convolution_that_makes_images():
+    model = models.create("lenet5_1998").eval()
+    seen = views(model, mc.randn(1, *models.entry("lenet5_1998").input_shape), "c1", 0)
+    assert seen.cam_layer != "c5" and seen.cam.shape[0] > 1  # what c5 makes are single pixels
 
 
 def test_looking_at_a_layer_of_a_network():

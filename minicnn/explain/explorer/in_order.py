@@ -240,6 +240,10 @@ def in_order(output: Tensor, x: Tensor, parameters: dict[str, Tensor | None]) ->
     """
     node, w, b = output.grad_fn, parameters.get("weight"), parameters.get("bias")
     factors = [t for t in (w, b) if t is not None]
+    if node is None or node.edges[0] != (x.grad_fn, x.output_index):
+        return None  # a block: its last operation is not what makes the output out of x
+    if len(node.edges) > 1 and node.edges[1] is not (w if w is not None and w.requires_grad else None):
+        return None  # on other weights than the layer's own
     if isinstance(node, Conv2d) and x.ndim == 4:
         conv = ConvInOrder(node.geometry)
         return conv, conv(x, *factors)

@@ -7,7 +7,7 @@ import numpy as np
 from ...kernels.contract import Geometry
 from .layer import LayerRun
 
-NUMBERS = 260_000  # on a page: 1.4 MB
+NUMBERS = 350_000  # on a page of 2 MB, at most
 REGION = 7  # rows and columns of outputs that are shown with all their channels
 PER_CHANNEL = {"batch_norm": 1}  # the axis of channels; 0 without the axis of images
 
@@ -16,8 +16,8 @@ Box = tuple[Span, ...]  # one for each axis
 Boxes = dict[str, list[Box]]  # by the names of arrays
 
 
-def parts(run: LayerRun) -> Boxes:
-    """The parts of each array to show: all of it, if there is room.
+def parts(run: LayerRun, taken: int = 0) -> Boxes:
+    """The parts of each array to show: all of it, if there is room beside ``taken`` other numbers.
 
     Of a large convolution they are one output and one input channel in full, and so much of all others that the sums
     in a region are complete. Of other large layers they are as many channels as there is room for.
@@ -26,11 +26,12 @@ def parts(run: LayerRun) -> Boxes:
         ValueError: not even one channel fits.
     """
     boxes = {name: [tuple((0, n) for n in a.shape)] for name, a in run.arrays.items()}
-    if _count(boxes) > NUMBERS:
-        boxes = _of_convolution(run) if run.operation == "conv2d" else _of_channels(run, boxes)
-    if _count(boxes) > NUMBERS:
-        raise ValueError(f"one channel of this layer has {_count(boxes):,} numbers, a page at most {NUMBERS:,}; "
-                         "use a smaller image")
+    room = NUMBERS - taken
+    if _count(boxes) > room:
+        boxes = _of_convolution(run, room) if run.operation == "conv2d" else _of_channels(run, boxes, room)
+    if _count(boxes) > room:
+        raise ValueError(f"one channel of this layer has {_count(boxes):,} numbers, and there is room for {room:,} on "
+                         "a page; use a smaller image")
     return boxes
 
 
@@ -38,18 +39,16 @@ def _count(boxes: Boxes) -> int:
     return sum(math.prod(stop - start for start, stop in box) for found in boxes.values() for box in found)
 
 
-def _of_channels(run: LayerRun, boxes: Boxes) -> Boxes:
-    axis = PER_CHANNEL.get(run.operation, 0)
-    channels = run.arrays["y"].shape[axis]
-    kept = max(1, channels * NUMBERS // _count(boxes))
-    cut = {}
+def _of_channels(run: LayerRun, boxes: Boxes, room: int) -> Boxes:
+    """The same share of the channels of every array."""
+    axis, count, cut = PER_CHANNEL.get(run.operation, 0), _count(boxes), {}
     for name, (box,) in boxes.items():
         at = axis if len(box) > axis else 0  # a vector has the axis of channels alone
-        cut[name] = [(*box[:at], (0, kept), *box[at + 1:]) if box[at] == (0, channels) else box]
+        cut[name] = [(*box[:at], (0, max(1, box[at][1] * room // count)), *box[at + 1:])]
     return cut
 
 
-def _of_convolution(run: LayerRun) -> Boxes:
+def _of_convolution(run: LayerRun, room: int) -> Boxes:
     a, g = run.arrays, Geometry(**run.settings)
     (outputs, channels, *kernel), (_, *size), (_, *out) = a["w"].shape, a["x"].shape, a["y"].shape
     o = int(abs(a["gy"]).sum((1, 2)).argmax())
@@ -78,6 +77,6 @@ def _of_convolution(run: LayerRun) -> Boxes:
         "gw": [(one["o"], here, *whole[2])],
         "b": [((0, outputs),)], "gb": [(one["o"],)]}
     boxes = {name: boxes[name] for name in a}
-    if _count(boxes) > NUMBERS:  # not even channels as a whole
+    if _count(boxes) > room:  # not even channels as a whole
         boxes |= {name: boxes[name][:1] for name in ("x", "y", "gy", "gx")}
     return boxes

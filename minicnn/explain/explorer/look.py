@@ -75,16 +75,19 @@ def look(subject: Subject, layer: str | None = None, label: str | None = None, c
     finally:
         module.eval()
         module.load_state_dict(before)
-    kind, name = ("score", "得分") if label is None else ("loss", "损失")
-    objective = f"{kind} of class {subject.classes[target]}", f"类别 {subject.classes[target]} 的{name}"
+    of, of_zh = ("score", "得分") if label is None else ("loss", "损失")
+    objective = f"{of} of class {subject.classes[target]}", f"类别 {subject.classes[target]} 的{of_zh}"
     line, line_zh = about(run)
     best = ", ".join(f"{subject.classes[k]} {p:.1%}" for k, p in seen.top[:3])
-    text = [f"network: {subject.name}, {subject.source}", f"answer: {best}", f"layer: {layer}, {module}", f"  {line}",
+    kind = type(module).__name__ if list(module.children()) else repr(module)
+    text = [f"network: {subject.name}, {subject.source}", f"answer: {best}", f"layer: {layer}, {kind}", f"  {line}",
             f"gradients: of the {objective[0]}"]
     if run.fast:
         text.append(f"sums: added in the order of the page; those of the fast kernels differ by {run.fast:.1e} at most")
     picture = as_json(seen, _picture(x.numpy()[0]), subject.classes, layer, target, encode)
-    shown = scene(run, [f"{line} · {objective[0]}", f"{line_zh} · {objective[1]}"])
+    pictures = (seen.saliency, seen.cam, seen.filters, seen.effective and seen.effective.influence)
+    taken = sum(a.size for a in pictures if a is not None) + x.numel() // 4  # the image is of bytes
+    shown = scene(run, [f"{line} · {objective[0]}", f"{line_zh} · {objective[1]}"], taken=taken)
     return Seen(layer, "\n".join(text), shown, picture)
 
 

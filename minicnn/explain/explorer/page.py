@@ -66,16 +66,17 @@ def _number(value: int | tuple[int, int]) -> str:
     return str(value[0]) if value[0] == value[1] else f"{value[0]}×{value[1]}"
 
 
-def scene(run: LayerRun, about: list[str], position: dict[str, int] | None = None) -> dict[str, Any]:
+def scene(run: LayerRun, about: list[str], position: dict[str, int] | None = None, taken: int = 0) -> dict[str, Any]:
     """A layer as the page reads it.
 
     Args:
         about: a line on it, in all LANGUAGES.
         position: where the sliders stand.
+        taken: how many other numbers there are on the page.
     """
     if run.operation not in BATCHES:
         run = replace(run, arrays={name: a if name in PARAMETERS else a[0] for name, a in run.arrays.items()})
-    boxes = parts(run)
+    boxes = parts(run, taken)
     return {"operation": run.operation, "settings": run.settings, "about": dict(zip(LANGUAGES, about)),
             "position": position, "tensors": {name: encode(a, boxes[name]) for name, a in run.arrays.items()}}
 

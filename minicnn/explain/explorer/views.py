@@ -64,12 +64,16 @@ def views(network: nn.Module, x: Tensor, layer: str, target: int, cam_layer: str
     Raises:
         ValueError: the output of cam_layer is no image.
     """
-    convolutions = [path for path, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    traced = trace(network, [x])
+    shapes = {call.path: call.outputs[0].shape for call in traced.calls if call.outputs}
+    convolutions = [path for path, module in network.named_modules()
+                    if isinstance(module, nn.Conv2d) and path in shapes]
+    of_images = [path for path in convolutions if len(shapes[path]) == 4 and max(shapes[path][2:]) > 1]
     with no_grad():
         scores = network(x)
     probabilities = softmax(scores, dim=1).numpy()[0]
     order = np.argsort(-probabilities, kind="stable")[:TOP]
-    cam_layer = cam_layer or (convolutions[-1] if convolutions else None)
+    cam_layer = cam_layer or (of_images[-1] if of_images else None)
     image = x.detach().requires_grad_()
     run, _ = run_layer(network, cam_layer or layer, image, lambda scores: scores[0, target].backward())
     cam = None
@@ -79,7 +83,7 @@ def views(network: nn.Module, x: Tensor, layer: str, target: int, cam_layer: str
             raise ValueError(f"{cam_layer!r} makes no images, which a class activation map is made of")
         cam = np.maximum((gy.mean((2, 3), keepdims=True) * y).sum(1), 0)[0]             # (h, w)
     weights = network.get_submodule(convolutions[0]).weight.detach().numpy() if convolutions else None
-    spans = fields(trace(network, [x]), layer)
+    spans = fields(traced, layer)
     field = None if spans is None else [np.stack(ends, 1).tolist() for ends in spans]
     return Views([(int(k), float(probabilities[k])) for k in order], _gradient(image).max(0), cam, cam_layer,
                  weights, convolutions[0] if convolutions else None,
