@@ -59,7 +59,7 @@ SGD = {"data": "cifar10", "opt": "momentum", "lr": 0.01, "sched": "none", "weigh
        "resize": 32}
 SMALL_RATE = {"lr": 0.01}
 LARGE_RATE = {"lr": 0.1}  # ten times as large
-DEEP = {"resize": 16, "epochs": 6, "lr": 0.05}  # residual networks on the digits
+DEEP = {"resize": 16, "epochs": 6, "lr": 0.02}  # residual networks on the digits
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (
     Experiment("residual", "Do deeper networks learn better, with shortcuts and without?",
