@@ -315,7 +315,7 @@ def test_any_layer_can_be_shown(page, explain, lenet, layer):
 
 
 def test_of_a_layer_too_large_for_a_page_a_part_is_shown(page, explain, lenet, monkeypatch):
-    monkeypatch.setattr(lens, "NUMBERS", 4000)
+    monkeypatch.setattr(lens, "NUMBERS", 5500)  # the pictures of the network among them
     path, _ = explain(lenet, "--layer", "conv2")
     check(page, path)
     assert page.run("explorer.result.all") < 1000
