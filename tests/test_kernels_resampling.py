@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.kernels import cpu, reference
+from minicnn.kernels import cpu, cuda, reference
 
-KERNELS = pytest.mark.parametrize("kernels", [reference, cpu], ids=["reference", "cpu"])
+KERNELS = pytest.mark.parametrize("kernels", [reference, cpu, cuda], ids=["reference", "cpu", "cuda"])
 TYPES = ((np.float64, 1e-12), (np.float32, 1e-5), (np.float16, 1e-2))
 
 

@@ -1,13 +1,12 @@
 """The contract in CUDA C++: on a GPU for CuPy's arrays, in the emulator, one thread at a time, for NumPy's.
 
 What is not written in CUDA is the reference's, in which every function runs on CuPy's arrays as it is: products are
-cuBLAS's, and recurrent layers, group and layer normalisation, resampling and connectionist temporal classification are
-made of CuPy's own kernels.
+cuBLAS's, and recurrent layers, group and layer normalisation and connectionist temporal classification are made of
+CuPy's own kernels.
 """
 
 from ..reference import (ctc, ctc_grad, group_norm, group_norm_grad, gru_sequence, gru_sequence_grad, lstm_sequence,
-                         lstm_sequence_grad, matmul, random_uniform, resample, rnn_sequence, rnn_sequence_grad, sample,
-                         sample_input_grad, sample_weight_grad)
+                         lstm_sequence_grad, matmul, random_uniform, rnn_sequence, rnn_sequence_grad)
 from .convolution import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardswish,
                           hardswish_grad, hardtanh, hardtanh_grad, leaky_relu, leaky_relu_grad, mish, mish_grad, relu,
@@ -17,6 +16,7 @@ from .optimisers import adam_step, sgd_step
 from .pooling import (activated_avg_pool2d, activated_avg_pool2d_grad, avg_pool2d, avg_pool2d_grad, max_pool2d,
                       pool_gather, pool_scatter)
 from .random import dropout
+from .resampling import resample, sample, sample_input_grad, sample_weight_grad
 from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax_grad, softmax, softmax_grad
 
 __all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "avg_pool2d", "avg_pool2d_grad",

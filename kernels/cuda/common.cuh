@@ -76,3 +76,19 @@ __device__ static double block_sum(double value) {
     __syncthreads();  // the next sum goes to the same place
     return sum;
 }
+
+// sums[places[i]] += values[i] by a block of 32 threads, each of which has set its own place (−1: none) and value. The
+// first of those with the same place adds up all of them, in their order.
+__device__ inline void add_in_order(const long long (&places)[32], const Wide (&values)[32], Wide* sums) {
+    int lane = threadIdx.x;
+    __syncthreads();
+    Wide sum = 0;
+    bool first = places[lane] >= 0;
+    for (int other = 0; other < 32; other++)
+        if (places[other] == places[lane]) {
+            first = first && other >= lane;
+            sum += values[other];
+        }
+    if (first) sums[places[lane]] += sum;
+    __syncthreads();  // also before sums are touched again
+}

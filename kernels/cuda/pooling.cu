@@ -39,8 +39,7 @@ extern "C" __global__ void pool_gather(const Real* x, const long long* index, Re
     FOR_EACH(output, count) y[output] = x[output / outputs * pixels + index[output]];
 }
 
-// gx[index] += gy, a plane for each block of 32 threads: in a round each thread has one output, and the first of those
-// that go to one pixel adds up all of them, in their order.
+// gx[index] += gy, a plane for each block of 32 threads.
 extern "C" __global__ void pool_scatter(const Real* gy, const long long* index, Wide* gx, int pixels, int outputs) {
     __shared__ long long places[32];
     __shared__ Wide values[32];
@@ -52,16 +51,7 @@ extern "C" __global__ void pool_scatter(const Real* gy, const long long* index, 
         bool exists = start + lane < outputs;
         places[lane] = exists ? index[output] : -1;
         values[lane] = exists ? wide(gy[output]) : Wide(0);
-        __syncthreads();
-        Wide sum = 0;
-        bool first = exists;
-        for (int other = 0; other < 32; other++)
-            if (places[other] == places[lane]) {
-                first = first && other >= lane;
-                sum += values[other];
-            }
-        if (first) plane[places[lane]] += sum;
-        __syncthreads();
+        add_in_order(places, values, plane);
     }
 }
 
