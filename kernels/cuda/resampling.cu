@@ -29,7 +29,8 @@ extern "C" __global__ void sample(const Real* x, const long long* index, const R
 }
 
 // gx[n, c, index[n, k, p]] += w[n, k, p]·gy[n, c, p], a plane for each block of 32 threads.
-extern "C" __global__ void sample_input_grad(const Real* gy, const long long* index, const Real* w, Wide* gx, Samples s) {
+extern "C" __global__ void sample_input_grad(const Real* gy, const long long* index, const Real* w, Wide* gx,
+                                             Samples s) {
     __shared__ long long places[32];
     __shared__ Wide values[32];
     int lane = threadIdx.x, entries = s.taps * s.points, first = blockIdx.x / s.channels * entries;
@@ -46,8 +47,8 @@ extern "C" __global__ void sample_input_grad(const Real* gy, const long long* in
 }
 
 // gw[n, k, p] = Σ gy[n, c, p]·x[n, c, index[n, k, p]] over the channels c.
-extern "C" __global__ void sample_weight_grad(const Real* x, const long long* index, const Real* gy, Real* gw, int count,
-                                              Samples s) {
+extern "C" __global__ void sample_weight_grad(const Real* x, const long long* index, const Real* gy, Real* gw,
+                                              int count, Samples s) {
     FOR_EACH(i, count) {
         int plane = i / (s.taps * s.points) * s.channels;
         Wide sum = 0;
