@@ -335,3 +335,10 @@ def test_of_a_layer_too_large_for_a_page_a_part_is_shown(page, explain, lenet, m
 def test_wrong_usage_is_explained(explain, arguments, message):
     code = 1 if "conv9" in arguments or "char_lstm" in arguments else 2
     assert message in explain(*arguments, code=code)[1]
+
+
+def test_it_is_a_command_under_both_names(tmp_path):
+    for module, arguments in (("minicnn", ["explain"]), ("minicnn.explain", [])):
+        out, err = command(*arguments, "linear", cwd=tmp_path, module=module)
+        assert "page: explain.html" in out and err == "" and (tmp_path / "explain.html").stat().st_size > 1e4
+        assert "conv2d" in command(*arguments, "--help", cwd=tmp_path, module=module)[0]
