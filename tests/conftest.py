@@ -1,5 +1,7 @@
 """Settings for all tests: reproducible examples, one PyTorch thread, no leftovers of random state."""
 
+import os
+
 import hypothesis
 import pytest
 import torch
@@ -13,6 +15,9 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("minicnn")
 torch.set_num_threads(1)  # two thread pools in one process disturb each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker for each core
+    mc.set_num_threads(1)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the commands that tests start
 
 
 @pytest.fixture(autouse=True)

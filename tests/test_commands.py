@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.__main__ import COMMANDS
+from minicnn.__main__ import COMMANDS, MODULES
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "MINICNN_DATA"} | {"PYTHONPATH": str(ROOT)}
@@ -302,7 +302,8 @@ def test_all_commands_together(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_nothing_heavy(command):
-    script = (f"import sys; from minicnn.{command} import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    script = (f"import sys; from minicnn.{MODULES.get(command, command)} import main\n"
+              "try: main(['--help'])\nexcept SystemExit: pass\n"
               "heavy = {'numba', 'rich', 'matplotlib', 'PIL', 'safetensors', 'minicnn.training', 'minicnn.data'}\n"
               "assert not heavy & set(sys.modules), heavy & set(sys.modules)")
     subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, check=True, capture_output=True)

@@ -19,7 +19,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines() if line.strip()]
 # long runs that the README quotes figures of: they are parsed here, and run by hand when the figures are renewed
-LONG = ("--data mnist", "--recipe note003", "benchmarks/run.py", "pip install", "pytest", "examples/note003")
+LONG = ("--data mnist", "--recipe note003", "benchmarks/run.py", "pip install", "pytest", "examples/note003",
+        "examples/04")
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

@@ -211,6 +211,7 @@ def test_char_lstm_learns_to_continue_documentation():
     assert learn(model, sequences.documentation, 3, 1e-2) > 0.28
 
 
+@pytest.mark.thorough
 def test_seq2seq_learns_to_add():
     """Whole sums that it has not seen; there is no other way than to add."""
     model = models.create("seq2seq", sequences.SYMBOLS, cell="gru", width=3 / 4, bidirectional=True)
@@ -338,11 +339,9 @@ def test_inputs_that_make_no_sense():
 
 
 def test_commands(tmp_path):
-    """Images train, are evaluated and drawn as for any model; texts are refused with what to do instead."""
+    """Images train, are evaluated and drawn as for any model."""
     minicnn("train", "image_rnn", "--epochs", 1, "--limit-train", 64, "--option", "cell=gru", cwd=tmp_path)
     assert "acc" in minicnn("eval", "runs/image_rnn-digits-1", cwd=tmp_path)[0]
     table = minicnn("summary", "image_rnn", cwd=tmp_path)[0]
     assert "LSTM" in table and "82,186 parameters" in table
     assert "char_lstm      texts" in minicnn("summary", cwd=tmp_path)[0]
-    error = minicnn("train", "seq2seq", cwd=tmp_path, code=2)[1]
-    assert "seq2seq reads texts, and recipes are for images; examples/04_sequences.py trains it" in error

@@ -43,7 +43,14 @@ def images(channels: int, side: int) -> tuple[mc.Tensor, mc.Tensor]:
     return mc.tensor(np.repeat(pixels, channels, 1)), mc.tensor(digits.labels[:32])
 
 
-@pytest.mark.parametrize("name", IMAGES)
+# one of each kind of block every time, the deeper ones of the same blocks with -m thorough
+SAMPLE = ("lenet* cnn2 image_rnn study alexnet vgg11 vgg11_bn nin_cifar googlenet_d2l inception_v3 resnet18 resnet20 "
+          "resnet50 resnext* plain20 densenet_d2l densenet121 squeezenet1_1 mobilenet_v2").split()
+KINDS = [pytest.param(name, marks=[] if any(fnmatchcase(name, some) for some in SAMPLE) else pytest.mark.thorough)
+         for name in IMAGES]
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_learns_32_images_by_heart(name):
     mc.manual_seed(0)
     width, side, rate = quick(name)

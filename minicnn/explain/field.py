@@ -24,7 +24,7 @@ from ..ops.cumulative import CumProd, CumSum
 from ..ops.index import Index, IndexAdd, Scatter
 from ..ops.join import Cat, Flip, Roll, Split, Stack, Unbind
 from ..ops.linear import Linear, MatMul
-from ..ops.norm import BatchNorm
+from ..ops.norm import BatchNorm, GroupNorm
 from ..ops.pad import PadConstant, PadCopies
 from ..ops.pool import AvgPool2d, MaxPool2d, MaxPool3d
 from ..ops.recurrent import Recurrent
@@ -144,6 +144,11 @@ def _(node: Resample, inputs: Inputs, window: Any) -> View:
 def _(node: BatchNorm, inputs: Inputs, window: Any) -> View:
     view = _joined(node, inputs[:1], window)
     return view.mixed(0, *range(2, len(view.axes))) if node.training else view
+
+
+@_behind.register
+def _(node: GroupNorm, inputs: Inputs, window: Any) -> View:
+    return _joined(node, inputs[:1], window).mixed(2, 3)
 
 
 @_behind.register
