@@ -1,6 +1,7 @@
 """python -m minicnn.mutate [MISTAKE ...]: plant known mistakes into backward functions; which tests notice them?"""
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -101,7 +102,8 @@ def who_notices(mistakes: list["Mistake"], tests: list[str], to_the_end: bool, t
         environment = {**os.environ, "MINICNN_MISTAKES": "\n".join(["", *[m.name for m in mistakes]]),
                        "MINICNN_NOTICED": str(file), "MINICNN_ALL": "1" if to_the_end else "",
                        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+        in_one_process = ["-n", "0"] if importlib.util.find_spec("xdist") else []  # the planting knows only its own
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *in_one_process,
                    "-p", f"{__package__}.testing.planting", *tests]
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
