@@ -16,6 +16,7 @@ COMMANDS = {
     "learn": "exercises: write a backward pass, have it checked",
     "lint": "mistakes in training scripts, with line, cause and cure",
     "gradcheck": "the gradients of all operations, against differences and PyTorch",
+    "bisect": "the first layer where two back ends differ",
     "mutate": "known mistakes planted into backward functions: which tests notice?",
     "info": "versions, devices and folders, for reports of bugs",
 }
