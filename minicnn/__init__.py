@@ -25,6 +25,7 @@ from .engine import Parameter, Tensor
 from . import functional, models, nn
 from .functional import log_softmax, relu, softmax
 from .ops.arithmetic import *
+from .ops.autocast import autocast
 from .ops.basic import *
 from .ops.comparison import *
 from .ops.creation import *
@@ -57,6 +58,6 @@ def __getattr__(name: str) -> object:
         from . import dtypes
 
         return dtypes.bfloat16()
-    if name in ("data", "explain", "interop", "optim", "testing", "training"):  # these, too
+    if name in ("amp", "data", "explain", "interop", "optim", "testing", "training"):  # these, too
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

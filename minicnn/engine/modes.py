@@ -11,6 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode(threading.local):
     recording = True
     anomaly = False
+    autocast: dict | None = None  # the precision of ops/autocast.py, by type of device
 
 
 mode = _Mode()

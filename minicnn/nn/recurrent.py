@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from ..engine import Parameter, Tensor
+from ..ops.autocast import widened
 from ..ops.creation import zeros
 from ..ops.join import cat, stack
 from ..ops.packing import Packing
@@ -135,12 +136,14 @@ class RNNBase(_Recurrent):
             if input.data.ndim != 2:
                 raise RuntimeError(f"{name}: the data of a packed input must be (R, input_size), not shape "
                                    f"{input.data.shape}")
-            self._check(input.data, self.all_weights[0][0])
+            rows = widened(input.data)
+            self._check(rows, self.all_weights[0][0])
             packing = Packing(input.batch_sizes.numpy())
-            y, states = self._layers(input.data, packing, (packing.sequences,), hx, *input[2:])
+            y, states = self._layers(rows, packing, (packing.sequences,), hx, *input[2:])
             return PackedSequence(y, *input[1:]), states
         if input.ndim not in (2, 3):
             raise ValueError(f"{name}: input must have 2 or 3 axes, not shape {input.shape}")
+        input = widened(input)
         self._check(input, self.all_weights[0][0])
         turned = self.batch_first and input.ndim == 3
         x = input.transpose(0, 1) if turned else input
@@ -254,6 +257,7 @@ class RNNCellBase(_Recurrent):
         name = type(self).__name__
         if input.ndim not in (1, 2):
             raise ValueError(f"{name}: input must have 1 or 2 axes, not shape {input.shape}")
+        input = widened(input)
         self._check(input, self.weight_ih)
         states = self._states(input, hx, [(*input.shape[:-1], self.hidden_size)] * number)
         if input.ndim == 1:

@@ -13,6 +13,7 @@ from .. import dtypes
 from ..backend import array_module
 from ..engine import Tensor
 from . import activation, arithmetic, basic, comparison, piecewise, subscript
+from .autocast import autocasting
 from .shape import variadic
 
 # public functions that are not methods of a tensor, as in PyTorch
@@ -164,10 +165,11 @@ def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 def attach(modules: tuple[ModuleType, ...]) -> None:
     """Make methods of all public functions of the modules, and operators of the arithmetic ones; check arguments."""
     methods = {method.__name__: method for method in (
-        zero_, fill_, copy_, type_as, cpu, cuda, where, piecewise.relu, activation.softmax, activation.log_softmax)}
+        zero_, fill_, copy_, type_as, cpu, cuda, where, piecewise.relu, autocasting(activation.softmax),
+        autocasting(activation.log_softmax))}
     for module in modules:
         for name in module.__all__:
-            function = getattr(module, name)
+            function = autocasting(getattr(module, name))
             setattr(module, name, checked(function))
             if name not in FUNCTIONS_ONLY:
                 methods[name] = variadic(1)(function) if name in VARIADIC else function
