@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from .training.plots import plot_outcomes
 
-    plot_outcomes(outcomes, out / "curves.png", f"{experiment.question}  {data}, {count(args.seeds, 'seed')}")
-    print(f"curves: {out / 'curves.png'}")
+    plot_outcomes(outcomes, out / "curves.svg", f"{experiment.question}  {data}, {count(args.seeds, 'seed')}")
+    print(f"curves: {out / 'curves.svg'}")
     return 0
 
 

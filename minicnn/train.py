@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_group.add_argument("--dry-run", action=Switch, help="two steps, validation, save, reload; keeps nothing")
     run_group.add_argument("-y", "--yes", action=Switch, help="do not ask before a run of hours")
     run_group.add_argument("--log-interval", type=positive, default=0, metavar="N", help="print a line every N steps")
-    run_group.add_argument("--plots", action=Switch, help="draw curves.png (needs matplotlib)")
+    run_group.add_argument("--plots", action=Switch, help="draw curves.svg (needs matplotlib)")
     run_group.add_argument("--tensorboard", action=Switch, help="write curves for TensorBoard (needs tensorboardX)")
     run_group.add_argument("-q", "--quiet", action=Switch, help="print errors and the result only")
     run_group.add_argument("-v", "--verbose", action=Switch, help="print the layers of the network first")
@@ -261,7 +261,7 @@ def _agreed(args: argparse.Namespace, session: "Session", say: Say) -> bool:
 
 
 def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
-    from .training import Interrupted, NonFiniteError, SaveError, plot_history
+    from .training import Interrupted, NonFiniteError, SaveError
     from .training.display import conclusion
     from .training.history import figure
 
@@ -270,6 +270,7 @@ def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
     if trainer.progress.epoch > trainer.recipe.epochs:
         epochs = count(trainer.recipe.epochs, "epoch")
         print(f"nothing to do: {session.folder} has all its {epochs}; more: {again} --epochs N")
+        _plot(args, session, say)
         return 0
     trainer.observer = _observer(args, session)
     try:
@@ -285,14 +286,22 @@ def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
     if history.best is not None:
         print(conclusion(history, history.best))
     print(f"saved in {session.folder}; next: {_other(args, 'eval')} {folder}")
-    if args.plots:
-        path = session.folder.path / "curves.png"
-        plot_history(history, path, f"{session.settings['model']['name']} on {trainer.recipe.data}")
-        say(f"curves: {path}")
+    _plot(args, session, say)
     if history.diverged:
         raise CommandError(f"training diverged: the loss has become {figure(history.rows[-1].loss)}",
                            f"train again with a smaller --lr (it was {trainer.recipe.lr:g}) or --clip-grad 1")
     return 0
+
+
+def _plot(args: argparse.Namespace, session: "Session", say: Say) -> None:
+    """Draw the curves, if they are asked for and there are any."""
+    from .training import plot_history
+
+    if args.plots and session.trainer.history.rows:
+        path, data = session.folder.path / "curves.svg", session.trainer.recipe.data
+        images = os.path.basename(os.path.normpath(data)) if data.startswith("folder:") else data
+        plot_history(session.trainer.history, path, f"{session.settings['model']['name']} on {images}")
+        say(f"curves: {path}")
 
 
 def _observer(args: argparse.Namespace, session: "Session") -> "Observer":

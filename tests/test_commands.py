@@ -59,7 +59,7 @@ def test_train_in_a_pipe(tmp_path):
     assert "\x1b" not in out and "━" not in out and err == ""
     folder = tmp_path / "runs" / "lenet-digits-1"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "state.json",
+        "best.safetensors", "curves.svg", "last.safetensors", "metrics.csv", "run.json", "state.json",
         "state.safetensors"]
     settings = json.loads((folder / "run.json").read_text())
     assert settings["recipe"]["batch_size"] == 20 and settings["selection"]["limit_train"] == 200
@@ -155,8 +155,9 @@ def test_names_and_options(tmp_path):
     assert settings["model"]["options"] == {"activation": "tanh"}
     out, _ = minicnn("train", "--resume", "a/b/mine", "--epochs", 3, cwd=tmp_path)
     assert "resumed: 2 of 3 epochs are done" in out and "  epochs 2 -> 3" in out
-    out, _ = minicnn("train", "lenet5", "-o", "a/b", "--resume", cwd=tmp_path)
-    assert "nothing to do: a/b/mine has all its 3 epochs" in out
+    out, _ = minicnn("train", "lenet5", "-o", "a/b", "--resume", "--plots", cwd=tmp_path)
+    assert "nothing to do: a/b/mine has all its 3 epochs" in out and "curves: a/b/mine/curves.svg" in out
+    assert (tmp_path / "a" / "b" / "mine" / "curves.svg").read_text().endswith("</svg>\n")
 
 
 def test_cuda_without_a_gpu(tmp_path):

@@ -82,8 +82,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert main(flags) == 0
     out = capsys.readouterr().out
     assert "without, seed 0: study, 688,138 parameters" in out and out.count("epoch 1/1") == 2
-    assert "best val_acc" in out and "curves: runs/dropout-quick/curves.png" in out
-    assert (tmp_path / "runs" / "dropout-quick" / "curves.png").stat().st_size > 10_000
+    assert "best val_acc" in out and "curves: runs/dropout-quick/curves.svg" in out
+    assert (tmp_path / "runs" / "dropout-quick" / "curves.svg").stat().st_size > 10_000
     assert main(flags) == 0 and "epoch 1/1" not in capsys.readouterr().out
 
 

@@ -241,12 +241,12 @@ def test_loss_and_accuracy_have_axes_of_their_own(tmp_path, monkeypatch):
     """Note 003 draws both into one plot, which it calls accuracy."""
     figure = pytest.importorskip("matplotlib.figure")
     drawn = []
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, path: drawn.append(self))
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, path, **_: drawn.append(self))
     train = data.load("digits", "train").head(32)
     history = training.fit(models.create("lenet"), train, train, epochs=1, verbose=False)
     training.plot_history(history, tmp_path / "curves.png")
-    assert [axes.get_title("left") for axes in drawn[0].axes] == ["loss", "accuracy"]
-    assert [line.get_label() for line in drawn[0].axes[0].lines] == ["training", "validation"]
+    assert [axes.get_title("left") for axes in drawn[0].axes] == ["loss, nats", "accuracy"]
+    assert {text.get_text() for text in drawn[0].axes[0].texts} == {"training", "validation"}
 
 
 # -- what is said ---------------------------------------------------------------------------------------------------

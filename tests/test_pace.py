@@ -1,0 +1,68 @@
+"""The number of threads that steps are made with, chosen by a clock."""
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import training
+from minicnn.training.pace import Pace
+from training_util import small_trainer, weights_of
+
+
+class Machine:
+    """A clock on which a step takes as long as its number of threads says."""
+
+    def __init__(self, monkeypatch, cores: int) -> None:
+        self.now, self.threads = 0.0, cores
+        monkeypatch.setattr(mc.backend, "get_num_threads", lambda: cores)
+        monkeypatch.setattr(mc.backend, "set_num_threads", lambda n: setattr(self, "threads", n))
+        self.pace = Pace(clock=lambda: self.now)
+
+    def make_steps(self, count: int, seconds: dict[int, float]) -> list[int]:
+        """The number of threads of each step."""
+        threads = []
+        for _ in range(count):
+            with self.pace.step():
+                threads.append(self.threads)
+                self.now += seconds[self.threads]
+        return threads
+
+
+@pytest.mark.parametrize("cores", [2, 16])
+def test_the_faster_number_of_threads_is_used_and_the_other_one_tried(monkeypatch, cores):
+    machine = Machine(monkeypatch, cores)
+    machine.make_steps(1, {cores: 100.0})  # compiles
+    idle, busy = {cores: 1.0, 1: float(cores)}, {cores: 8.0, 1: 2.0}
+    for seconds, faster in ((idle, cores), (busy, 1), (idle, cores)):
+        machine.make_steps(1000, seconds)  # until the change is noticed
+        before, threads = machine.now, machine.make_steps(2000, seconds)
+        assert threads.count(faster) >= 0.9 * len(threads) and machine.threads == faster
+        assert len(set(threads)) == 2
+        slow = sum(seconds[n] for n in threads if n != faster)
+        assert slow <= 0.06 * (machine.now - before)
+    machine.pace.end()
+    assert machine.threads == cores
+
+
+def test_one_thread_is_tried_when_there_is_time_for_it(monkeypatch):
+    """Its step takes 16 seconds, for all that is known, and a second saves a twentieth of one."""
+    threads = Machine(monkeypatch, 16).make_steps(400, {16: 1.0, 1: 16.0})
+    assert 320 <= threads.index(1) <= 325 and threads.count(1) == 1
+
+
+def test_a_single_core_is_not_measured_against_itself(monkeypatch):
+    assert set(Machine(monkeypatch, 1).make_steps(20, {1: 1.0})) == {1}
+
+
+def test_results_do_not_depend_on_the_clock(monkeypatch):
+    """However time passes, and threads change with it, the weights are the same."""
+    weights, chosen, set_num_threads = [], set(), mc.backend.set_num_threads
+    monkeypatch.setattr(mc.backend, "set_num_threads", lambda n: (chosen.add(n), set_num_threads(n)))
+    for seed in range(3):
+        ticks = np.cumsum(10.0 ** np.random.default_rng(seed).uniform(-3, 3, 1000))
+        monkeypatch.setattr(training.trainer, "Pace", lambda ticks=ticks: Pace(clock=iter(ticks).__next__))
+        trainer = small_trainer(model="lenet_bn", epochs=4)
+        trainer.run()
+        weights.append(weights_of(trainer.model))
+    assert weights[0] == weights[1] == weights[2]
+    assert chosen == {1, mc.get_num_threads()}
