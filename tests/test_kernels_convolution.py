@@ -19,6 +19,8 @@ from minicnn.kernels.reference import convolution as reference
 from minicnn.kernels.contract import Geometry
 from minicnn.kernels.cpu import convolution as cpu
 from minicnn.kernels.cpu import image_lanes, winograd
+from minicnn.kernels.cpu.plans import correlation
+from minicnn.kernels.cpu.weight_plans import weight_sums
 from minicnn.kernels.formulations import FORMULATIONS
 
 OPERATIONS = "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col", "col2im"
@@ -116,6 +118,10 @@ LARGE = {  # each leads to another way of cutting the work
     "tiles, bands of one image": (2, 40, (70, 66), 33, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
     "tiles, many images": (37, 24, (12, 16), 50, (3, 3), Geometry(padding=((1, 1), (0, 2)))),
     "tiles, parts of the outputs": (10, 140, (15, 15), 250, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
+    "slices of the channels": (18, 128, (7, 5), 40, (1, 1), Geometry()),
+    "slices of the channels of groups": (18, 384, (5, 6), 100, (3, 1), Geometry((1, 2), ((1, 1), (0, 1)), groups=2)),
+    "images gathered for many outputs": (20, 96, (3, 3), 290, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
+    "phases gathered for many outputs": (17, 130, (7, 6), 256, (3, 3), Geometry((2, 2), ((1, 1), (1, 1)))),
     "tiles of 2×2": (9, 32, (14, 15), 40, (5, 5), Geometry(padding=((2, 2), (2, 2)))),
 }
 
@@ -125,6 +131,21 @@ def test_cpu_cuts_work_without_a_seam(name):
     *operands, geometry = arrays(*LARGE[name])
     for result, wanted in zip(by(cpu, *operands, geometry), by(reference, *operands, geometry), strict=True):
         close(result, wanted, 1e-10)
+
+
+def test_work_is_cut_in_all_these_ways():
+    def plan(make, name, *more):
+        n, c, size, o, kernel, geometry = LARGE[name]
+        out = (n, o, *geometry.output_size(size, kernel))
+        return make((n, c, *size), out, (o, c // geometry.groups, *kernel), geometry, 16, *more).numbers
+
+    for name in LARGE:
+        if name.startswith("slices"):
+            assert plan(weight_sums, name)["slices"] > 1, name
+        if "gathered" in name:
+            assert plan(correlation, name, False)["shared"], name
+    few = "few channels, many images"
+    assert plan(weight_sums, few).get("slices", 1) == 1 and not plan(correlation, few, False)["shared"]
 
 
 @st.composite
@@ -322,7 +343,8 @@ def test_reference_respects_its_workspace(monkeypatch, size, tile):
 
 @pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows",
                                   "tiles, bands of one image", "tiles, many images", "tiles, parts of the outputs",
-                                  "tiles of 2×2"])
+                                  "tiles of 2×2", "slices of the channels of groups",
+                                  "phases gathered for many outputs"])
 def test_threads_do_not_change_a_byte(name):
     *operands, geometry = arrays(*LARGE[name])
     operands = [a.astype(np.float32) for a in operands]

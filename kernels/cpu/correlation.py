@@ -30,8 +30,12 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     packed = np.empty(numbers["groups"] * numbers["packed"] * numbers["taps"], x.dtype)
     run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed, small=packed.size < SMALL)
     bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
-    run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), packed, bias, y,
-        *scratch(x.dtype, numbers["scratch"], numbers["result"]))
+    x = np.ascontiguousarray(x)
+    image, result = scratch(x.dtype, numbers["scratch"], numbers["result"])
+    if numbers["shared"]:
+        image = np.empty(numbers["jobs"] // numbers["parts"] * numbers["scratch"], x.dtype)
+        run(_gather, numbers["jobs"] // numbers["parts"], plan, x, image)
+    run(_correlate, numbers["jobs"], plan, x, packed, bias, y, image, result)
     return y
 
 
@@ -60,17 +64,32 @@ def _pack(job, thread, plan, tables, w, packed, _c, _d, _e, _f):
                               plan.run))
 
 
+@njit
+def _unit(plan, unit):
+    """The group, the images n0 ≤ n < n0 + images and the first row t0 of the result that make up a unit of work."""
+    block, group = unit % plan.row_blocks, unit // plan.row_blocks
+    n0 = group // plan.groups * plan.together
+    return group % plan.groups, n0, min(plan.together, plan.images - n0), block * plan.rows
+
+
+def _gather(unit, thread, plan, tables, x, image, _c, _d, _e, _f):
+    """The images of a unit, for all the jobs that work on a part of its outputs each."""
+    plan = carray(plan, 1)[0]
+    group, n0, images, t0 = _unit(plan, unit)
+    gather(x, plan, n0, images, group, t0, shifted(image, unit * plan.scratch))
+
+
 def _correlate(job, thread, plan, tables, x, packed, bias, y, image, result):
     """One job: gather some images, or some rows of one; then, for each phase of the result, multiply."""
     plan = carray(plan, 1)[0]
-    image, result = shifted(image, thread * plan.scratch), shifted(result, thread * plan.result)
-    part, block, group = job % plan.parts, job // plan.parts % plan.row_blocks, job // (plan.parts * plan.row_blocks)
-    n0, group, t0 = group // plan.groups * plan.together, group % plan.groups, block * plan.rows
-    images = min(plan.together, plan.images - n0)
+    part, unit = job % plan.parts, job // plan.parts
+    group, n0, images, t0 = _unit(plan, unit)
     first, last = part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts
+    image = shifted(image, (unit if plan.shared else thread) * plan.scratch)
+    result = shifted(result, thread * plan.result)
     if plan.in_place:
         image = shifted(x, ((n0 * plan.groups + group) * plan.channels * plan.image_height + t0) * plan.image_width)
-    else:
+    elif not plan.shared:
         gather(x, plan, n0, images, group, t0, image)
     weights, starts = shifted(packed, group * plan.packed * plan.taps), shifted(bias, group * plan.outputs)
     channel = shifted(y, (n0 * plan.groups + group) * plan.outputs * plan.out_height * plan.out_width)
@@ -117,14 +136,14 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
         for o in range(begin, min(last * wide, packed)):
             values[o] = bias[o] if o < end else 0
 
-    spans = -(-columns // ROWS)
-    for tap in range(phase[0], phase[1], STEPS):
+    spans, steps = -(-columns // ROWS), 2 * STEPS // plan.vectors
+    for tap in range(phase[0], phase[1], steps):
         for index in range(first, last):
             o, width = index * wide, min(wide, packed - index * wide)
             for n in range(images):
                 for t in range(rows):
                     low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + t)
-                    k, stop = max(low, tap), min(high, tap + STEPS)
+                    k, stop = max(low, tap), min(high, tap + steps)
                     pixel = (n * rows + t) * columns
                     for span in range(spans if k < stop else 0):
                         s = span * columns // spans

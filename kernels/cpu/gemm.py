@@ -26,6 +26,7 @@ from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 
 STEPS = 256  # of K at a time: a strip of a and the columns of b it is swept over stay in the first-level cache
 WIDTH = 128  # columns of a block
+WIDER = 16  # times at most, where K is short
 JOBS = 4  # wanted at least, to share among threads
 SMALL = 1 << 18  # multiplications that are not worth the way to other threads; BLAS stays on one thread there, too
 
@@ -44,47 +45,53 @@ def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
     strip, piece = shifted(strip, thread * plan.strip), shifted(piece, thread * plan.piece)
     i0, j0 = job // plan.across * plan.height, job % plan.across * plan.width
     i1, j1 = min(i0 + plan.height, plan.rows), min(j0 + plan.width, plan.columns)
-    for i in range(i0, i1):
-        line = shifted(c, i * plan.columns + j0)
-        if plan.bias:
-            copy(line, shifted(bias, j0), j1 - j0)
-        else:
-            fill(line, j1 - j0, 0)
-    whole, rest = (j1 - j0) // plan.lanes, (j1 - j0) % plan.lanes  # vectors of a row, and what is left
+    panel = plan.vectors * plan.lanes  # columns that a tile takes at once, together in the piece
     for k in range(0, plan.depth, STEPS):
         steps = min(STEPS, plan.depth - k)
         if plan.b_turned:
-            call(plan.transpose, (piece, plan.step, shifted(b, j0 * plan.depth + k), plan.depth, j1 - j0, steps))
+            for j in range(j0, j1, panel):
+                call(plan.transpose, (shifted(piece, (j - j0) * steps), panel, shifted(b, j * plan.depth + k),
+                                      plan.depth, min(panel, j1 - j), steps))
         else:
             for s in range(steps):
-                copy(shifted(piece, s * plan.step), shifted(b, (k + s) * plan.columns + j0), j1 - j0)
+                line = shifted(b, (k + s) * plan.columns)
+                for j in range(j0, j1, panel):
+                    copy(shifted(piece, (j - j0) * steps + s * panel), shifted(line, j), min(panel, j1 - j))
         for i in range(i0, i1, plan.strip_rows):
             rows = min(plan.strip_rows, i1 - i)
             left, left_step = shifted(a, k * plan.rows + i), plan.rows
             if not plan.a_turned:
                 left, left_step = strip, rows
                 call(plan.transpose, (strip, rows, shifted(a, i * plan.depth + k), plan.depth, rows, steps))
-            line = shifted(c, i * plan.columns + j0)
-            for v in range(0, whole, plan.vectors):
-                call(plan.tile, (rows, min(plan.vectors, whole - v), plan.lanes, steps, tables, left, left_step, 0,
-                                 shifted(piece, v * plan.lanes), plan.step, 0, plan.lanes,
-                                 shifted(line, v * plan.lanes), plan.columns, plan.lanes))
-            if rest:
-                call(plan.tile, (rows, 1, rest, steps, tables, left, left_step, 0,
-                                 shifted(piece, whole * plan.lanes), plan.step, 0, 0,
-                                 shifted(line, whole * plan.lanes), plan.columns, 0))
+            for r in range(0 if k else rows):
+                line = shifted(c, (i + r) * plan.columns + j0)
+                if plan.bias:
+                    copy(line, shifted(bias, j0), j1 - j0)
+                else:
+                    fill(line, j1 - j0, 0)
+            for j in range(j0, j1, panel):
+                whole, rest = min(panel, j1 - j) // plan.lanes, min(panel, j1 - j) % plan.lanes
+                right, target = shifted(piece, (j - j0) * steps), shifted(c, i * plan.columns + j)
+                if whole:
+                    call(plan.tile, (rows, whole, plan.lanes, steps, tables, left, left_step, 0, right, panel, 0,
+                                     plan.lanes, target, plan.columns, plan.lanes))
+                if rest:
+                    call(plan.tile, (rows, 1, rest, steps, tables, left, left_step, 0,
+                                     shifted(right, whole * plan.lanes), panel, 0, 0,
+                                     shifted(target, whole * plan.lanes), plan.columns, 0))
 
 
 @lru_cache(256)
 def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, bias: bool, lanes_: int) -> Plan:
-    across = -(-n // WIDTH)
+    across = -(-n // (WIDTH * min(WIDER, max(1, STEPS // k))))
     width = -(-n // across // lanes_) * lanes_  # all blocks about equal
     down = max(1, min(-(-JOBS // across), -(-m // ROWS)))
     height = -(-m // down)
     strip_rows = -(-height // -(-height // ROWS))
+    wide = vectors(strip_rows)
     return Plan([np.zeros(STEPS, np.int64)], rows=m, depth=k, columns=n, across=-(-n // width), width=width,
-                height=height, strip_rows=strip_rows, vectors=vectors(strip_rows), lanes=lanes_, a_turned=a_turned,
-                b_turned=b_turned, bias=bias, step=width, strip=STEPS * strip_rows, piece=STEPS * width,
+                height=height, strip_rows=strip_rows, vectors=wide, lanes=lanes_, a_turned=a_turned, b_turned=b_turned,
+                bias=bias, strip=STEPS * strip_rows, piece=STEPS * (width + wide * lanes_),
                 jobs=-(-n // width) * -(-m // height), tile=0, transpose=0)
 
 

@@ -8,16 +8,14 @@ import numpy as np
 
 from ..contract import Geometry, Pair
 from .jobs import Plan
-from .microkernel import DOTS, MASKS, ROWS, vectors
+from .microkernel import MASKS, ROWS, vectors
 
 BLOCK = 1 << 17  # elements of image and result one job works on: half of a 1 MiB second-level cache in float32
 LARGE_BLOCK = 1 << 20  # the same where the weights are larger than that, and should be read for many pixels at once
 PART = 1 << 16  # elements of weights, at least, of a part of the outputs
 JOBS = 16  # wanted at least, to share among threads
-CHUNKS = 16  # of a sum over pixels, at most
-PARTIAL_SUMS = 1 << 20  # elements, about, of weight gradients not yet added up
 CALL = 40  # cycles a tile costs besides its steps
-STEPS = 256  # of a tile: its packed operand stays in the first-level cache
+STEPS = 256  # of a tile of two vectors: its packed operand stays in the first-level cache
 LONG_ROWS, ROW_BY_ROW, CHANNELS = range(3)  # ways to sweep the result of a correlation
 
 
@@ -43,7 +41,7 @@ class Axis(NamedTuple):
         return max(count for _, count, _ in self.phases)
 
 
-def _forward_axis(kernel: int, stride: int, dilation: int, before: int, outputs: int) -> Axis:
+def forward_axis(kernel: int, stride: int, dilation: int, before: int, outputs: int) -> Axis:
     taps = tuple((i, i * dilation % stride, i * dilation // stride) for i in range(kernel))
     return Axis(stride, before, 1, ((0, outputs, taps),))
 
@@ -58,23 +56,23 @@ def _backward_axis(kernel: int, stride: int, dilation: int, before: int, size: i
                                          for start, taps in enumerate(reached)))
 
 
-def _axes(make: Callable[..., Axis], kernel: Pair, geometry: Geometry, sizes: Sequence[int]) -> tuple[Axis, Axis]:
+def image_axes(make: Callable[..., Axis], kernel: Pair, geometry: Geometry, sizes: Sequence[int]) -> tuple[Axis, Axis]:
     """Rows and columns."""
     down, right = (make(kernel[i], geometry.stride[i], geometry.dilation[i], geometry.padding[i][0], sizes[i])
                    for i in (0, 1))
     return down, right
 
 
-def _up(value: int, multiple: int) -> int:
+def up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _block(weights: int) -> int:
+def block_size(weights: int) -> int:
     """Elements one job works on."""
     return min(LARGE_BLOCK, max(BLOCK, weights // 2))
 
 
-def _cut(down: Axis, columns: int, images: int, depth: int, jobs: int, block: int) -> tuple[int, int]:
+def cut(down: Axis, columns: int, images: int, depth: int, jobs: int, block: int) -> tuple[int, int]:
     """Rows of the result, or else whole images, of one job; depth counts the channels it reads and writes."""
     per_row = depth * columns
     rows = min(down.results, max(1, block // per_row - down.reach), -(-down.results // -(-jobs // images)))
@@ -84,7 +82,7 @@ def _cut(down: Axis, columns: int, images: int, depth: int, jobs: int, block: in
     return rows, max(1, min(block // (per_row * (rows + down.reach)), images // jobs))
 
 
-def _layout(axes: tuple[Axis, Axis], channels: int, plane: int, columns: int, weight_steps: tuple[int, ...]):
+def layout(axes: tuple[Axis, Axis], channels: int, plane: int, columns: int, weight_steps: tuple[int, ...]):
     """The phases of the result and, tap by tap, the offset in the image and in the weights of output 0.
 
     Taps are in the order (kernel row, channel, kernel column), so that those of some kernel rows follow each other.
@@ -112,7 +110,8 @@ def _run(source: np.ndarray) -> int:
     return max(1, int(np.gcd.reduce(np.append(breaks, len(source)))))
 
 
-def _image(x_shape: tuple[int, ...], axes: tuple[Axis, Axis], rows: int, together: int, groups: int) -> dict[str, int]:
+def image_numbers(x_shape: tuple[int, ...], axes: tuple[Axis, Axis], rows: int, together: int,
+                  groups: int) -> dict[str, int]:
     """The numbers by which a job fills its scratch buffer, see ``gather``."""
     down, right = axes
     n, c, h, w = x_shape
@@ -147,7 +146,7 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
     length, plane = (rows - 1) * columns + width, (rows + down.reach) * columns
 
     # Channels in the lanes. Transposing costs about 1.5 cycles per result.
-    spans, packed = -(-width // ROWS), _up(outputs, lanes)
+    spans, packed = -(-width // ROWS), up(outputs, lanes)
     pixels = -(-width // spans)
     wide = min(vectors(pixels), packed // lanes)
     calls = together * rows * spans * packed / lanes / wide
@@ -176,7 +175,7 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
     if uncopied < copied:
         way = LONG_ROWS if dense else ROW_BY_ROW
         return Sweep(way, dense, False, 0, outputs, vectors(height), blocks, int(uncopied))
-    apart = plane if flat < alone else _up(length, lanes)
+    apart = plane if flat < alone else up(length, lanes)
     return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, vectors(height), blocks, int(copied))
 
 
@@ -185,13 +184,13 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
                 lanes: int, backward: bool) -> Plan:
     """The plan of y = conv2d(x, w), or, backward, of y = conv2d_input_grad(x, w)."""
     (n, c, h, w), (_, o, *y_size), (w_outputs, w_channels, kh, kw), groups = x_shape, y_shape, w_shape, geometry.groups
-    down, right = axes = _axes(_backward_axis if backward else _forward_axis, (kh, kw), geometry, y_size)
+    down, right = axes = image_axes(_backward_axis if backward else forward_axis, (kh, kw), geometry, y_size)
     channels, outputs, taps, area = c // groups, o // groups, kh * kw, down.split * right.split
     weights, columns = channels * outputs * taps, right.results + right.reach
 
     # Jobs: images, or rows of one; where the weights are large, also parts of the outputs.
     parts = max(1, min(outputs // (4 * lanes), weights // PART))
-    rows, together = _cut(down, columns, n * groups, channels * area + outputs, -(-JOBS // parts), _block(weights))
+    rows, together = cut(down, columns, n * groups, channels * area + outputs, -(-JOBS // parts), block_size(weights))
     together, plane = min(together, n), (rows + down.reach) * columns
     row_blocks = -(-down.results // rows)
     jobs = -(-n // together) * groups * row_blocks
@@ -210,82 +209,19 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
                 and down.results + down.reach <= h)
     gathered = 0 if in_place else channels * area * together * plane
     channel_step, output_step = (w_channels * taps, taps) if backward else (taps, w_channels * taps)
-    phases, offsets, source = _layout(axes, channels, h * w if in_place else together * plane, columns,
-                                      (channel_step, kw, 1))
+    phases, offsets, source = layout(axes, channels, h * w if in_place else together * plane, columns,
+                                     (channel_step, kw, 1))
     result = {CHANNELS: together * rows * right.results * sweep.packed, ROW_BY_ROW: 0,
               LONG_ROWS: 0 if sweep.dense else outputs * (together * sweep.apart + lanes)}[sweep.way]
-    numbers = _image(x_shape, axes, rows, together, groups) | sweep._asdict() | {
+    numbers = image_numbers(x_shape, axes, rows, together, groups) | sweep._asdict() | {
         "lanes": lanes, "outputs": outputs, "out_height": y_size[0], "out_width": y_size[1],
         "row_step": down.step, "column_step": right.step,  # from one result of a phase to the next, in y
-        "in_place": in_place, "image_step": c * h * w if in_place else plane,
+        "in_place": in_place, "shared": parts > 1 and not in_place, "image_step": c * h * w if in_place else plane,
         "phases": len(phases), "taps": len(offsets), "run": _run(source),  # of taps that follow each other in w
         "output_step": output_step, "group_step": w_outputs // groups * w_channels * taps,  # in w
-        "scratch": _up(gathered + lanes, 64), "result": _up(result, 64),
+        "scratch": up(gathered + lanes, 64), "result": up(result, 64),
         "parts": parts, "jobs": jobs * parts, "price": jobs * (sweep.price + gathered // 2), "tile": 0, "transpose": 0}
     return Plan([phases, offsets, source, np.concatenate([some for some in reads for _ in right.phases])], **numbers)
-
-
-@lru_cache(256)
-def weight_sums(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
-                lanes: int) -> Plan:
-    """The plan of conv2d_weight_grad: units of some images, or some rows of one, summed in a fixed number of chunks."""
-    (n, c, _, _), (_, o, *out_size), (_, _, kh, kw), groups = x_shape, gy_shape, w_shape, geometry.groups
-    down, right = axes = _axes(_forward_axis, (kh, kw), geometry, out_size)
-    channels, outputs, kernel, area = c // groups, o // groups, kh * kw, down.split * right.split
-    weights, columns = channels * outputs * kernel, right.results + right.reach
-    wanted = CHUNKS // 2 if 2 * groups * weights <= PARTIAL_SUMS else 1  # one chunk: only the outputs are shared out
-    rows, together = _cut(down, columns, n, channels * area + outputs, wanted, _block(weights))
-    units, pixels = -(-n // together) * -(-down.results // rows), together * rows * right.results
-
-    # Tiles: of each run of kernel taps, blocks of rows. Pixels of the image copy are ``pitch`` apart; were that a
-    # power of two, all would fall on the same few lines of the first-level cache.
-    (sh, sw), (dh, dw), packed = geometry.stride, geometry.dilation, _up(outputs, lanes)
-    height, width = (rows - 1) * sh + (kh - 1) * dh + 1, (right.results - 1) * sw + (kw - 1) * dw + 1
-    pitch = channels if channels < 4 * lanes or channels % (4 * lanes) else channels + lanes
-    run, runs = (kw * channels, kh) if dw == 1 and pitch == channels else (channels, kernel)
-    blocks = -(-run // ROWS)
-    wide = min(vectors(-(-run // blocks)), packed // lanes)
-    tiles = (runs * blocks * packed / lanes / wide * pixels * cycles(-(-run // blocks), wide, 1)
-             + .5 * (pitch * together * height * width + outputs * pixels))
-
-    # Dots: the images of a unit one by one, or as one long row, whichever has less junk.
-    plane, length = (rows + down.reach) * columns, (rows - 1) * columns + right.results
-    alone, flat = together * _up(length, lanes), _up((together - 1) * plane + length, lanes)
-    apart = plane if flat < alone else _up(length, lanes)
-    swept = min(alone, flat) / lanes
-    prices = [-(-outputs // r) * -(-channels * kernel // t) * (swept * .6 * max(r * t, r + 2 * t) + 5 * r * t)
-              for r, t in DOTS]
-    by_tiles = tiles < min(prices)
-    shape = prices.index(min(prices))
-    dot_rows, dot_taps = DOTS[shape]
-
-    numbers = _image(x_shape, axes, rows, together, groups) | {
-        "lanes": lanes, "outputs": outputs, "out_height": out_size[0], "out_width": out_size[1], "kernel": kernel,
-        "by_tiles": by_tiles, "units": units, "tile": 0, "dots": 0, "transpose": 0}
-    if by_tiles:
-        shares, partial = -(-packed // (wide * lanes)), channels * kernel * packed
-        run_places = np.add.outer(np.arange(kh) * dh * width, np.arange(runs // kh) * dw)
-        pixel_places = np.add.outer(np.arange(together) * height * width,
-                                    np.add.outer(np.arange(rows) * sh * width, np.arange(right.results) * sw))
-        tables = [run_places * pitch, pixel_places * pitch]
-        numbers |= {"stride_rows": sh, "height": height, "width": width, "pitch": pitch, "run": run, "runs": runs,
-                    "packed": packed, "vectors": wide, "blocks": blocks,
-                    "scratch": _up(pitch * together * height * width, 64), "gradients": _up(packed * pixels, 64)}
-    else:
-        taps, shares = _up(channels * kernel, dot_taps), -(-outputs // dot_rows)
-        partial = shares * dot_rows * taps
-        offsets = _layout(axes, channels, together * plane, columns, (0, 0, 0))[1]
-        tables = [np.pad(offsets, (0, taps - len(offsets)), mode="edge")]
-        g_row = _up(together * apart, lanes) + lanes
-        numbers |= {"merged": flat < alone, "apart": apart, "g_row": g_row, "shape": shape, "dot_rows": dot_rows,
-                    "dot_taps": dot_taps, "row": taps, "kernel_columns": kw,
-                    "scratch": _up(channels * area * together * plane + lanes, 64),
-                    "gradients": _up(shares * dot_rows * g_row, 64)}
-    chunks = max(1, min(units, CHUNKS, PARTIAL_SUMS // (groups * partial)))
-    parts = min(shares, CHUNKS // 2, -(-JOBS // (chunks * groups)))  # each gathers the images again
-    numbers |= {"chunks": chunks, "parts": parts, "shares": shares, "partial": partial, "jobs": chunks * groups * parts,
-                "partials": chunks * groups * partial}
-    return Plan(tables, **numbers)
 
 
 @lru_cache(256)

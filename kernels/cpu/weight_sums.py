@@ -5,14 +5,14 @@
     dots     lanes hold pixels, where outputs are too few to fill them: dot products of gy, laid out like the image with
              zeros for what is no pixel, with the shifted images of the table of offsets.
 
-``plans.weight_sums`` chooses, by price.
+``weight_plans.weight_sums`` chooses, by price.
 """
 
 import numpy as np
 from numba import carray, njit
 
 from ..contract import Array, Geometry
-from . import plans
+from . import weight_plans
 from .gather import gather, gather_channels_last
 from .jobs import SMALL, call, fill, run, scratch, with_kernels
 from .microkernel import copy_row, lanes, shifted
@@ -21,7 +21,7 @@ from .plans import STEPS
 
 def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     """gw = conv2d_weight_grad(x, gy), into gw."""
-    plan = plans.weight_sums(x.shape, gy.shape, gw.shape, geometry, lanes(x.itemsize))
+    plan = weight_plans.weight_sums(x.shape, gy.shape, gw.shape, geometry, lanes(x.itemsize))
     numbers = with_kernels(plan, x.dtype)
     partial = np.empty(numbers["partials"], x.dtype)
     job, add, adders = ((_sum_tiles, _add_tiles, numbers["groups"] * numbers["packed"] // numbers["lanes"])
@@ -110,7 +110,7 @@ def _sum_tiles(job, thread, plan, tables, x, gy, partial, image, gradient, _f):
         if existing < width:
             fill(gradient, pixels * width, 0)
         for n in range(images):
-            channel = ((n0 + n) * plan.groups + group) * plan.outputs + first
+            channel = ((n0 + n) * (plan.groups // plan.slices) + group // plan.slices) * plan.outputs + first
             call(plan.transpose, (shifted(gradient, n * rows * columns * width), width,
                                   shifted(gy, channel * size + t0 * columns), size, existing, rows * columns))
         for k in range(0, pixels, STEPS):
@@ -140,10 +140,11 @@ def _add_tiles(job, thread, plan, tables, partial, gw, _c, _d, _e, _f):
             term = carray(shifted(more, r * plan.packed), plan.lanes)
             for i in range(plan.lanes):
                 total[i] += term[i]
-    target = shifted(gw, (group * plan.outputs + o) * rows)
+    line = plan.slices * rows  # from one output to the next
+    target = shifted(gw, (group // plan.slices * plan.outputs + o) * line + group % plan.slices * rows)
     if plan.kernel == 1:
-        call(plan.transpose, (target, rows, sums, plan.packed, rows, count))
+        call(plan.transpose, (target, line, sums, plan.packed, rows, count))
     else:
         for c in range(plan.channels):
-            call(plan.transpose, (shifted(target, c * plan.kernel), rows, shifted(sums, c * plan.packed),
+            call(plan.transpose, (shifted(target, c * plan.kernel), line, shifted(sums, c * plan.packed),
                                   plan.channels * plan.packed, plan.kernel, count))

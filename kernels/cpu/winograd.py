@@ -28,6 +28,7 @@ from ..contract import Array, Geometry, Pair
 from .gather import channels_last
 from .jobs import Plan, call, fill, run, scratch, with_kernels
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
+from .plans import up
 from .winograd_tiles import (POINTS, channels_to_points, gradient_to_points, pixels_to_points, points_to_results,
                              points_to_weights, weights_to_points)
 
@@ -70,7 +71,8 @@ def _cut(images: int, down: int, across: int, tiles: int) -> tuple[int, int]:
     """Whole images, or else rows of tiles of one image, that make about so many tiles."""
     together = min(images, tiles // (down * across))
     if together > 1:
-        return -(-images // -(-images // together)), down  # all about equal
+        jobs = up(-(-images // together), 4)  # two or four threads share them evenly
+        return -(-images // jobs), down
     return 1, -(-down // -(-down // max(1, tiles // across)))
 
 
@@ -229,7 +231,7 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     partial = np.empty(numbers["chunks"] * POINTS * numbers["sums"], x.dtype)
     run(_sum, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
         *scratch(x.dtype, numbers["image"], numbers["gradient"], POINTS * (numbers["points"] + numbers["gradients"])))
-    run(_add, numbers["shares"] * numbers["blocks"], plan, partial, gw,
+    run(_add, numbers["blocks"], plan, partial, gw,
         *scratch(x.dtype, numbers["kernel"] * numbers["lanes"]))
     return gw
 
@@ -285,18 +287,19 @@ def _sum(job, thread, plan, tables, x, gy, partial, image, gradient, points):
 
 
 def _add(job, thread, plan, tables, partial, gw, kernels, _d, _e, _f):
-    """One vector of outputs of some channels: their partial sums added in order, then brought back from the points."""
+    """Some channels, all outputs: the partial sums added in order, then brought back from the points."""
     plan = carray(plan, 1)[0]
     kernels = shifted(kernels, thread * plan.kernel * plan.lanes)
-    o, block = job // plan.blocks * plan.lanes, job % plan.blocks
-    for c in range(block * plan.channels // plan.blocks, (block + 1) * plan.channels // plan.blocks):
-        sums = shifted(partial, c * plan.packed + o)
-        for point in range(POINTS):
-            total = carray(shifted(sums, point * plan.sums), plan.lanes)
-            for chunk in range(1, plan.chunks):
-                more = carray(shifted(sums, (chunk * POINTS + point) * plan.sums), plan.lanes)
-                for i in range(plan.lanes):
-                    total[i] += more[i]
-        points_to_weights(plan.side, kernels, sums, plan.sums)
-        call(plan.transpose, (shifted(gw, (o * plan.channels + c) * plan.kernel), plan.channels * plan.kernel, kernels,
-                              plan.lanes, plan.kernel, min(plan.lanes, plan.outputs - o)))
+    first, last = job * plan.channels // plan.blocks, (job + 1) * plan.channels // plan.blocks
+    for point in range(POINTS if plan.chunks > 1 else 0):
+        start, count = point * plan.sums + first * plan.packed, (last - first) * plan.packed
+        total = carray(shifted(partial, start), count)
+        for chunk in range(1, plan.chunks):
+            more = carray(shifted(partial, chunk * POINTS * plan.sums + start), count)
+            for i in range(count):
+                total[i] += more[i]
+    for c in range(first, last):
+        for o in range(0, plan.outputs, plan.lanes):
+            points_to_weights(plan.side, kernels, shifted(partial, c * plan.packed + o), plan.sums)
+            call(plan.transpose, (shifted(gw, (o * plan.channels + c) * plan.kernel), plan.channels * plan.kernel,
+                                  kernels, plan.lanes, plan.kernel, min(plan.lanes, plan.outputs - o)))
