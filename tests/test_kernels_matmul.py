@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from minicnn.kernels import cpu, reference
+from minicnn.kernels import cpu, cuda, reference
 from minicnn.kernels.cpu import gemm
+from minicnn.kernels.cuda.emulator import thread_order
 
 size = st.integers(1, 70) | st.sampled_from([128, 129, 257, 300])
 
@@ -28,7 +30,8 @@ def no_small_ones(monkeypatch):
     monkeypatch.setattr(gemm, "SMALL", -1)
 
 
-@given(size, size, size, st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["float32", "float64"]))
+@given(size, size, size | st.just(1500), st.booleans(), st.booleans(), st.booleans(),
+       st.sampled_from(["float32", "float64"]))
 def test_agrees_with_float64(m, k, n, turned_a, turned_b, with_bias, dtype):
     a, b, bias = operands(m, k, n, turned_a, turned_b, dtype)
     bias = bias if with_bias else None
@@ -70,3 +73,37 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
     hashes = {subprocess.run([sys.executable, "-c", code, str(threads)], capture_output=True, text=True, check=True,
                              env={**os.environ, "NUMBA_NUM_THREADS": "4"}).stdout for threads in (1, 2, 4)}
     assert len(hashes) == 1
+
+
+@settings(max_examples=12)
+@given(m=st.integers(0, 70), k=st.integers(0, 40), n=st.integers(0, 70), turned_a=st.booleans(), turned_b=st.booleans(),
+       with_bias=st.booleans())
+@example(m=65, k=17, n=66, turned_a=True, turned_b=False, with_bias=True)
+@example(m=130, k=33, n=65, turned_a=False, turned_b=True, with_bias=False)
+def test_cuda(m, k, n, turned_a, turned_b, with_bias):
+    for dtype, rounding in (("float64", 1e-14), ("float32", 1e-6), ("float16", 2 ** -11),
+                            (ml_dtypes.bfloat16, 2 ** -8)):
+        a, b, bias = operands(m, k, n, turned_a, turned_b, dtype)
+        bias = bias if with_bias else None
+        expected = reference.matmul(*(None if x is None else x.astype(float) for x in (a, b, bias)))
+        with thread_order(m + n):
+            y = cuda.matmul(a, b, bias)
+        assert y.dtype == a.dtype and y.shape == (m, n)
+        scale = max(1, abs(expected).max(initial=0))
+        np.testing.assert_allclose(y.astype(float), expected, rtol=rounding, atol=rounding * scale)
+        with thread_order(m + n + 1):
+            np.testing.assert_array_equal(cuda.matmul(a, b, bias), y)
+
+
+def test_cuda_reads_any_strides():
+    a, b = np.arange(40.0).reshape(5, 8)[::2, ::3], np.arange(36.0).reshape(6, 6)[::-2, 1:5]
+    np.testing.assert_array_equal(cuda.matmul(a, b), a @ b)
+    ints = np.arange(6).reshape(2, 3)
+    np.testing.assert_array_equal(cuda.matmul(ints, ints.T), ints @ ints.T)
+
+
+@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
+def test_half_precision_sums_in_float32(kernels):
+    """4096 ones added up in half precision would stay at 2048."""
+    a = np.ones((1, 4096), np.float16)
+    assert kernels.matmul(a, a.T) == 4096

@@ -1,16 +1,16 @@
 """The contract in CUDA C++: on a GPU for CuPy's arrays, in the emulator, one thread at a time, for NumPy's.
 
-What is not written in CUDA is the reference's, in which every function runs on CuPy's arrays as it is: products are
-cuBLAS's, and recurrent layers, group and layer normalisation and connectionist temporal classification are made of
-CuPy's own kernels.
+What is not written in CUDA is the reference's, in which every function runs on CuPy's arrays as it is: recurrent
+layers, group and layer normalisation and connectionist temporal classification are made of CuPy's own kernels.
 """
 
 from ..reference import (ctc, ctc_grad, group_norm, group_norm_grad, gru_sequence, gru_sequence_grad, lstm_sequence,
-                         lstm_sequence_grad, matmul, random_uniform, rnn_sequence, rnn_sequence_grad)
+                         lstm_sequence_grad, random_uniform, rnn_sequence, rnn_sequence_grad)
 from .convolution import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardswish,
                           hardswish_grad, hardtanh, hardtanh_grad, leaky_relu, leaky_relu_grad, mish, mish_grad, relu,
                           relu_grad, sigmoid, sigmoid_grad, silu, silu_grad, tanh, tanh_grad)
+from .linear import matmul
 from .normalisation import batch_norm, batch_norm_grad, batch_norm_stats, channel_sum
 from .optimisers import adam_step, sgd_step
 from .pooling import (activated_avg_pool2d, activated_avg_pool2d_grad, avg_pool2d, avg_pool2d_grad, max_pool2d,

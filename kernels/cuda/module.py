@@ -88,6 +88,11 @@ def on_device(x: np.ndarray, device: int | None) -> Array:
         return cupy.asarray(x)
 
 
+def is_recording() -> bool:
+    """Whether what is launched on this thread's GPU now goes into a graph, to be run later."""
+    return sys.modules["cupy"].cuda.get_current_stream().is_capturing()
+
+
 def spread(count: int) -> tuple[int]:
     """The grid for a kernel that goes through count elements with FOR_EACH."""
     return (min(-(-count // THREADS), BLOCKS),)

@@ -9,16 +9,17 @@ from . import elementwise
 from .module import THREADS, contiguous, device_of, empty, for_floats, launch, module_of, on_device, spread, wide_type
 
 _FILE = "pooling.cu"
+KEPT = 4096  # tables: a recorded step reads them as long as it is there
 
 
-@lru_cache
+@lru_cache(KEPT)
 def _bounds(windows: Windows, device: int | None) -> Array:
     """The bounds of all windows, on the device of the arrays."""
     rows, columns = (windows.row_start, windows.row_stop), (windows.col_start, windows.col_stop)
     return on_device(np.concatenate([*rows, *columns]).astype(np.int32), device)
 
 
-@lru_cache
+@lru_cache(KEPT)
 def _reach(windows: Windows, size: Pair, device: int | None) -> Array:
     """For each row, and for each column, the first and the last + 1 of the windows that contain it."""
     reach = []

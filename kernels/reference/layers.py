@@ -177,6 +177,9 @@ def dropout(x: Array, p: float, key: Pair) -> Array:
 # -- products -------------------------------------------------------------------------------------------------------
 
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
+    if a.dtype.itemsize == 2 and a.dtype.kind in "fV":  # sums of half precision are float32
+        y = matmul(a.astype(np.float32), b.astype(np.float32), None if bias is None else bias.astype(np.float32))
+        return y.astype(a.dtype)
     y = a @ b  # (M, N)
     return y if bias is None else y + bias
 

@@ -22,13 +22,11 @@ __all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "ou
 
 def _product(a: Any, b: Any, bias: Any = None) -> Any:
     """a·b over the last two axes, plus bias along the last; 16-bit floats are summed in float32."""
-    if a.dtype.itemsize == 2 and dtypes.is_floating(a.dtype):
-        y = _product(a.astype(np.float32), b.astype(np.float32), None if bias is None else bias.astype(np.float32))
-        return y.astype(a.dtype)
     if a.ndim == b.ndim == 2 and dtypes.is_floating(a.dtype):
         return kernels_for(a).matmul(a, b, bias)
-    y = array_module(a).matmul(a, b)
-    return y if bias is None else y + bias
+    if a.dtype.itemsize == 2 and dtypes.is_floating(a.dtype):
+        return _product(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return array_module(a).matmul(a, b)
 
 
 class MatMul(Function):

@@ -1,0 +1,65 @@
+// The product of two matrices that lie in memory in either order.
+#include "common.cuh"
+#include "product.cuh"
+
+// rows·depth of the left matrix and depth·columns of the right one; steps are from line to line and from place to place.
+struct Product {
+    int rows, depth, columns, left_line, left_place, right_line, right_place;
+};
+
+template <bool ALONG> struct Lines {  // the rows of the left matrix, or the columns of the right one
+    const Real* data;
+    int count, line_step, place_step;
+    static constexpr bool ALONG_K = ALONG;
+    typedef int Line;  // −1: none
+    typedef int Place;
+    __device__ Line line(int index) const { return index < count ? index * line_step : -1; }
+    __device__ Place place(int index) const { return index * place_step; }
+    __device__ Wide value(Line line, Place place) const { return line >= 0 ? wide(data[line + place]) : Wide(0); }
+};
+
+// y = a·b + bias, a tile for each block: grid (rows, columns).
+template <bool LEFT_ALONG, bool RIGHT_ALONG>
+__device__ void multiply(Tiles<64, 64, 16>& tiles, const Real* a, const Real* b, const Real* bias, Real* y,
+                         const Product& p) {
+    Lines<LEFT_ALONG> left = {a, p.rows, p.left_line, p.left_place};
+    Lines<RIGHT_ALONG> right = {b, p.columns, p.right_line, p.right_place};
+    int m0 = blockIdx.x * 64, n0 = blockIdx.y * 64;
+    Wide sums[4][4];
+    multiply_tiles(tiles, left, right, m0, n0, 0, p.depth, sums);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        int row = m0 + tiles.row(i);
+        if (row >= p.rows) continue;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            int column = n0 + tiles.column(j);
+            if (column < p.columns)
+                y[row * p.columns + column] = rounded(sums[i][j] + (bias ? wide(bias[column]) : Wide(0)));
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+multiply_rows_rows(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
+    __shared__ Tiles<64, 64, 16> tiles;
+    multiply<true, false>(tiles, a, b, bias, y, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+multiply_rows_columns(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
+    __shared__ Tiles<64, 64, 16> tiles;
+    multiply<true, true>(tiles, a, b, bias, y, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+multiply_columns_rows(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
+    __shared__ Tiles<64, 64, 16> tiles;
+    multiply<false, false>(tiles, a, b, bias, y, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+multiply_columns_columns(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
+    __shared__ Tiles<64, 64, 16> tiles;
+    multiply<false, true>(tiles, a, b, bias, y, p);
+}
