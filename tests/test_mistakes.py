@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import data, explain, models, nn, training
+from minicnn import data, explain, models, nn, optim, training
 from minicnn import functional as F
 from minicnn.models import output_shape, window_of
 from minicnn.training import Finding, Recipe, recipe_for
@@ -285,6 +285,16 @@ def test_momentum_of_running_statistics():
     np.testing.assert_allclose(norm.running_var.data, 0.9 * 1 + (1 - 0.9) * variance, rtol=1e-5)
     expected = (x.data - mean[:, None, None]) / np.sqrt(x.data.var((0, 2, 3)) + 0.5)[:, None, None]
     np.testing.assert_allclose(y.data, expected, atol=1e-5)
+
+
+def test_statistics_of_the_whole_data_set():
+    """Note 001 says that prediction uses them; the averages of training come near, update_bn makes it true."""
+    net, x = nn.Sequential(nn.BatchNorm2d(3)), mc.randn(20, 3, 5, 4) * 2 + 1
+    net(x)
+    assert np.abs(net[0].running_mean.data - x.data.mean((0, 2, 3))).min() > 0.1
+    optim.swa_utils.update_bn([x], net)
+    np.testing.assert_allclose(net[0].running_mean.data, x.data.mean((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(net[0].running_var.data, x.data.var((0, 2, 3), ddof=1), rtol=1e-5)
 
 
 def test_cross_entropy_is_a_mean():
