@@ -116,6 +116,17 @@ def test_the_next_mirror_stands_in(server, tmp_path, bad):
     assert [asked is not None for _, asked in server.log] == [False, bad in ("cut", "nolength")]  # continued
 
 
+def test_a_failed_download_leaves_no_empty_folders(server, tmp_path):
+    (tmp_path / "old").mkdir()
+    for folder in (tmp_path / "new" / "inner", tmp_path / "old" / "inner", tmp_path / "old"):
+        with pytest.raises(DataError, match="could not be downloaded"):
+            download([FILE], [server.mirror("missing")], folder, lambda line: None)
+    assert names(tmp_path) == ["old"] and names(tmp_path / "old") == []
+    with pytest.raises(DataError, match="could not be downloaded"):  # what has come is kept
+        download([FILE], [server.mirror("cut")], tmp_path / "new" / "inner", lambda line: None)
+    assert names(tmp_path / "new" / "inner") == ["a.gz.part"]
+
+
 def test_redirections_are_followed(server, tmp_path):
     download([FILE], [server.mirror("moved")], tmp_path, lambda line: None)
     assert (tmp_path / "a.gz").read_bytes() == CONTENT

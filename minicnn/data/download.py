@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,6 +40,7 @@ def download(files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path, 
 
     alive = list(mirrors)
     failures: list[str] = []
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
@@ -60,6 +62,10 @@ def download(files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path, 
         raise DataError(
             f"{folder}: cannot be written ({error.strerror})", "choose another folder with --data-dir (data_dir=...)"
         ) from error
+    finally:
+        with suppress(OSError):  # there is something in it
+            for place in new:
+                place.rmdir()
 
 
 class _BadFile(Exception):
