@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minicnn import training
-from minicnn.training import History, Observer, Row, plots
+from minicnn.training import History, Observer, Row, display, plots
 from minicnn.training.compiling import announce_compiling
 from minicnn.training.display import conclusion, sparkline
 from training_util import ROWS, small_trainer
@@ -105,6 +105,26 @@ def oklab(colour: str, sight: Any) -> np.ndarray:
 def test_curves_differ_for_all_eyes(sight):
     for one, other in itertools.combinations(plots.ARMS, 2):
         assert np.linalg.norm(oklab(one, sight) - oklab(other, sight)) > 0.1, (one, other)
+
+
+def test_a_long_epoch_says_where_it_stands(monkeypatch, capsys):
+    """A line after half a minute without one; with an interval of steps that alone counts; a bar moves anyway."""
+    now = [0.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+
+    class Slow(display.Lines):
+        def step(self, progress):
+            now[0] += 12.5  # seconds a step
+            super().step(progress)
+
+    for interval, expected in ((0, [3, 6, 3, 6]), (7, [7, 7])):
+        trainer = small_trainer(epochs=2, batch_size=8)  # 8 steps
+        trainer.observer = Slow(interval)
+        trainer.run()
+        lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+        assert [line[1] for line in lines if line[1].startswith("step")] == [f"step {n}/8" for n in expected]
+        assert len(lines) == 2 + len(expected) and not any("nan" in word for line in lines for word in line)
+    assert not display.LiveBar().is_silent()
 
 
 def test_compiling_is_announced_whatever_is_compiled():

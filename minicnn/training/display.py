@@ -1,6 +1,7 @@
 """What a run shows: a line per epoch, and in a terminal a bar that moves with every step."""
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from ..data.sequences import SequenceDataset
@@ -14,24 +15,29 @@ if TYPE_CHECKING:
 __all__ = ["Lines", "LiveBar", "display", "sparkline"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+SILENCE = 30.0  # seconds without a line, after which one says where a long epoch stands
 
 
 class Lines(Observer):
-    """Prints every epoch, and every ``interval`` steps (0: none) where the epoch stands."""
+    """Prints every epoch, and where it stands every ``interval`` steps, or if that is 0 after SILENCE seconds."""
 
     def __init__(self, interval: int = 0) -> None:
         self.interval = interval
 
     def begin(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+        self.trainer, self.printed = trainer, time.monotonic()
 
     def warn(self, finding: Finding) -> None:
         print(f"warning: {finding}", file=sys.stderr, flush=True)
 
     def step(self, progress: Progress) -> None:
         steps, step = self.trainer.steps_per_epoch, self.trainer.step_in_epoch
-        if self.interval and step % self.interval == 0:
+        if step % self.interval == 0 if self.interval else self.is_silent():
             self.write(f"epoch {progress.epoch}/{self.trainer.recipe.epochs}  step {step}/{steps}  {_so_far(progress)}")
+
+    def is_silent(self) -> bool:
+        """Whether nothing has been printed for so long that one wonders."""
+        return time.monotonic() - self.printed >= SILENCE
 
     def epoch(self, row: Row) -> None:
         noun = "text" if isinstance(self.trainer.train.dataset, SequenceDataset) else "img"
@@ -40,6 +46,7 @@ class Lines(Observer):
     def write(self, line: str, best: bool = False) -> None:
         """Print a line; ``best`` marks an epoch better than all before."""
         print(line, flush=True)
+        self.printed = time.monotonic()
 
 
 class LiveBar(Lines):
@@ -71,6 +78,9 @@ class LiveBar(Lines):
         if row.epoch < self.trainer.recipe.epochs:
             self.bar.reset(self.task)
             self._show(self.trainer.progress)
+
+    def is_silent(self) -> bool:
+        return False  # the bar moves
 
     def end(self) -> None:
         self.bar.stop()
