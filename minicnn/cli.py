@@ -88,7 +88,9 @@ def report(prog: str, error: Exception) -> None:
     hint = getattr(error, "hint", None)
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if not isinstance(error, (CommandError, ArithmeticError, OSError, RuntimeError, TypeError, ValueError)):
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != __package__:
+        message, hint = f"{error.name} is not installed", "minicnn needs it; in the checkout: pip install ."
+    elif not isinstance(error, (CommandError, ArithmeticError, OSError, RuntimeError, TypeError, ValueError)):
         message = f"{type(error).__name__}: {error}"
         hint = "this should not happen; --debug shows where it did"
     if hint is None and isinstance(error, UsageError):

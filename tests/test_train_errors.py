@@ -54,6 +54,15 @@ def test_wrong_usage(tmp_path, arguments, message, hint):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_not_installed_is_named(tmp_path):
+    """As in a checkout that nobody has installed."""
+    script = "import sys; sys.modules['safetensors'] = None; from minicnn import train; sys.exit(train.main(['lenet']))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == (
+        "python -m minicnn.train: error: safetensors is not installed\n"
+        "  hint: minicnn needs it; in the checkout: pip install .\n")
+
+
 @pytest.mark.parametrize("arguments, message, hint", [
     (["lenet", "--data", "mnist", "--offline", "--data-dir", "."], "MNIST", "download"),
     (["lenet", "--resume", "nowhere"], "there is no run folder nowhere", "prints the folder of a run"),
