@@ -58,11 +58,12 @@ def run(args: argparse.Namespace) -> int:
 def _list() -> None:
     from . import models
 
-    width = shutil.get_terminal_size().columns
-    for name in models.list():
+    width, names = shutil.get_terminal_size().columns, models.list()
+    longest = max(map(len, names))
+    for name in names:
         entry = models.entry(name)
         shape = "×".join(map(str, entry.input_shape)) if entry.reads_images else "texts"
-        head = f"{name:15}{shape:12}"
+        head = f"{name:{longest}}  {shape:9}  "
         print(textwrap.fill(head + entry.description, width, subsequent_indent=" " * len(head)))
         print(textwrap.fill(entry.source, width, initial_indent=" " * len(head), subsequent_indent=" " * len(head)))
 

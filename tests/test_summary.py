@@ -162,6 +162,7 @@ def test_recurrent_layers():
                                                                         "Linear"]
     assert str(text).startswith("seq2seq on texts of 16\n") and "MACs per text" in str(text)
     assert all(layer.field.size == () for layer in text.layers)
+    assert not re.search("field|jump|im2col|image", str(text))
 
 
 # totals: parameters, buffers, multiply-adds; of MODELS.md
@@ -369,6 +370,9 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     assert "1 of 12 rows differ" in capsys.readouterr().out
     assert main(["rnn_classifier"]) == 0
     capsys.readouterr()
+    assert main([]) == 0
+    heads = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert [name for name, _ in heads] == models.list() and ["googlenet_gray224", "1×224×224"] in heads
     for arguments, message in ((["--graph", "lenet.png"], "lenet.png must end with .svg, .mmd, .dot"),
                                (["--graph", "a.svg", "--diff", "lenet"], "not allowed with argument --graph"),
                                (["--diff", "lenett"], "did you mean 'lenet'?"),

@@ -28,7 +28,10 @@ def draw(summary: "Summary", console: Any, options: Any) -> Iterator[Any]:
         table = _table(summary, shown, names)
         return Measurement.get(console, options.update_width(10 * WIDEST), table).maximum - options.max_width
 
-    shown, names = list(COLUMNS), [row.name for row in summary.rows]
+    names = [row.name for row in summary.rows]
+    columns = zip(*(_cells(row, summary.macs) for row in summary.rows), strict=True)
+    filled = {name for name, cells in zip(COLUMNS[1:], columns) if any(cells)}
+    shown = [column for column in COLUMNS if column in {"layer", "output", "params"} | filled]  # texts have no field
     if excess(shown) > 0:  # a narrow terminal
         shown = [column for column in shown if column not in ("share", "jump")]
         room = max(8, max(map(len, names)) - max(excess(shown), 0))
