@@ -17,8 +17,8 @@ if not _os.path.isdir(_os.path.join(_here, "kernels")):  # a checkout: kernels/ 
 
 from . import autograd
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .backend import (Generator, conv_algorithm, cuda_is_available, get_num_threads, manual_seed, set_num_threads,
-                      use_kernels)
+from .backend import (Generator, conv_algorithm, cuda_is_available, get_float32_matmul_precision, get_num_threads,
+                      manual_seed, set_float32_matmul_precision, set_num_threads, use_kernels)
 from .dtypes import float16, float32, float64, int8, int16, int32, int64, promote_types, result_type, uint8
 from .dtypes import bool_ as bool
 from .engine import Parameter, Tensor

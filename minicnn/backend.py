@@ -17,8 +17,9 @@ from .kernels.contract import Geometry, Windows
 from .kernels.volumes import Volumes
 
 __all__ = ["Device", "Generator", "Geometry", "Windows", "array_module", "conv_algorithm", "convolution_for",
-           "cuda_is_available", "default_generator", "device_of", "get_num_threads", "kernels_for", "manual_seed",
-           "move", "set_num_threads", "to_numpy", "use_kernels", "why_no_cuda"]
+           "cuda_is_available", "default_generator", "device_of", "float32_matmul_precision",
+           "get_float32_matmul_precision", "get_num_threads", "kernels_for", "manual_seed", "move",
+           "set_float32_matmul_precision", "set_num_threads", "to_numpy", "use_kernels", "why_no_cuda"]
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
@@ -177,6 +178,40 @@ def convolution_for(a: Any, kernel: tuple[int, ...], geometry: Geometry) -> Any:
     if reason:
         raise ValueError(f"conv_algorithm {_conv_algorithm!r} cannot compute this convolution: {reason}")
     return chosen
+
+
+# -- precision --------------------------------------------------------------------------------------------------------
+
+_matmul_precision = "highest"
+
+
+def get_float32_matmul_precision() -> str:
+    """What ``set_float32_matmul_precision`` was last told."""
+    return _matmul_precision
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Allow TF32 in products of float32 on a GPU ("high"), or not ("highest", as it is from the start).
+
+    TF32 has the range of float32 and 10 bits of fraction; sums stay float32. Unlike in PyTorch it concerns convolutions
+    too. The CPU always computes in full precision.
+    """
+    global _matmul_precision
+    if precision not in ("highest", "high"):
+        raise ValueError(f"set_float32_matmul_precision: precision = {precision!r} must be 'highest' or 'high'")
+    _matmul_precision = precision
+    importlib.import_module(f"{__package__}.kernels.cuda.module").allow_tf32(precision == "high")
+
+
+@contextmanager
+def float32_matmul_precision(precision: str) -> Iterator[None]:
+    """``set_float32_matmul_precision`` for a block."""
+    before = _matmul_precision
+    set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        set_float32_matmul_precision(before)
 
 
 # -- threads --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ Say = Callable[[str], None]
 NEWEST = object()  # --resume without a folder
 
 RECIPE_FLAGS = ("epochs", "batch_size", "lr", "opt", "momentum", "weight_decay", "sched", "warmup_epochs",
-                "label_smoothing", "clip_grad", "accum", "augment", "width", "resize", "dtype", "seed")
+                "label_smoothing", "clip_grad", "accum", "init", "augment", "width", "resize", "dtype", "amp", "tf32",
+                "seed")
 DATA_FLAGS = ("data_dir", "offline", "limit_train", "limit_val")
 
 
@@ -53,11 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     optimise.add_argument("--label-smoothing", type=float, metavar="X", help="share of the target given to all classes")
     optimise.add_argument("--clip-grad", type=float, metavar="X", help="largest 2-norm of the gradient")
     optimise.add_argument("--accum", type=positive, metavar="N", help="batches whose gradients make one step")
+    optimise.add_argument("--init", metavar="NAME", help="initial weights: default (the model's own), xavier or kaiming")
     machine = parser.add_argument_group("machine")
     add_machine_arguments(machine)
     machine.add_argument("-j", "--workers", type=int, choices=(0, 1), default=1,
                          help="threads that prepare batches ahead (1); 0 prepares each when it is needed")
     machine.add_argument("--dtype", metavar="NAME", help="float32 or float64")
+    machine.add_argument("--amp", metavar="NAME", help="mixed precision: float16, bfloat16 or none; for GPUs")
+    machine.add_argument("--tf32", action=Switch, help="let a GPU round the factors of float32 products to TF32")
+    machine.add_argument("--capture", action=Switch,
+                         help="record a step as a CUDA graph and replay it (the default on a GPU, where it can be)")
     machine.add_argument("--deterministic", action=Switch,
                          help="refuse to run where results may differ in the last bits from run to run: on a GPU")
     machine.add_argument("--seed", type=int, metavar="N", help="of weights, order, dropout and augmentation (0)")
@@ -164,7 +170,14 @@ def _device(args: argparse.Namespace, say: Say) -> str:
     if args.deterministic and device != "cpu":
         raise CommandError(f"--deterministic cannot be promised on {device}",
                            "--device cpu gives the same bits every time; or leave --deterministic out")
+    for flag in ("tf32", "capture"):
+        if getattr(args, flag) and device == "cpu":
+            raise CommandError(f"--{flag} is for GPUs, and this run is on the CPU",
+                               f"leave --{flag} out, or use a machine with a GPU and --device cuda")
     say(line)
+    if args.amp not in (None, "none") and device == "cpu":
+        say(f"amp: {args.amp} on the CPU is for trying it out; steps are slower than in float32, which its kernels "
+            "compute in")
     return device
 
 
@@ -175,7 +188,7 @@ def _start(args: argparse.Namespace, say: Say) -> "Session":
     device = _device(args, say)
     return session.start(model, recipe, session.Selection(**given(args, DATA_FLAGS)), options=dict(args.option),
                          device=device, out=args.out, name=args.name, save_every=args.save_every or 0,
-                         workers=args.workers)
+                         workers=args.workers, capture=args.capture)
 
 
 def _resume(args: argparse.Namespace, say: Say) -> "Session":
@@ -186,7 +199,7 @@ def _resume(args: argparse.Namespace, say: Say) -> "Session":
     else:
         folder = RunFolder.open(args.resume)
     changes = {**given(args, (*RECIPE_FLAGS, *DATA_FLAGS, "data", "save_every")), "device": _device(args, say)}
-    return session.resume(folder, args.model, changes, workers=args.workers)
+    return session.resume(folder, args.model, changes, workers=args.workers, capture=args.capture)
 
 
 def _dry_run(args: argparse.Namespace, say: Say) -> int:

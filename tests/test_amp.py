@@ -1,6 +1,7 @@
 """Mixed precision against PyTorch's on the CPU: types and values of operations, the scaler step by step, training."""
 
 import re
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -10,9 +11,14 @@ import torch
 
 import minicnn as mc
 import minicnn.functional as F
+import minicnn.kernels.cuda.module
 from minicnn import amp, nn, optim
+from minicnn.__main__ import main
 from minicnn.engine import mode
 from minicnn.ops.autocast import AS_GIVEN, BANNED, FLOAT32, LOWER, ROUNDED, RULES, WIDEST, autocasting
+from minicnn.training import NonFiniteError, RecipeError, RunFolder
+from minicnn.training.run_folder import LAST
+from training_util import small_trainer
 from util import normal
 
 HALVES = {"float16": (np.float16, torch.float16, 2 ** -11), "bfloat16": (ml_dtypes.bfloat16, torch.bfloat16, 2 ** -8)}
@@ -329,3 +335,83 @@ def test_training_follows_pytorchs(half):
             losses.append(loss.item())
     np.testing.assert_allclose(losses[:5], losses[5:], rtol=4 * rounding)
     assert losses[4] < losses[0] and all(p.grad.dtype == mc.float32 for p in net.parameters())
+
+
+def test_the_trainer(tmp_path):
+    """It learns, keeps weights in float32, and its checkpoints hold the scale."""
+    losses = {}
+    for half in ("none", "float16", "bfloat16"):
+        trainer = small_trainer(model="lenet_bn", amp=half)
+        losses[half] = [row.loss for row in trainer.run().rows]
+        assert all(p.dtype == mc.float32 for p in trainer.parameters)
+        assert trainer.scaler.is_enabled() == (half == "float16")
+    assert len({tuple(values) for values in losses.values()}) == 3
+    for half, rounding in (("float16", 0.01), ("bfloat16", 0.05)):
+        np.testing.assert_allclose(losses[half], losses["none"], rtol=rounding)
+    trainer = small_trainer(RunFolder.create(tmp_path, "x"), amp="float16")
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 123.0, "_growth_tracker": 7})
+    trainer._save(LAST)
+    again = small_trainer(trainer.folder, amp="float16")
+    again.restore()
+    assert again.scaler.state_dict() == trainer.scaler.state_dict()
+    with pytest.raises(RecipeError, match="amp = 'float16' is for dtype float32, not float64"):
+        small_trainer(amp="float16", dtype="float64")
+
+
+def test_the_trainer_leaves_out_steps_until_the_scale_fits():
+    """A scale that is far too large is halved, step by step; where no scale helps the run ends."""
+    trainer = small_trainer(model="lenet_tanh", amp="float16", epochs=3)
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0 ** 30})
+    history = trainer.run()
+    assert trainer.scaler.get_scale() < 2.0 ** 30 and trainer.optimizer.steps == 12
+    assert all(np.isfinite(p.data).all() for p in trainer.parameters) and np.isfinite(history.rows[-1].loss)
+    trainer = small_trainer(model="lenet_tanh", amp="float16")
+    trainer.parameters[0].register_hook(lambda g: g * float("inf"))
+    with pytest.raises(NonFiniteError, match="the gradient of the loss is not finite in epoch"):
+        trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 4.0})
+        trainer.run()
+    assert trainer.scaler.get_scale() == 1
+
+
+# -- TF32 -------------------------------------------------------------------------------------------------------------
+
+def test_tf32_is_a_switch(monkeypatch):
+    told = []
+    monkeypatch.setattr(mc.kernels.cuda.module, "allow_tf32", told.append)
+    assert mc.get_float32_matmul_precision() == "highest"
+    with mc.backend.float32_matmul_precision("high"):
+        assert mc.get_float32_matmul_precision() == "high" and told == [True]
+    assert mc.get_float32_matmul_precision() == "highest" and told == [True, False]
+    with pytest.raises(ValueError, match="precision = 'medium' must be 'highest' or 'high'"):
+        mc.set_float32_matmul_precision("medium")
+    seen, trainer = [], small_trainer(tf32=True, epochs=1)
+    for p in trainer.parameters[:1]:
+        p.register_hook(lambda g: seen.append(mc.get_float32_matmul_precision()))
+    trainer.run()
+    assert seen == ["high"] * 4 and mc.get_float32_matmul_precision() == "highest"
+
+
+def test_cupy_is_told(monkeypatch):
+    """Where there is a GPU with such tensor cores."""
+    told = []
+    for available, capability in ((False, 0), (True, 75), (True, 80), (True, 120)):
+        cupy, routines = type(sys)("cupy"), type(sys)("routines")
+        cupy.cuda = type(sys)("cuda")
+        cupy.cuda.is_available = lambda available=available: available
+        cupy.cuda.Device = lambda capability=capability: type("Device", (), {"compute_capability": str(capability)})
+        routines.set_compute_type = lambda dtype, kind, capability=capability: told.append((capability, dtype, kind))
+        routines.COMPUTE_TYPE_TF32, routines.COMPUTE_TYPE_DEFAULT = 3, 0
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setitem(sys.modules, "cupy._core._routines_linalg", routines)
+        with mc.backend.float32_matmul_precision("high"):
+            pass
+    assert told == [(n, np.float32, kind) for n in (80, 120) for kind in (3, 0)]
+
+
+def test_flags_for_gpus(monkeypatch, capsys):
+    for flag in ("--tf32", "--capture"):
+        assert main(["train", "lenet", "--device", "cpu", flag]) == 1
+        error = capsys.readouterr().err
+        assert f"{flag} is for GPUs, and this run is on the CPU" in error and "--device cuda" in error
+    assert main(["train", "lenet", "--amp", "half"]) == 2
+    assert "amp = 'half' must be one of none, float16, bfloat16" in capsys.readouterr().err

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import nullcontext
 
 import ml_dtypes
 import numpy as np
@@ -61,7 +60,7 @@ def test_tensor_cores(dtype, rounding, tf32):
     *operands, geometry = arrays(2, 80, (9, 7), 90, (3, 3), Geometry((2, 1), ((1, 0), (1, 1)), (1, 2)))
     narrow = [a.astype(dtype) for a in operands]
     expected = by(reference, *(a.astype(np.float64) for a in narrow), geometry)
-    with module.tf32() if tf32 else nullcontext(), thread_order(3):
+    with backend.float32_matmul_precision("high" if tf32 else "highest"), thread_order(3):
         results = by(cuda, *narrow, geometry)
     for result, wanted in zip(results, expected, strict=True):
         error = np.abs(result.astype(np.float64) - wanted).max() / np.abs(wanted).max()

@@ -7,8 +7,8 @@ made its arrays, never here.
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache, lru_cache, wraps
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,14 @@ BLOCKS = 4096  # of a grid whose threads take many elements each
 LARGEST = 2 ** 31 - THREADS * BLOCKS  # elements of an array: the last step of FOR_EACH stays an int
 
 
-@contextmanager
-def tf32() -> Iterator[None]:
-    """Inside the block convolutions of float32 round their factors to TF32, if the GPU has tensor cores for it."""
+def allow_tf32(allowed: bool) -> None:
+    """Let products of float32 round their factors to TF32, where the GPU has tensor cores for it; cuBLAS's too."""
     global _tf32
-    before, _tf32 = _tf32, True
-    try:
-        yield
-    finally:
-        _tf32 = before
+    _tf32 = allowed
+    cupy = sys.modules.get("cupy")  # it has no public switch but an environment variable that it reads once
+    if cupy is not None and cupy.cuda.is_available() and int(cupy.cuda.Device().compute_capability) >= 80:
+        products = import_module("cupy._core._routines_linalg")
+        products.set_compute_type(np.float32, products.COMPUTE_TYPE_TF32 if allowed else products.COMPUTE_TYPE_DEFAULT)
 
 
 def for_floats(kernel: Callable) -> Callable:

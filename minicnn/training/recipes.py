@@ -46,6 +46,8 @@ class Recipe:
         resize: side that images are brought to; None leaves them.
         augment: random shifts by up to an eighth, for colour images mirroring too; He et al. 2015, section 4.2.
         dtype: float32 or float64.
+        amp: none; float16 or bfloat16: mixed precision, the weights staying in dtype.
+        tf32: whether a GPU's products of float32 may round their factors to the 10 bits of TF32.
         seed: of the initial weights, the order of the images, dropout and augmentation.
     """
 
@@ -69,11 +71,13 @@ class Recipe:
     resize: int | None = None
     augment: bool = False
     dtype: str = "float32"
+    amp: str = "none"
+    tf32: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in (("opt", OPTIMISERS), ("sched", SCHEDULES), ("init", INITS), ("pixels", PIXELS),
-                              ("dtype", ("float32", "float64"))):
+                              ("dtype", ("float32", "float64")), ("amp", ("none", "float16", "bfloat16"))):
             if getattr(self, name) not in choices:
                 raise RecipeError(f"recipe: {name} = {getattr(self, name)!r} must be one of {', '.join(choices)}")
         for name in ("epochs", "batch_size", "accum", "resize"):
@@ -89,6 +93,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not low <= value < high:
                 raise RecipeError(f"recipe: {name} = {value} must be at least {low} and less than {high}")
+        if self.amp != "none" and self.dtype != "float32":
+            raise RecipeError(f"recipe: amp = {self.amp!r} is for dtype float32, not {self.dtype}")
         if self.momentum is not None and self.opt != "momentum":
             raise RecipeError(f"recipe: momentum belongs to opt momentum; {self.opt} has none")
 
@@ -117,7 +123,8 @@ class Recipe:
         return ", ".join([*parts, f"seed {self.seed}"])
 
 
-_OPTIONAL = ("weight_decay", "label_smoothing", "clip_grad", "last_bias", "width", "pad", "resize", "augment", "dtype")
+_OPTIONAL = ("weight_decay", "label_smoothing", "clip_grad", "last_bias", "width", "pad", "resize", "augment", "dtype",
+             "amp", "tf32")
 
 ANY = "*"
 DIGITS_BATCH = 31  # of networks with batch norm: 32 would leave 2 of 1,442 images for a last batch, and spoil its means

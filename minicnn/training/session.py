@@ -70,8 +70,8 @@ class Session:
 
 def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, options: dict[str, Any] | None = None,
           device: str = "cpu", out: str = "runs", name: str | None = None, save_every: int = 0,
-          workers: int = 1) -> Session:
-    """A new run, in a new folder in ``out``."""
+          workers: int = 1, capture: bool | None = False) -> Session:
+    """A new run, in a new folder in ``out``; ``capture`` as for ``resume``."""
     train, val = selection.load(recipe.data)
     options = {**({} if recipe.width == 1 else {"width": recipe.width}), **(options or {})}
     recipe = replace(fitted(recipe, model, _shape(train)), width=options.get("width", 1.0))
@@ -90,12 +90,13 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
                 "data": _about(train), "device": device, "save_every": save_every, "started": _now(), "resumed": []}
     folder.write_settings(settings)
     net.to(Device.parse(device)).to(recipe.dtype)
-    trainer = Trainer(net, recipe, train_batches, val_batches, folder=folder, save_every=save_every)
+    trainer = Trainer(net, recipe, train_batches, val_batches, folder=folder, save_every=save_every,
+                      capture=_captured(capture, device))
     return Session(trainer, folder, settings, train, val, [])
 
 
 def resume(folder: RunFolder, model: str | None = None, changes: dict[str, Any] | None = None, *,
-           workers: int = 1) -> Session:
+           workers: int = 1, capture: bool | None = False) -> Session:
     """Go on with the run of a folder.
 
     Args:
@@ -103,19 +104,21 @@ def resume(folder: RunFolder, model: str | None = None, changes: dict[str, Any] 
         changes: new values of fields of Recipe or Selection, of ``device`` and ``save_every``; others stay. The next
             checkpoint makes them the settings of the run.
         workers: threads that prepare batches ahead, 0 or 1.
+        capture: as for Trainer; None is wherever it can be, on a GPU.
 
     Raises:
         RunError: the folder is in use, incomplete or damaged, holds another model, or a change is impossible.
     """
     folder.lock()
     try:
-        return _resume(folder, model, changes or {}, workers)
+        return _resume(folder, model, changes or {}, workers, capture)
     except BaseException:
         folder.unlock()
         raise
 
 
-def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], workers: int) -> Session:
+def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], workers: int,
+            capture: bool | None) -> Session:
     settings = folder.settings()
     if model is not None and model != settings["model"]["name"]:
         raise RunError(f"{folder} is a run of {settings['model']['name']}, not of {model}",
@@ -146,7 +149,8 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
     net = checkpoint.create(settings["model"])
     begin(net, recipe)
     net.to(Device.parse(device)).to(recipe.dtype)
-    trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers), folder=folder, save_every=save_every)
+    trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers), folder=folder, save_every=save_every,
+                      capture=_captured(capture, device))
     if has_checkpoint:  # a run that was killed before its first one begins again, from the same seed
         trainer.restore()
     changed = [f"{key} {before[key]} -> {now[key]}" for key in now if now[key] != before[key]]
@@ -242,6 +246,11 @@ def validation_of(trained: TrainedModel, changes: dict[str, Any]) -> tuple[Sampl
         raise RunError(f"{recipe.data} in {val.source} is not the data set that {trained.path.parent} was trained on: "
                        "its images or classes are others", OTHER_DATA)
     return val, val_loader(recipe, val, about["mean"], about["std"])
+
+
+def _captured(capture: bool | None, device: str) -> bool:
+    """Whether to record steps; None is wherever it can be."""
+    return Device.parse(device).type == "cuda" if capture is None else capture
 
 
 def _shape(samples: Samples) -> tuple[int, ...]:

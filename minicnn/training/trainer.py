@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NoReturn
@@ -11,15 +11,17 @@ from typing import NoReturn
 import numpy as np
 
 from .. import functional as F
-from ..backend import default_generator, to_numpy
+from ..amp import GradScaler, autocast
+from ..backend import array_module, default_generator, float32_matmul_precision, to_numpy
 from ..data import DataLoader
 from ..interop import safetensors
 from ..models import Outputs
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..engine import Tensor
+from .capture import Cupy, Recorded
 from .checkpoint import join, model_bytes, split
-from .diagnosis import NonFiniteError, blame_gradient, blame_output, is_finite
+from .diagnosis import NonFiniteError, blame_gradient, blame_output
 from .evaluation import Evaluation, evaluate, hits, inputs, like_weights, logits_of
 from .history import History, Row
 from .optimisation import make_optimizer, make_schedule
@@ -76,10 +78,12 @@ class Trainer:
             state.
         observer: is told about steps and epochs.
         save_every: steps between checkpoints within an epoch; 0 makes one at its end only.
+        capture: record the step as a CUDA graph, where that is possible; for models on a GPU.
     """
 
     def __init__(self, model: Module, recipe: Recipe, train: DataLoader, val: DataLoader | None = None, *,
-                 folder: RunFolder | None = None, observer: Observer | None = None, save_every: int = 0) -> None:
+                 folder: RunFolder | None = None, observer: Observer | None = None, save_every: int = 0,
+                 capture: bool = False) -> None:
         if not len(train):
             raise ValueError("Trainer: there are no training images")
         self.model, self.recipe, self.train, self.val = model, recipe, train, val
@@ -91,6 +95,11 @@ class Trainer:
         self.progress = Progress()
         self.history = History()
         self.findings: list[Finding] = []  # of preflight
+        self.device = self.parameters[0].device
+        self.scaler = GradScaler(self.device.type, enabled=recipe.amp == "float16")
+        self.recorded: Recorded | None = None
+        if capture and recipe.accum == 1:
+            self.recorded = Recorded(self._learn, model, Cupy(self.device), self.scaler.get_scale, self._not_recorded)
 
     @property
     def step_in_epoch(self) -> int:
@@ -154,19 +163,19 @@ class Trainer:
         self.optimizer.zero_grad()
         for x, y in group:
             x, y = like_weights(self.model, x, y)
-            answer = self.model(*inputs(self.model, x, y))
-            criterion = partial(F.cross_entropy, target=y, label_smoothing=self.recipe.label_smoothing)
-            loss = answer.loss(criterion) if isinstance(answer, Outputs) else criterion(logits_of(answer))
+            with float32_matmul_precision("high") if self.recipe.tf32 else nullcontext():
+                step = self.recorded or partial(self._learn, share=len(y) / images)
+                loss, logits, checksum = step(x, y)
             value = loss.item()
             if not math.isfinite(value):
                 self._give_up(f"the loss is {value} {self._here}", [(x, y)])
-            share = loss if len(group) == 1 else loss * (len(y) / images)
-            share.backward(retain_graph=not self.optimizer.steps)  # the first is still looked at
             progress.images += len(y)
             progress.loss += value * len(y)
-            truth, answers = hits(to_numpy(logits_of(answer).data), to_numpy(y.data))
+            truth, answers = hits(to_numpy(logits.data), to_numpy(y.data))
             progress.correct += int((truth == answers).sum()) * len(y) / max(1, len(truth))
-        if not all(is_finite(p.grad) for p in self.parameters if p.grad is not None):
+        self.scaler.unscale_(self.optimizer)
+        lost = self.scaler.found_inf if self.scaler.is_enabled() else not math.isfinite(checksum.item())
+        if lost and self.scaler.get_scale() <= 1:  # above, a smaller scale may help
             self._give_up(f"the gradient of the loss is not finite {self._here}", [(x, y)])
         if not self.optimizer.steps and x.is_floating_point():  # its rules are about images
             self.findings = preflight(self.model, x, loss, batches=self.train, raw=self.recipe.pixels == "raw")
@@ -175,9 +184,31 @@ class Trainer:
         if self.recipe.clip_grad is not None:
             clip_grad_norm_(self.parameters, self.recipe.clip_grad)
         progress.lr = self.optimizer.param_groups[0]["lr"]
-        self.optimizer.step()
+        done = self.optimizer.steps
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.steps = done + 1  # one that the scaler left out is a step of the schedule, too
         self.schedule.step()
         progress.batch += len(group)
+
+    def _learn(self, x: Tensor, y: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of a batch, times its share; its loss, its logits, and a sum over all gradients.
+
+        NaN and infinity survive addition, so that the sum tells whether there are any. Nothing is read from a GPU.
+        """
+        with autocast(self.device.type, self.recipe.amp) if self.recipe.amp != "none" else nullcontext():
+            answer = self.model(*inputs(self.model, x, y))
+            logits = logits_of(answer)
+            criterion = partial(F.cross_entropy, target=y, label_smoothing=self.recipe.label_smoothing)
+            loss = answer.loss(criterion) if isinstance(answer, Outputs) else criterion(logits)
+        scaled = self.scaler.scale(loss if share == 1 else loss * share)
+        scaled.backward(retain_graph=not self.optimizer.steps)  # the first is still looked at
+        sums = [p.grad.data.sum() for p in self.parameters if p.grad is not None]
+        return loss, logits, Tensor(array_module(loss.data).asarray(sum(sums)))
+
+    def _not_recorded(self, why: str) -> None:
+        self.observer.warn(Finding("not-captured", f"steps cannot be recorded as a CUDA graph: {why}",
+                                   "nothing is lost but speed; --no-capture does not try"))
 
     def _finish_epoch(self, started: float, stop: StopRequest) -> None:
         done = self.progress
@@ -224,7 +255,7 @@ class Trainer:
         if self.history.rows and not self.progress.batch and self.history.best is self.history.rows[-1]:
             files[BEST] = weights
         state = {"progress": asdict(self.progress), "opt": self.recipe.opt, "optimizer": plain,
-                 "generator": default_generator.state_dict()}
+                 "generator": default_generator.state_dict(), "scaler": self.scaler.state_dict()}
         self.folder.commit(files, state, keep=(BEST,))
 
     def restore(self) -> None:
@@ -248,6 +279,8 @@ class Trainer:
                 groups = self.optimizer.state_dict()["param_groups"]
                 self.optimizer.load_state_dict({"state": join(state["optimizer"], arrays), "param_groups": groups})
             default_generator.load_state_dict(state["generator"])
+            if scaler := state.get("scaler"):  # that of a run in float16
+                self.scaler.load_state_dict(scaler)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise RunError(f"{self.folder}: the checkpoint does not fit: {error}", DAMAGED) from error
         self.history = self.folder.restore_history(self.progress.epoch - 1)

@@ -1,0 +1,157 @@
+"""A training step recorded once as a CUDA graph and replayed: one launch in the place of hundreds.
+
+Recording calls the step while a stream takes down what it is asked to do, without doing it. So everything that the
+step decides on the host is decided once: its shapes, its addresses and its numbers. What changes from step to step
+must lie in arrays that stay where they are. Images and labels are copied into such; the optimiser, whose rate a
+schedule changes, is left outside; what else is decided on the host (a smaller last batch, another scale of the loss) is
+a step without the graph, or a graph made anew; and what nobody foresaw shows when the graph is first tried.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..backend import Device, default_generator, to_numpy
+from ..engine import Tensor
+from ..nn import Module
+
+__all__ = ["Cupy", "Recorded"]
+
+WARM_UP = 3  # steps without a graph, in which kernels are compiled and tables made
+BOUND = 0.01  # of the largest element: cuBLAS, which cannot be recorded, rounds in another way than what stands in
+Results = tuple[Tensor, ...]
+Step = Callable[[Tensor, Tensor], Results]
+
+
+class Gpu(Protocol):
+    """What recording needs of a GPU."""
+
+    def record(self, work: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+        """Call ``work`` and take down what it launches; what launches that, and the results, which it overwrites."""
+
+
+class Cupy:
+    """Recording through CuPy."""
+
+    def __init__(self, device: Device) -> None:
+        if device.type != "cuda":
+            raise ValueError(f"a step can be recorded on a GPU only, and the model is on {device}")
+        self._cupy = sys.modules["cupy"]
+        self._device = self._cupy.cuda.Device(device.index)
+        # Memory that nothing else is given: it is written to whenever the graph runs, long after it looks unused.
+        self._pool = self._cupy.cuda.MemoryPool()
+
+    def record(self, work: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+        """See Gpu."""
+        cuda = self._cupy.cuda
+        with self._device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(self._pool.malloc):
+            stream.begin_capture()
+            try:
+                results = work()
+            except BaseException:
+                try:
+                    stream.end_capture()
+                except cuda.runtime.CUDARuntimeError:  # what went wrong is told by the error that is under way
+                    pass
+                raise
+            return stream.end_capture().launch, results
+
+
+class Recorded:
+    """A step(x, y) that leaves gradients in the model and returns tensors, replayed from a graph once it is recorded.
+
+    What it returns, and the gradients, are overwritten by the next step.
+
+    Args:
+        step: forward and backward of a batch; it must not read from the GPU.
+        model: whose gradients and buffers the step changes.
+        gpu: records it.
+        baked: numbers that go into the step from the host; when they change it is recorded anew.
+        report: is told in a line why the step cannot be recorded, if it cannot.
+    """
+
+    def __init__(self, step: Step, model: Module, gpu: Gpu, baked: Callable[[], Any], report: Callable[[str], None]):
+        self.step, self.model, self.gpu, self.baked, self.report = step, model, gpu, baked, report
+        self.warm = 0
+        self.possible = True
+        self.launch: Callable[[], None] | None = None
+
+    def __call__(self, x: Tensor, y: Tensor) -> Results:
+        """The step for a batch."""
+        shape = [(t.shape, t.dtype) for t in (x, y)]
+        if self.launch is not None and self.shape == shape:
+            if self._still_fits():
+                return self._replay(x, y)
+            self.launch = None
+        if not self.possible or self.launch is not None:  # another shape: most likely the last batch of an epoch
+            return self.step(x, y)
+        self.warm += 1
+        if self.warm <= WARM_UP:
+            return self.step(x, y)
+        return self._record(x, y, shape)
+
+    def _record(self, x: Tensor, y: Tensor, shape: Any) -> Results:
+        """One step in both ways; the graph is kept if it does the same."""
+        memory = [t.data for t in self.model.state_dict().values()]
+        before, random = [a.copy() for a in memory], default_generator.state_dict()
+        results = self.step(x, y)
+        gradients = [p.grad for p in self.model.parameters()]
+        after = [a.copy() for a in memory]
+        try:
+            if default_generator.state_dict() != random:
+                raise RuntimeError("it draws random numbers, as dropout does, and a graph would repeat them")
+            _write(memory, before)
+            self.shape, self.numbers, self.memory = shape, self.baked(), memory
+            self.inputs = [Tensor(t.data.copy()) for t in (x, y)]
+            for p in self.model.parameters():
+                p.grad = None
+            self.launch, self.results = self.gpu.record(lambda: self.step(*self.inputs))
+            self.gradients = [p.grad for p in self.model.parameters()]
+            if not self._still_fits():
+                raise RuntimeError("it puts new arrays into the place of the model's")
+            replayed = self._replay(x, y)
+            for a, b in zip((*results, *gradients, *map(Tensor, after)),
+                            (*replayed, *self.gradients, *map(Tensor, memory)), strict=True):
+                if not _alike(a, b):
+                    raise RuntimeError("the graph does not compute what the step does")
+            return replayed
+        except Exception as error:  # CuPy's and CUDA's errors have no common base
+            self.launch, self.possible = None, False
+            self.report(" ".join(str(error).split()))
+            _write(memory, after)
+            self._give(gradients)
+            return results
+
+    def _replay(self, x: Tensor, y: Tensor) -> Results:
+        for place, t in zip(self.inputs, (x, y), strict=True):
+            place.data[...] = t.data
+        assert self.launch is not None
+        self.launch()
+        self._give(self.gradients)
+        return self.results
+
+    def _give(self, gradients: list[Tensor | None]) -> None:
+        for p, g in zip(self.model.parameters(), gradients, strict=True):
+            p.grad = g
+
+    def _still_fits(self) -> bool:
+        """Whether weights and buffers lie where they did, and the numbers from the host are the same."""
+        here = [t.data for t in self.model.state_dict().values()]
+        return len(here) == len(self.memory) and all(a is b for a, b in zip(here, self.memory)) \
+            and self.baked() == self.numbers
+
+
+def _write(places: list[Any], values: list[Any]) -> None:
+    for place, value in zip(places, values, strict=True):
+        place[...] = value
+
+
+def _alike(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two tensors are equal but for rounding; or both are missing."""
+    if a is None or b is None:
+        return a is b
+    x, y = (to_numpy(t.data).astype(np.float64) for t in (a, b))
+    with np.errstate(invalid="ignore"):
+        return bool(np.allclose(y, x, rtol=0, atol=BOUND * np.abs(x).max(initial=0), equal_nan=True))

@@ -1,0 +1,256 @@
+"""A recorded step against the step itself, on streams that take down calls and replay them, as a GPU's do."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import nn
+from minicnn.backend import Device
+from minicnn.training import Trainer
+from minicnn.training import trainer as trainer_module
+from minicnn.training.capture import WARM_UP, Cupy, Recorded
+
+from training_util import small_trainer, weights_of
+
+
+class Stream:
+    """Runs kernels, or takes them down with the arrays they are given: what a graph is made of."""
+
+    def __init__(self):
+        self.calls = None
+        self.graphs = self.replays = 0
+
+    def launch(self, kernel, *arguments):
+        if self.calls is None:
+            kernel(*arguments)
+        else:
+            self.calls.append((kernel, arguments))
+
+    def read(self, array):
+        if self.calls is not None:
+            raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+        return array
+
+    def record(self, work):
+        self.calls = calls = []
+        try:
+            results = work()
+        finally:
+            self.calls = None
+        self.graphs += 1
+
+        def run():
+            self.replays += 1
+            for kernel, arguments in calls:
+                kernel(*arguments)
+
+        return run, results
+
+
+class Layer(nn.Module):
+    """w·x, with a buffer that counts what it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(np.array([1.0, 2.0, 3.0]))
+        self.register_buffer("seen", mc.tensor(np.zeros(())))
+
+
+def stepping(stream, model, wrong=lambda numbers: None, scale=lambda: 1.0):
+    """The step of (w·x − y)², as kernels; ``wrong`` is called in it."""
+    def loss_of(loss, w, x, y):
+        loss[...] = ((x @ w - y) ** 2).sum()
+
+    def gradient(gw, w, x, y, factor):
+        gw += 2 * factor * (x @ w - y) @ x
+
+    def clear(a):
+        a[...] = 0
+
+    def count(seen, x):
+        seen += len(x)
+
+    def step(x, y):
+        loss, gw = np.full((), np.nan), np.full(3, np.nan)
+        stream.launch(loss_of, loss, model.weight.data, x.data, y.data)
+        if model.weight.grad is None:
+            stream.launch(clear, gw)
+            model.weight.grad = mc.Tensor(gw)
+        stream.launch(gradient, model.weight.grad.data, model.weight.data, x.data, y.data, scale())
+        stream.launch(count, model.seen.data, x.data)
+        wrong(loss)
+        return (mc.Tensor(loss),)
+
+    return step
+
+
+def batch(seed, n=4):
+    rng = np.random.default_rng(seed)
+    return mc.tensor(rng.standard_normal((n, 3))), mc.tensor(rng.standard_normal(n))
+
+
+def run(recorded, model, steps=9, sizes=None, numbers=None):
+    """Losses, gradients, weights and the buffer of some steps with an optimiser whose rate changes."""
+    seen = []
+    for number in range(steps):
+        if numbers:
+            numbers[0] = number
+        model.weight.grad = None
+        loss, = recorded(*batch(number, (sizes or {}).get(number, 4)))
+        model.weight.data -= 0.01 * (number + 1) * model.weight.grad.data
+        seen.append((loss.item(), model.weight.grad.tolist(), model.weight.tolist(), model.seen.item()))
+    return seen
+
+
+def compared(wrong=lambda stream: lambda loss: None, steps=9, sizes=None, scales=None):
+    """The recorded step's stream and reports, after a run that equals that of the plain one."""
+    runs, reports = [], []
+    for recording in (False, True):
+        stream, model, numbers = Stream(), Layer(), [0]
+
+        def scale(number=numbers):
+            return (scales or {}).get(number[0], 1.0)
+
+        step = stepping(stream, model, wrong(stream), scale)
+        recorded = Recorded(step, model, stream, scale, reports.append) if recording else step
+        runs.append(run(recorded, model, steps, sizes, numbers))
+    np.testing.assert_equal(runs[1], runs[0])
+    return stream, reports
+
+
+def test_it_is_replayed_after_a_few_steps():
+    stream, reports = compared()
+    assert (stream.graphs, stream.replays, reports) == (1, 9 - WARM_UP, [])
+
+
+def test_smaller_batches_go_without_the_graph():
+    stream, reports = compared(steps=12, sizes={6: 3, 10: 1})
+    assert (stream.graphs, stream.replays, reports) == (1, 12 - WARM_UP - 2, [])
+
+
+def test_a_number_from_the_host_that_changes_is_recorded_anew():
+    stream, reports = compared(steps=12, scales={n: 2.0 for n in range(8, 13)})
+    assert (stream.graphs, reports) == (2, []) and stream.replays >= 12 - 2 * WARM_UP
+
+
+def draw(stream):
+    return lambda loss: mc.backend.default_generator.next_key()
+
+
+def read(stream):
+    return lambda loss: stream.read(loss.item)
+
+
+def count_on_the_host(stream):
+    count = [0.0]
+
+    def wrong(loss):
+        count[0] += 1
+        stream.launch(np.multiply, loss, count[0], loss)
+
+    return wrong
+
+
+@pytest.mark.parametrize("wrong, why", [(draw, "it draws random numbers, as dropout does"),
+                                        (read, "cudaErrorStreamCaptureUnsupported: operation not permitted")])
+def test_what_cannot_be_recorded_goes_on_without(wrong, why):
+    """With the same results, and one line."""
+    stream, reports = compared(wrong)
+    assert stream.replays == 0 and len(reports) == 1 and why in reports[0]
+
+
+def test_a_graph_that_computes_something_else_is_not_used():
+    """The step counts on the host: each call would make other numbers, and a graph repeats the last ones."""
+    reports, stream, model = [], Stream(), Layer()
+    recorded = Recorded(stepping(stream, model, count_on_the_host(stream)), model, stream, lambda: 1, reports.append)
+    run(recorded, model)
+    assert reports == ["the graph does not compute what the step does"] and stream.replays == 1
+    assert model.seen.item() == 4 * 9
+
+
+def test_new_arrays_in_the_place_of_the_models_are_seen():
+    reports, stream, model = [], Stream(), Layer()
+
+    def replace(loss):
+        model.seen.data = model.seen.data + 0
+
+    run(Recorded(stepping(stream, model, replace), model, stream, lambda: 1, reports.append), model)
+    assert reports == ["it puts new arrays into the place of the model's"]
+    stream, model = Stream(), Layer()
+    recorded = Recorded(stepping(stream, model), model, stream, lambda: 1, reports.append)
+    run(recorded, model, 6)
+    model.weight.data = model.weight.data.copy()  # from outside: recorded once more
+    run(recorded, model, 6)
+    assert stream.graphs == 2 and len(reports) == 1
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+class Rerun:
+    """A graph that calls the step again and puts what it makes where it was the first time."""
+
+    made = 0
+
+    def __init__(self, device):
+        assert device == Device("cpu")
+
+    def record(self, work):
+        parameters = self.parameters
+        buffers = [t.data for t in self.model.buffers()]
+        before = [b.copy() for b in buffers]
+        results, gradients = work(), None
+        gradients = [p.grad for p in parameters]
+        for b, value in zip(buffers, before):
+            b[...] = value
+        Rerun.made += 1
+
+        def launch():
+            for p in parameters:
+                p.grad = None
+            for place, value in zip((*results, *gradients), (*work(), *(p.grad for p in parameters))):
+                place.data[...] = value.data
+
+        return launch, results
+
+
+@pytest.mark.parametrize("model, changes", [
+    ("lenet_bn", {"opt": "momentum", "sched": "cosine", "warmup_epochs": 0.5, "clip_grad": 0.5}),
+    ("lenet_tanh", {"opt": "adam", "amp": "float16"}), ("lenet_tanh", {"amp": "bfloat16", "sched": "step"})])
+def test_training_is_the_same(monkeypatch, model, changes):
+    monkeypatch.setattr(trainer_module, "Cupy", Rerun)
+    Rerun.made = 0
+    weights = []
+    for capture in (False, True):
+        trainer = small_trainer(None, model, images=88, **changes)  # 5 full batches and one of 8
+        if capture:
+            Rerun.model, Rerun.parameters = trainer.model, trainer.parameters
+            trainer = Trainer(trainer.model, trainer.recipe, trainer.train, trainer.val, capture=True)
+        history = trainer.run()
+        weights.append((weights_of(trainer.model), [(row.loss, row.acc, row.val_loss, row.lr) for row in history.rows]))
+    assert Rerun.made == 1 and weights[0] == weights[1] and math.isfinite(weights[0][1][0][0])
+
+
+def test_what_a_trainer_says(monkeypatch):
+    class Fails(Rerun):
+        def record(self, work):
+            raise NotImplementedError("calling\n this is unsupported")
+
+    monkeypatch.setattr(trainer_module, "Cupy", Fails)
+    plain = small_trainer()
+    trainer = Trainer(plain.model, plain.recipe, plain.train, plain.val, capture=True)
+    said = []
+    monkeypatch.setattr(trainer.observer, "warn", said.append)
+    trainer.run()
+    assert [str(finding) for finding in said if finding.rule == "not-captured"] == [
+        "steps cannot be recorded as a CUDA graph: calling this is unsupported [not-captured]\n  hint: nothing is lost "
+        "but speed; --no-capture does not try"]
+    accumulating = small_trainer(accum=2)
+    trainer = Trainer(accumulating.model, accumulating.recipe, plain.train, capture=True)
+    assert trainer.recorded is None
+
+
+def test_only_gpus_record():
+    with pytest.raises(ValueError, match="a step can be recorded on a GPU only, and the model is on cpu"):
+        Cupy(Device("cpu"))
