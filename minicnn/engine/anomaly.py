@@ -17,7 +17,7 @@ def _where(node: "Function") -> str:
     return "the forward call was:\n" + "".join(node._trace or ["(recorded outside detect_anomaly)\n"])
 
 
-def check_forward(node: "Function", inputs: tuple, results: list["Tensor"]) -> None:
+def check_forward(node: "Function", inputs: tuple, results: tuple["Tensor", ...]) -> None:
     if any(map(_has_nan, results)) and not any(map(_has_nan, inputs)):
         raise RuntimeError(f"{type(node).__name__} returned nan values from inputs without any; {_where(node)}")
 

@@ -2,14 +2,14 @@
 
 import itertools
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import backend
 from .anomaly import check_forward
-from .modes import mode
+from .modes import mode, silent
 from .tensor import Tensor, _Clock
 
 _numbers = itertools.count()
@@ -52,61 +52,58 @@ class Function:
         """Keep inputs, outputs or other arrays for backward, where they are ``self.saved``."""
         self._to_save = arrays
 
-    @np.errstate(all="ignore")  # log 0 is −inf and 0/0 is NaN: results, not events
     def __call__(self, *inputs: Tensor | None) -> Any:
-        recorded = False
-        if mode.recording:
-            for t in inputs:
-                if t is not None and (t._requires_grad or t._seen < t._clock.recorded):
-                    recorded = True
-                    break
-        if recorded:
-            return self._record(inputs)
-        try:
-            out = self.forward(*[None if t is None else t.data for t in inputs])
-        except Exception as error:
-            self._refuse_mixed_devices(inputs, error)
-            raise
-        results = [Tensor(a) for a in (out if type(out) is tuple else (out,))]
-        if self.views:
-            share_all(results, inputs)
-        return tuple(results) if type(out) is tuple else results[0]
+        return self._run(inputs) if mode.silent else self._run_silently(inputs)
 
-    def _record(self, inputs: tuple[Tensor | None, ...]) -> Any:
-        needs: list[bool] = []
-        edges: list[Tensor | tuple[Function, int] | None] = []
+    def _run(self, inputs: tuple[Tensor | None, ...]) -> Any:
+        recording = mode.recording
+        arrays, edges, needs = [], [], []
         for t in inputs:
-            if t is not None and t._seen < t._clock.recorded:
-                t.check_history()
-            if t is None or not t._requires_grad:
-                needs.append(False)
-                edges.append(None)
-            else:
-                needs.append(True)
-                edges.append(t if t.grad_fn is None else (t.grad_fn, t.output_index))
-        self.needs, self.edges = tuple(needs), tuple(edges)
-        self.number = next(_numbers)
-        if mode.anomaly:
-            self._trace = traceback.format_stack()[:-2]
+            edge: Tensor | tuple[Function, int] | None = None
+            if recording and t is not None:
+                if t._seen < t._clock.recorded:
+                    t.check_history()
+                if t._requires_grad:
+                    edge = t if t.grad_fn is None else (t.grad_fn, t.output_index)
+            arrays.append(None if t is None else t.data)
+            edges.append(edge)
+            needs.append(edge is not None)
+        recorded, self.needs = True in needs, tuple(needs)
+        if recorded:
+            self.edges, self.number = tuple(edges), next(_numbers)
+            if mode.anomaly:
+                self._trace = traceback.format_stack()[:-2]
         try:
-            out = self.forward(*[None if t is None else t.data for t in inputs])
+            out = self.forward(*arrays)
         except Exception as error:
             self._refuse_mixed_devices(inputs, error)
             raise
-        outs = out if type(out) is tuple else (out,)
-        results = [Tensor(a) for a in outs]
-        for i, result in enumerate(results):
-            if result.data.dtype.kind in "fV" and i not in self.constant_outputs:
-                result._requires_grad, result.grad_fn, result.output_index = True, self, i
+        several = type(out) is tuple
+        results = tuple(map(Tensor, out)) if several else (Tensor(out),)
         if self.views:
-            share_all(results, inputs)
-        self.outputs = tuple([(r.data.shape, r.data.dtype) for r in results])
+            for result, t in itertools.product(results, inputs):
+                if t is not None:
+                    share(result, t)
+        if recorded:
+            self._record(inputs, out if several else (out,), results)
+        return results if several else results[0]
+
+    _run_silently = silent(_run)
+
+    def _record(self, inputs: tuple[Tensor | None, ...], outs: tuple, results: tuple[Tensor, ...]) -> None:
+        """Make the results know this node, and keep what its backward needs."""
+        outputs = []
+        for i, result in enumerate(results):
+            dtype = result.data.dtype
+            outputs.append((result.data.shape, dtype))
+            if dtype.kind in "fV" and i not in self.constant_outputs:
+                result._requires_grad, result.grad_fn, result.output_index = True, self, i
+        self.outputs = tuple(outputs)
         if self._to_save:
             self._saved = tuple([_keep(a, inputs, outs, results) for a in self._to_save])
             self._to_save = ()
         if mode.anomaly:
             check_forward(self, inputs, results)
-        return tuple(results) if type(out) is tuple else results[0]
 
     def _refuse_mixed_devices(self, inputs: tuple[Tensor | None, ...], error: Exception) -> None:
         """Explain an error of NumPy, CuPy or a kernel that comes of arrays on several devices."""
@@ -151,24 +148,19 @@ class Function:
 
 def share(view: Tensor, base: Tensor) -> None:
     """Let both tensors see writes to the memory they share, if they do share it."""
-    if backend.array_module(view.data).may_share_memory(view.data, base.data):
+    if view.data is base.data or backend.array_module(view.data).may_share_memory(view.data, base.data):
         view._clock, view._seen = base._clock, base._seen
 
 
-def share_all(views: list[Tensor], bases: Iterable[Tensor | None]) -> None:
-    for view, base in itertools.product(views, bases):
-        if base is not None:
-            share(view, base)
-
-
-def _keep(array: Any, inputs: tuple, outs: tuple, results: list[Tensor]) -> tuple | None:
+def _keep(array: Any, inputs: tuple, outs: tuple, results: tuple[Tensor, ...]) -> tuple | None:
     """What to remember of a saved array: itself, where it comes from, and the state of its memory."""
     if array is None:
         return None
     for t in inputs:
         if t is not None and t.data is array:
             return array, t, t._clock, t._clock.writes
-    for i, (out, t) in enumerate(zip(outs, results, strict=True)):
+    for i, out in enumerate(outs):
         if out is array:  # the tensor itself would be a cycle: it holds this node
+            t = results[i]
             return t.data, i if t._requires_grad else None, t._clock, t._clock.writes
     return array, None, None, 0

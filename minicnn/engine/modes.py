@@ -1,9 +1,11 @@
 """Whether operations are recorded, and whether NaN is hunted; per thread."""
 
 import threading
-from collections.abc import Callable
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, contextmanager
 from typing import Any, TypeVar
+
+import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -12,9 +14,23 @@ class _Mode(threading.local):
     recording = True
     anomaly = False
     autocast: dict | None = None  # the precision of ops/autocast.py, by type of device
+    silent = False  # inside silence()
 
 
 mode = _Mode()
+
+silent = np.errstate(all="ignore")  # log 0 is −inf and ∞ − ∞ is NaN: results, not events to warn of
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let no operation inside the block warn; each would see to it by itself, but at a cost."""
+    before, mode.silent = mode.silent, True
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        mode.silent = before
 
 
 def is_grad_enabled() -> bool:

@@ -18,21 +18,14 @@ if TYPE_CHECKING:
 class _Clock:
     """Counts writes to memory that tensors share: all of them, and those that were recorded."""
 
-    __slots__ = ("writes", "recorded")
-
-    def __init__(self) -> None:
-        self.writes = self.recorded = 0
+    writes = recorded = 0
 
 
 class _DetachedClock(_Clock):
     """The clock of detached memory: every write counts in the clock of the whole memory, records only here."""
 
-    __slots__ = ("whole",)
-    whole: _Clock
-
     def __init__(self, clock: _Clock) -> None:
-        self.whole = clock.whole if isinstance(clock, _DetachedClock) else clock
-        self.recorded = 0
+        self.whole: _Clock = clock.whole if isinstance(clock, _DetachedClock) else clock
 
     @property
     def writes(self) -> int:  # type: ignore[override]
@@ -381,10 +374,11 @@ class Parameter(Tensor):
 
 
 def _as_array(data: Any) -> Any:
+    if isinstance(data, np.generic):
+        return np.asarray(data)
     if isinstance(data, Tensor):
         return data.data
-    module = type(data).__module__
-    return data if module.startswith("cupy") else np.asarray(data)
+    return data if type(data).__module__.startswith("cupy") else np.asarray(data)
 
 
 class Handle:

@@ -17,7 +17,7 @@ import numpy as np
 from .. import backend, dtypes
 from .anomaly import check_backward
 from .function import Function
-from .modes import mode, set_grad_enabled
+from .modes import mode, set_grad_enabled, silence
 from .tensor import Tensor
 
 
@@ -79,9 +79,7 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
     useful = None if targets is None else _leading_to(outputs, goals)
     sums: set[Any] = set()  # places whose gradient is a sum made here, which may be added to in place
 
-    def add(a: Tensor | None, b: Tensor, place: Any) -> Tensor:
-        if a is None:
-            return b
+    def add(a: Tensor, b: Tensor, place: Any) -> Tensor:
         if create_graph:
             return a + b
         if place in sums:
@@ -90,21 +88,22 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
         sums.add(place)
         return Tensor(a.data + b.data)
 
-    def deliver(edge: Any, g: Tensor, sender: str) -> None:
-        if isinstance(edge, Tensor):
-            _, before = leaves.get(id(edge), (None, None))
-            g = _checked(g, edge.data.shape, edge.data.dtype, sender)
-            leaves[id(edge)] = edge, add(before, g, id(edge))
-            return
-        node, index = edge
-        slots = pending.get(node)
-        if slots is None:
-            slots = pending[node] = [None] * len(node.outputs)
-            heapq.heappush(heap, (-node.number, node))
-        shape, dtype = node.outputs[index]
-        slots[index] = add(slots[index], _checked(g, shape, dtype, sender), edge)
+    def deliver(edge: Any, g: Tensor, sender: Function | str) -> None:
+        if type(edge) is tuple:
+            node, index = edge
+            slots = pending.get(node)
+            if slots is None:
+                slots = pending[node] = [None] * len(node.outputs)
+                heapq.heappush(heap, (-node.number, node))
+            shape, dtype = node.outputs[index]
+            g, before = _checked(g, shape, dtype, sender), slots[index]
+            slots[index] = g if before is None else add(before, g, edge)
+        else:
+            place = id(edge)
+            g, known = _checked(g, edge.data.shape, edge.data.dtype, sender), leaves.get(place)
+            leaves[place] = edge, g if known is None else add(known[1], g, place)
 
-    with set_grad_enabled(create_graph), np.errstate(all="ignore"):  # ∞ − ∞ is NaN: a result, not an event
+    with set_grad_enabled(create_graph), silence():
         for output, g in zip(outputs, gradients, strict=True):
             deliver((output.grad_fn, output.output_index) if output.grad_fn else output, g, "gradient")
         while heap:
@@ -120,13 +119,14 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
                 continue
             if len(gys) > 1 and node.materialize_grads:
                 gys = _with_zeros(gys, node.outputs)
-            needs = node.needs
+            needs = wants = node.needs
             if useful is not None:
-                node.needs = tuple([n and _is_useful(e, useful, goals) for n, e in zip(needs, node.edges, strict=True)])
+                wants = tuple([n and _is_useful(e, useful, goals) for n, e in zip(needs, node.edges)])
+            node.needs = wants
             try:
                 gxs = node.backward(*gys)
             finally:
-                wants, node.needs = node.needs, needs
+                node.needs = needs
             if mode.anomaly:
                 check_backward(node, gxs if type(gxs) is tuple else (gxs,))
             if not retain_graph:
@@ -135,9 +135,9 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
                 gxs = (gxs,)
             if len(gxs) != len(wants):
                 raise RuntimeError(f"{node.name} returned {len(gxs)} gradients for {len(wants)} inputs")
-            for edge, want, gx in zip(node.edges, wants, gxs, strict=True):
+            for edge, want, gx in zip(node.edges, wants, gxs):
                 if want and gx is not None:
-                    deliver(edge, gx, node.name)
+                    deliver(edge, gx, node)
             del gys, gxs, gx  # what this step made must not live through the next one
         for key, (leaf, g) in leaves.items():
             if leaf._hooks:
@@ -173,12 +173,16 @@ def _is_useful(edge: Any, useful: set[Function], goals: set[Any]) -> bool:
     return edge is not None and id(edge) in goals
 
 
-def _checked(g: Tensor, shape: tuple[int, ...], dtype: np.dtype, sender: str) -> Tensor:
+def _checked(g: Tensor, shape: tuple[int, ...], dtype: np.dtype, sender: Function | str) -> Tensor:
     if not isinstance(g, Tensor):
-        raise TypeError(f"{sender} gave a gradient that is a {type(g).__name__}, not a Tensor")
+        raise TypeError(f"{_name(sender)} gave a gradient that is a {type(g).__name__}, not a Tensor")
     if g.data.shape != shape:
-        raise RuntimeError(f"{sender} gave a gradient of shape {g.shape} for a tensor of shape {shape}")
+        raise RuntimeError(f"{_name(sender)} gave a gradient of shape {g.shape} for a tensor of shape {shape}")
     return g if g.data.dtype == dtype else g.to(dtype)
+
+
+def _name(sender: Function | str) -> str:
+    return sender.name if isinstance(sender, Function) else sender
 
 
 def _run_hooks(hooks: dict[float, Callable], g: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Values:
             inputs = [self.of(node, i) if kept[i] is None else kept[i] for i in range(len(node.edges))]
             if all(array is not None for array in inputs):
                 again = conv.Conv2d(node.geometry) if isinstance(node, conv.Conv2d) else linear.Linear()
-                self.kept[node, 0] = again.forward(*inputs)
+                self.kept[node, 0] = again(*map(Tensor, inputs)).data
         elif isinstance(node, (shape.Reshape, pool.MaxPool2d)):
             x = self.of(node, 0)
             if x is not None:

@@ -18,6 +18,7 @@ from typing import Any
 from ..backend import Geometry, convolution_for
 from ..engine import Function, Tensor
 from .arguments import IMAGE, KERNEL, per_axis, same_floats
+from .reduce import Sum
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -26,7 +27,7 @@ class Bilinear(Function):
     """An operation on two factors; the gradient of each needs the other one, and nothing else is kept for it."""
 
     def keep(self, a, b):
-        needs_a, needs_b = self.needs[:2] or (False, False)
+        needs_a, needs_b = self.needs[:2]
         self.save(a if needs_b else None, b if needs_a else None)
 
 
@@ -45,7 +46,7 @@ class Conv2d(Bilinear):
         x, w = self.saved
         gx = Conv2dInputGrad(self.x_shape, self.geometry)(gy, w) if self.needs[0] else None
         gw = Conv2dWeightGrad(self.w_shape, self.geometry)(x, gy) if self.needs[1] else None
-        gb = gy.sum((0, *range(2, gy.ndim))) if self.needs[2:] == (True,) else None
+        gb = Sum((0, *range(2, gy.ndim)), False)(gy) if self.needs[2:] == (True,) else None
         return (gx, gw, gb)[:len(self.needs)]
 
 
