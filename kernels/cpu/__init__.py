@@ -11,10 +11,11 @@ from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, 
                           relu_grad, sigmoid, sigmoid_grad, silu, silu_grad, tanh, tanh_grad)
 from .gemm import matmul
 from .group_normalisation import group_norm, group_norm_grad
+from .max_pooling import max_pool2d
 from .normalisation import batch_norm, batch_norm_grad, batch_norm_stats, channel_sum
 from .optimisers import adam_step, sgd_step
-from .pooling import (activated_avg_pool2d, activated_avg_pool2d_grad, avg_pool2d, avg_pool2d_grad, max_pool2d,
-                      pool_gather, pool_scatter)
+from .pooling import (activated_avg_pool2d, activated_avg_pool2d_grad, avg_pool2d, avg_pool2d_grad, pool_gather,
+                      pool_scatter)
 from .random import dropout, random_uniform
 from .recurrent import (gru_sequence, gru_sequence_grad, lstm_sequence, lstm_sequence_grad, rnn_sequence,
                         rnn_sequence_grad)

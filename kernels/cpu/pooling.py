@@ -1,9 +1,9 @@
-"""Pooling, plane by plane, and each plane in two steps: down the rows, then along the columns.
+"""Averages over windows, plane by plane, and each plane in two steps: down the rows, then along the columns.
 
 The first step brings the rows of a window row down to one row, whole lines at a time, which are vector instructions;
 what is left per output is one short run of columns instead of a rectangle. Planes are independent, each is one job.
 
-Averages over 2×2 windows that tile the image, the commonest of all, need no windows: output row r comes from rows 2r
+Windows of 2×2 that tile the image, the commonest of all, need no bounds: output row r comes from rows 2r
 and 2r + 1 of all planes laid end to end. An activation in front of them is worked out block by block, while its rows
 are in the nearest cache.
 """
@@ -17,31 +17,6 @@ from numba import prange
 from ..contract import Array, Windows
 from . import elementwise
 from .support import SERIAL, for_floats, inlined, threaded
-
-
-@inlined
-def _max_plane(x, row_start, row_stop, col_start, col_stop, row_step, col_step, y, index):
-    width = x.shape[1]
-    best = np.empty(width, x.dtype)  # the largest element of each column of the window row, and the row it is in
-    row = np.empty(width, np.int32)
-    for i in range(row_start.size):
-        for w in range(width):
-            best[w] = x[row_start[i], w]
-            row[w] = row_start[i]
-        for h in range(row_start[i] + row_step, row_stop[i], row_step):
-            for w in range(width):
-                v = x[h, w]
-                larger = (v > best[w]) | (v != v)
-                best[w] = v if larger else best[w]
-                row[w] = h if larger else row[w]
-        for j in range(col_start.size):
-            w = col_start[j]
-            top, at = best[w], row[w] * width + w
-            while (w := w + col_step) < col_stop[j]:  # bitwise operators: a branch here would be guessed wrong
-                v, here = best[w], row[w] * width + w
-                larger = (v > top) | ((v == top) & (here < at)) | ((v != v) & ((top == top) | (here > at)))
-                top, at = v if larger else top, here if larger else at
-            y[i, j], index[i, j] = top, at
 
 
 @inlined
@@ -87,16 +62,6 @@ def _scatter_plane(gy, index, gx):
 def _gather_plane(x, index, y):
     for i in range(y.size):
         y[i] = x[index[i]]
-
-
-@threaded
-def _max_all(x, row_start, row_stop, col_start, col_stop, row_step, col_step, y, index):
-    if x.size < SERIAL:
-        for p in range(x.shape[0]):
-            _max_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, y[p], index[p])
-    else:
-        for p in prange(x.shape[0]):
-            _max_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, y[p], index[p])
 
 
 @threaded
@@ -209,14 +174,6 @@ def _are_quads(windows: Windows, size: tuple[int, ...]) -> bool:
 
 def _one_number(divisor: Array) -> bool:
     return divisor.size > 0 and bool((divisor == divisor[0, 0]).all())
-
-
-@for_floats
-def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
-    y = np.empty((*x.shape[:2], len(windows.row_start), len(windows.col_start)), x.dtype)
-    index = np.empty(y.shape, np.int64)
-    _max_all(_planes(x), *_bounds(windows), _planes(y), _planes(index))
-    return y, index
 
 
 @for_floats
