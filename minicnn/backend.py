@@ -16,8 +16,8 @@ import numpy as np
 from .kernels.contract import Geometry, Windows
 from .kernels.volumes import Volumes
 
-__all__ = ["Device", "Generator", "Geometry", "Windows", "array_module", "conv_algorithm", "convolution_for",
-           "cuda_is_available", "default_generator", "device_of", "float32_matmul_precision",
+__all__ = ["Device", "Generator", "Geometry", "Windows", "array_module", "constant", "conv_algorithm",
+           "convolution_for", "cuda_is_available", "default_generator", "device_of", "float32_matmul_precision",
            "get_float32_matmul_precision", "get_num_threads", "kernels_for", "manual_seed", "move",
            "set_float32_matmul_precision", "set_num_threads", "to_numpy", "use_kernels", "why_no_cuda"]
 
@@ -102,6 +102,19 @@ def move(a: Any, device: "str | Device") -> Any:
         raise RuntimeError(f"device '{device}' cannot be used: this machine has {count} GPUs, counted from cuda:0")
     with cupy.cuda.Device(device.index):
         return cupy.asarray(a)
+
+
+_constants: dict[tuple[int, int], tuple[np.ndarray, Any]] = {}  # kept for good: few, small, and read by CUDA graphs
+
+
+def constant(a: np.ndarray, like: Any) -> Any:
+    """A NumPy array that nobody writes to, where another array is; it is copied to a GPU once."""
+    if isinstance(like, np.ndarray):
+        return a
+    key = id(a), like.device.id
+    if key not in _constants:
+        _constants[key] = a, move(a, device_of(like))
+    return _constants[key][1]
 
 
 # -- kernels --------------------------------------------------------------------------------------------------------

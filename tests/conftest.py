@@ -1,12 +1,18 @@
 """Settings for all tests: reproducible examples, one PyTorch thread, no leftovers of random state."""
 
 import os
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
 
 import minicnn as mc
+from minicnn.kernels import cpu, cuda, reference
+
+from gpu_util import OnGpu
+
+GPU = pytest.mark.gpu
 
 # the first example of a test may compile a kernel, so no deadline; the same examples every time, so no surprises
 hypothesis.settings.register_profile("minicnn", deadline=None, derandomize=True, max_examples=30,
@@ -18,6 +24,23 @@ torch.set_num_threads(1)  # two thread pools in one process disturb each other
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker for each core
     mc.set_num_threads(1)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the commands that tests start
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: needs a GPU; skipped without one unless MINICNN_REQUIRE_GPU=1")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What needs a GPU is skipped without one, or fails where MINICNN_REQUIRE_GPU=1 says that there is one."""
+    if item.get_closest_marker("gpu") and (reason := mc.backend.why_no_cuda()):
+        (pytest.fail if os.environ.get("MINICNN_REQUIRE_GPU") == "1" else pytest.skip)(f"needs a GPU: {reason}")
+
+
+@pytest.fixture(scope="session", params=["reference", "cpu", "cuda-emulated", pytest.param("cuda", marks=GPU)])
+def kernels(request: pytest.FixtureRequest) -> Any:
+    """The kernels of each back end in turn, called with NumPy arrays; "cuda" is the real thing."""
+    modules = {"reference": reference, "cpu": cpu, "cuda-emulated": cuda}
+    return modules.get(request.param) or OnGpu()
 
 
 @pytest.fixture(autouse=True)

@@ -266,7 +266,6 @@ def test_winograd_says_what_it_cannot_do():
     assert "dilation (1, 2)" in supports((3, 3), Geometry(dilation=(1, 2)))
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
 @given(case=cases(largest=9, channels=3))
 def test_im2col_and_col2im(kernels, case):
     x, w, _, _, geometry = case
@@ -299,7 +298,6 @@ def test_operands_with_any_strides(kernels):
         assert np.array_equal(before, after)
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_types_sum_in_float32(kernels, dtype):
     if dtype == "bfloat16":
@@ -397,7 +395,6 @@ def test_unknown_vector_width(bits):
     assert "MINICNN_VECTOR_BITS" in error.value.stderr
 
 
-@pytest.mark.parametrize("kernels", [reference, cpu, cuda])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_signatures_are_those_of_the_contract(kernels, name):
     assert inspect.signature(getattr(kernels, name)) == inspect.signature(getattr(contract, name))

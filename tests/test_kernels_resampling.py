@@ -1,13 +1,10 @@
 """Resampling kernels: the reference against dense matrices and loops, cpu against the reference."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.kernels import cpu, cuda, reference
 
-KERNELS = pytest.mark.parametrize("kernels", [reference, cpu, cuda], ids=["reference", "cpu", "cuda"])
 TYPES = ((np.float64, 1e-12), (np.float32, 1e-5), (np.float16, 1e-2))
 
 
@@ -16,7 +13,6 @@ def close(actual: np.ndarray, expected: np.ndarray, dtype: type, tolerance: floa
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1, abs(expected).max(initial=0)))
 
 
-@KERNELS
 @given(st.data())
 def test_resample_is_a_product_with_a_sparse_matrix(kernels, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -30,7 +26,6 @@ def test_resample_is_a_product_with_a_sparse_matrix(kernels, data):
         close(kernels.resample(x.astype(dtype), start, index, weight), matrix @ x, dtype, tolerance)
 
 
-@KERNELS
 @given(st.data())
 def test_sample_and_its_adjoints_are_these_loops(kernels, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))

@@ -62,7 +62,7 @@ def shapes_and_dims(draw: st.DrawFn, several: bool = True, empty: bool = True) -
 
 def assert_close(actual: Any, expected: Any, tolerance: float, what: str = "") -> None:
     """Equal shape and type, NaN and inf in the same places, and elements within tolerance of the largest one."""
-    actual = actual.detach().numpy() if isinstance(actual, mc.Tensor) else np.asarray(actual)
+    actual = actual.detach().cpu().numpy() if isinstance(actual, mc.Tensor) else np.asarray(actual)
     expected = expected.detach().numpy(force=True) if isinstance(expected, torch.Tensor) else np.asarray(expected)
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
     assert actual.dtype == expected.dtype, f"{what}: dtype {actual.dtype}, expected {expected.dtype}"
@@ -79,10 +79,11 @@ def _tuple(value: Any) -> tuple:
 
 
 def check_op(ours: Callable, theirs: Callable, *arrays: Any, second: bool = True, single: bool = True, seed: int = 0,
-             tolerance: float = FIRST, constant: Sequence[int] = ()) -> None:
+             tolerance: float = FIRST, constant: Sequence[int] = (), device: str = "cpu") -> None:
     """ours(*tensors) and theirs(*torch tensors) agree: outputs, first and second gradients, in float64 and float32.
 
-    Float arrays require gradients except those numbered in ``constant``; other arguments are passed as they are.
+    Ours are on the device. Float arrays require gradients except those numbered in ``constant``; other arguments are
+    passed as they are.
     Upstream gradients and the directions of the second order are random.
     """
     for dtype, tol1, tol2 in ((np.float64, tolerance, max(SECOND, tolerance)), (np.float32, SINGLE, 10 * SINGLE)):
@@ -95,7 +96,7 @@ def check_op(ours: Callable, theirs: Callable, *arrays: Any, second: bool = True
                 continue
             floating = a.dtype.kind == "f"
             a = a.astype(dtype) if floating else a
-            ins.append(mc.tensor(a)), refs.append(torch.from_numpy(a.copy()))
+            ins.append(mc.tensor(a, device=device)), refs.append(torch.from_numpy(a.copy()))
             if floating and i not in constant:
                 ins[-1].requires_grad_(), refs[-1].requires_grad_()
                 wanted.append(i)
@@ -114,7 +115,7 @@ def _compare(ours: Callable, theirs: Callable, ins: list, refs: list, wanted: li
         return
     rng = rng_of(seed + 1)
     gys = [rng.standard_normal(o.shape).astype(o.dtype) for o, _ in pairs]
-    gys_ours = [mc.tensor(g, requires_grad=second) for g in gys]
+    gys_ours = [mc.tensor(g, device=o.device, requires_grad=second) for g, (o, _) in zip(gys, pairs)]
     gys_refs = [torch.from_numpy(g.copy()).requires_grad_(second) for g in gys]
     gxs = mc.autograd.grad([o for o, _ in pairs], [ins[i] for i in wanted], gys_ours, create_graph=second,
                            allow_unused=True)
@@ -129,8 +130,8 @@ def _compare(ours: Callable, theirs: Callable, ins: list, refs: list, wanted: li
         return
     vs = [rng.standard_normal(a.shape).astype(a.dtype) for a, _ in again]
     assert all(a.requires_grad for a, _ in again), "a first gradient is not differentiable"
-    ours2 = mc.autograd.grad([a for a, _ in again], [*[ins[i] for i in wanted], *gys_ours], [mc.tensor(v) for v in vs],
-                             allow_unused=True)
+    ours2 = mc.autograd.grad([a for a, _ in again], [*[ins[i] for i in wanted], *gys_ours],
+                             [mc.tensor(v, device=a.device) for v, (a, _) in zip(vs, again)], allow_unused=True)
     refs2 = torch.autograd.grad([b for _, b in again], [*[refs[i] for i in wanted], *gys_refs],
                                 [torch.from_numpy(v.copy()) for v in vs], allow_unused=True)
     for i, (a, b) in enumerate(zip(ours2, refs2)):
@@ -142,7 +143,7 @@ def _same_gradient(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
     if ours is None and theirs is None:
         return
     if theirs is None:
-        assert not ours.numpy().any(), f"{what}: expected none"
+        assert not ours.cpu().numpy().any(), f"{what}: expected none"
     elif ours is None:
         assert not theirs.numpy().any(), f"{what}: missing"
     else:

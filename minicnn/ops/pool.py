@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import Windows, array_module, kernels_for
+from ..backend import Windows, constant, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .arguments import IMAGE, same_floats
 from .basic import refuse_bool
@@ -25,6 +25,8 @@ __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d",
 
 class MaxPool2d(Function):
     """y = largest element of each window, and its index h·W + w;  gx = gy where the maximum was (first of equals)."""
+
+    materialize_grads = False  # an index has no gradient
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
@@ -130,6 +132,8 @@ def largest(x: Tensor, windows: tuple[Windows, ...]) -> tuple[Tensor, Tensor]:
 class MaxPool3d(Function):
     """y = largest element of each box, and its index (d·H + h)·W + w;  gx = gy where the maximum was."""
 
+    materialize_grads = False  # an index has no gradient
+
     def __init__(self, slices: Windows, depths: Windows) -> None:
         self.slices, self.depths = slices, depths
 
@@ -162,7 +166,7 @@ class AvgPool2d(Function):
 
     def forward(self, x):
         self.x_shape = x.shape
-        return kernels_for(x).avg_pool2d(x, self.windows, array_module(x).asarray(self.divisor))
+        return kernels_for(x).avg_pool2d(x, self.windows, constant(self.divisor, x))
 
     def backward(self, gy):
         return AvgPool2dGrad(self.windows, self.divisor, self.x_shape)(gy)
@@ -175,7 +179,7 @@ class AvgPool2dGrad(Function):
         self.windows, self.divisor, self.x_shape = windows, divisor, x_shape
 
     def forward(self, gy):
-        return kernels_for(gy).avg_pool2d_grad(gy, self.windows, array_module(gy).asarray(self.divisor), self.x_shape)
+        return kernels_for(gy).avg_pool2d_grad(gy, self.windows, constant(self.divisor, gy), self.x_shape)
 
     def backward(self, ggx):
         return AvgPool2d(self.windows, self.divisor)(ggx)
@@ -195,7 +199,7 @@ class ActivatedAvgPool2d(Function):
 
     def forward(self, x):
         y, a = kernels_for(x).activated_avg_pool2d(x, self.activation, self.windows,
-                                                   array_module(x).asarray(self.divisor))
+                                                   constant(self.divisor, x))
         self.save(a)
         return y, a
 
@@ -203,7 +207,7 @@ class ActivatedAvgPool2d(Function):
         (a,) = self.saved
         if ga is None and not is_grad_enabled():
             return Tensor(kernels_for(gy.data).activated_avg_pool2d_grad(
-                gy.data, a.data, self.activation, self.windows, array_module(gy.data).asarray(self.divisor)))
+                gy.data, a.data, self.activation, self.windows, constant(self.divisor, gy.data)))
         if gy is not None:  # ga comes from the second derivative, by way of the a that was kept
             spread = AvgPool2dGrad(self.windows, self.divisor, a.shape)(gy)
             ga = spread if ga is None else ga + spread

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, kernels_for
+from ..backend import constant, kernels_for
 from ..engine import Function, Tensor
 from .arguments import LARGEST, same_floats
 
@@ -45,7 +45,7 @@ class Resample(Function):
     def forward(self, x):
         before, behind = x.shape[:self.axis], x.shape[self.axis + 1:]
         x = x.reshape(math.prod(before), x.shape[self.axis], math.prod(behind))
-        y = kernels_for(x).resample(x, *[array_module(x).asarray(a) for a in self.taps[:3]])
+        y = kernels_for(x).resample(x, *[constant(a, x) for a in self.taps[:3]])
         return y.reshape(*before, y.shape[1], *behind)
 
     def backward(self, gy):

@@ -8,6 +8,7 @@ a step without the graph, or a graph made anew; and what nobody foresaw shows wh
 """
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -45,8 +46,15 @@ class Cupy:
 
     def record(self, work: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
         """See Gpu."""
-        cuda = self._cupy.cuda
+        cuda, pinned, me = self._cupy.cuda, self._cupy.get_default_pinned_memory_pool(), threading.get_ident()
+
+        def refuse(size: int) -> Any:
+            if threading.get_ident() == me:  # the graph would copy what lies in that memory later
+                raise RuntimeError("it copies an array to the GPU each time")
+            return pinned.malloc(size)
+
         with self._device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(self._pool.malloc):
+            cuda.set_pinned_memory_allocator(refuse)
             stream.begin_capture()
             try:
                 results = work()
@@ -56,6 +64,8 @@ class Cupy:
                 except cuda.runtime.CUDARuntimeError:  # what went wrong is told by the error that is under way
                     pass
                 raise
+            finally:
+                cuda.set_pinned_memory_allocator(pinned.malloc)
             return stream.end_capture().launch, results
 
 

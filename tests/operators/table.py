@@ -52,13 +52,13 @@ class Operator:
     number: int = 40  # cases drawn
     tolerance: float = 1e-10  # of first derivatives in float64, relative to the largest element
 
-    def check(self, case: Case) -> None:
-        """The case in both libraries: outputs, types, first and second gradients."""
+    def check(self, case: Case, device: str = "cpu") -> None:
+        """The case in both libraries: outputs, types, first and second gradients; ours on the device."""
         places = [*range(len(case.arguments)), *case.options]
         ours, theirs = self.ours or getattr(F, self.name), self.theirs or getattr(torch.nn.functional, self.name)
         check_op(_positional(ours, places), _positional(theirs, places), *case.arguments, *case.options.values(),
                  constant=[i for i, place in enumerate(places) if place in case.fixed], second=case.second,
-                 single=case.single, tolerance=self.tolerance)
+                 single=case.single, tolerance=self.tolerance, device=device)
 
 
 def _positional(call: Callable, places: list[int | str]) -> Callable:
