@@ -17,10 +17,11 @@ COMMANDS = {
     "lint": "mistakes in training scripts, with line, cause and cure",
     "gradcheck": "the gradients of all operations, against differences and PyTorch",
     "bisect": "the first layer where two back ends differ",
+    "bench": "how fast kernels and networks are, beside PyTorch and what the machine can do",
     "mutate": "known mistakes planted into backward functions: which tests notice?",
     "info": "versions, devices and folders, for reports of bugs",
 }
-MODULES = {"explain": "explain.__main__"}  # of the commands that are not called as their module is
+MODULES = {"bench": "bench.__main__", "explain": "explain.__main__"}  # of commands that are packages
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,8 +19,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = [line for language, text in BLOCKS if language == "bash" for line in text.splitlines() if line.strip()]
 # long runs that the README quotes figures of: they are parsed here, and run by hand when the figures are renewed
-LONG = ("--data mnist", "--recipe note003", "benchmarks/run.py", "pip install", "pytest", "examples/note003",
-        "examples/04")
+LONG = ("--data mnist", "--recipe note003", "pip install", "pytest", "examples/note003", "examples/04")
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -66,12 +65,6 @@ def test_examples_run(path, tmp_path):
 def test_links_and_pictures_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target
-
-
-def test_benchmark_smoke(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "benchmarks/run.py", "--smoke"], cwd=tmp_path,
-                          env=environment(tmp_path), check=True, capture_output=True, text=True)
-    assert "training step, LeNet" in done.stdout
 
 
 def test_the_readmes_ratios_are_those_of_the_results_file():

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not CHECKOUT, reason="needs a checkout, not an i
 
 # each may import only what stands in an earlier line (or itself)
 LAYERS = (("kernels",), ("dtypes", "version"), ("backend",), ("engine",), ("ops",), ("functional", "autograd"), ("nn",),
-          ("optim", "models", "data"), ("amp", "interop", "testing", "explain"), ("training",),
+          ("optim", "models", "data"), ("amp", "interop", "testing", "explain"), ("training",), ("bench",),
           ("cli",), ("bisect", "eval", "experiment", "gradcheck", "info", "learn", "lint", "mutate", "predict",
                      "summary", "train"), ("__main__",))
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

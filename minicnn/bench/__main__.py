@@ -1,0 +1,160 @@
+"""python -m minicnn.bench [CASE ...]: how fast kernels and networks are, beside PyTorch and what the machine can do.
+
+CASE is a case (--list), NETWORK@BATCH for another batch, or one of: networks, kernels, start (import and first step),
+loader (does it keep up with a training step), scaling (threads and batches). Without any, all of it.
+
+Before anything is timed the libraries must agree on the results. Each runs in a process of its own; they take turns.
+OpenBLAS, which the plain reference uses, chooses its kernels by the processor or by the environment variable
+OPENBLAS_CORETYPE; `env -u OPENBLAS_CORETYPE python -m minicnn.bench` runs without it.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cli import CommandError, UsageError, count, did_you_mean, execute, positive, to_stderr
+
+if TYPE_CHECKING:
+    from .measure import Plan, Row
+
+GROUPS = ("networks", "kernels", "start", "loader", "scaling")
+PLOTS = (".png", ".svg", ".pdf")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Enter the flags of the command."""
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="what to time: see above (all of it)")
+    parser.add_argument("--list", action="store_true", help="list the cases, and time nothing")
+    parser.add_argument("--warm", action="store_true", help="compile all CPU kernels for float32, and time nothing")
+    parser.add_argument("--quick", action="store_true", help="a moment of each: to see that it works, not for figures")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns of each library (5)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads of each library (all cores)")
+    parser.add_argument("--json", metavar="FILE", help="write all that was found to a file")
+    parser.add_argument("--roofline", metavar="FILE", help="draw kernels below the roofs of the machine (.png, .svg)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the parsed command line says; returns the exit code."""
+    from .cases import KERNELS, NETWORKS
+
+    if args.list:
+        for name, found in (NETWORKS | KERNELS).items():
+            print(f"{name:18}{found.what}")
+    elif args.warm:
+        _warm()
+    else:
+        names, groups = _chosen(args.cases)
+        _check_files(args, names)
+        _time(args, names, groups)
+    return 0
+
+
+def _chosen(words: list[str]) -> tuple[list[str], list[str]]:
+    """The cases, and the groups that are none, that the words of the command line stand for."""
+    from .cases import KERNELS, NETWORKS, case
+
+    cases: dict[str, list[str]] = {"networks": list(NETWORKS), "kernels": list(KERNELS)}
+    names: list[str] = []
+    for word in words or GROUPS:
+        try:
+            if word not in GROUPS:
+                case(word)
+        except KeyError:
+            raise UsageError(f"there is no case {word}{did_you_mean(word, [*GROUPS, *NETWORKS, *KERNELS])}",
+                             "--list lists the cases") from None
+        names += cases.get(word, [] if word in GROUPS else [word])
+    return list(dict.fromkeys(names)), [word for word in words or GROUPS if word in GROUPS and word not in cases]
+
+
+def _check_files(args: argparse.Namespace, names: list[str]) -> None:
+    """Raise what would otherwise be found out after minutes."""
+    from .cases import is_network
+
+    for path in filter(None, (args.json, args.roofline)):
+        if not Path(path).parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {Path(path).parent}")
+    if args.roofline and Path(args.roofline).suffix not in PLOTS:
+        raise UsageError(f"--roofline {args.roofline} must end with {', '.join(PLOTS)}")
+    if args.roofline and all(map(is_network, names)):
+        raise UsageError("--roofline draws kernels, and there is none among the cases", "add the case: kernels")
+    if args.roofline and importlib.util.find_spec("matplotlib") is None:
+        raise CommandError("--roofline needs matplotlib", "pip install '.[plot]'")
+
+
+def _warm() -> None:
+    from ..training.compiling import announce_compiling
+    from .warm import cached, warm
+
+    before, begin = cached()[0], time.perf_counter()
+    with announce_compiling(to_stderr):
+        for name in warm():
+            to_stderr(f"  {name}")
+    after, folder = cached()
+    print(f"{count(after - before, 'function')} compiled in {time.perf_counter() - begin:.0f} s; "
+          f"{after:,} are cached in {folder}")
+
+
+# -- the tables -----------------------------------------------------------------------------------------------------
+
+
+def _time(args: argparse.Namespace, names: list[str], groups: list[str]) -> None:
+    from ..training.files import write_atomically
+    from . import reports
+    from .cases import is_network
+    from .measure import Plan, Worker, libraries
+    from .roofline import plot_roofline
+    from .table import KERNEL_HEADS, NETWORK_HEADS, NOTES, Roofs, kernel_cells, network_cells
+
+    threads = args.threads or os.cpu_count() or 1
+    plan = Plan(1 if args.quick else args.rounds, 0.05 if args.quick else 1.0, threads, libraries())
+    with Worker("minicnn", threads) as worker:
+        about: dict[str, Any] = worker.ask("machine")
+    print(reports.machine_line(about))
+    roofs = Roofs(about["flops_per_second"], about["bytes_per_second"])
+    networks = [name for name in names if is_network(name)]
+    kernels = [name for name in names if not is_network(name)]
+    rows = _table(networks, plan, NETWORK_HEADS, lambda row: network_cells(row, roofs))
+    rows += _table(kernels, plan, KERNEL_HEADS, lambda row: kernel_cells(row, roofs))
+    if rows:
+        print(f"\n{NOTES}")
+    result = {"machine": about, "rows": [row.as_json() for row in rows]}
+    for group in groups:
+        print()
+        result[group] = getattr(reports, group)(plan)
+    if args.json:
+        write_atomically(Path(args.json), (json.dumps(result, indent=1) + "\n").encode())
+    if args.roofline:
+        plot_roofline(rows, roofs, args.roofline, about["cpu"])
+
+
+def _table(names: list[str], plan: "Plan", heads: Any, cells: "Callable[[Row], list[str]]") -> "list[Row]":
+    """Time the cases and print a line about each as soon as it is there."""
+    from .measure import measure
+    from .table import mean_cells, printer
+
+    rows: list[Row] = []
+    if names:
+        show = printer(heads)
+        print()
+        show([title for title, _ in heads])
+        for row in measure(names, plan):
+            show(cells(row))
+            rows.append(row)
+        if len(rows) > 1:
+            show(mean_cells(rows, heads))
+    return rows
+
+
+def main(argv: list[str] | None = None, prog: str | None = None) -> int:
+    """The command; returns its exit code."""
+    return execute("bench", __doc__.partition(": ")[2], add_arguments, run, argv, prog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The benchmark: what it prints and writes, what it counts, and that warming leaves nothing out."""
+
+import inspect
+import json
+import os
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn.bench import measure, roofline, table, warm
+from minicnn.bench.__main__ import main
+from minicnn.bench.cases import KERNELS, NETWORKS, Work, case, is_network
+from minicnn.kernels import contract, cpu
+
+ROOFS = table.Roofs(2e11, 1e10)
+
+
+def rows(*names: str) -> list[measure.Row]:
+    """Rows with made-up figures."""
+    return [measure.Row(name, case(name).what, case(name).work(), {"minicnn": 2.0, "torch": 3.0, "reference": 90.0},
+                        [1.25, 1.5, 2.5], {"minicnn": 300 << 20, "torch": 400 << 20} if is_network(name) else None)
+            for name in names]
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_a_moment_of_each_kind(tmp_path, monkeypatch, capfd):
+    """Of a network, a kernel and the loader: the table, the file and the plot."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    json_file, plot = tmp_path / "found.json", tmp_path / "roofline.svg"
+    assert main(["lenet@8", "avgpool", "loader", "--quick", "--threads", "1", "--json", str(json_file), "--roofline",
+                 str(plot)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    found = json.loads(json_file.read_text())
+    about = found["machine"]
+    assert about["OPENBLAS_CORETYPE"] == "Nehalem" and about["threads"] == 1 and about["cores"] == os.cpu_count()
+    assert about["cpu"] and 1e9 < about["flops_per_second"] < 1e13 and 1e8 < about["bytes_per_second"] < 1e13
+    assert lines[0].startswith(f"{about['cpu']}, 1 of {os.cpu_count()} cores, ") and "Nehalem" in lines[1]
+    network, kernel = found["rows"]
+    for row, name in ((network, "lenet@8"), (kernel, "avgpool")):
+        assert row["case"] == name and row["what"] == case(name).what
+        assert row["ratio"] > 0 and row["ratios"] == [row["ratio"]] and 0 <= row["difference"] < 1e-4
+        assert all(row[f"{library}_ms"] > 0 for library in ("minicnn", "torch", "reference"))
+        (line,) = [line for line in lines if line.startswith(row["what"])]
+        assert line.split(row["what"])[1].split()[2] == f"{row['ratio']:.2f}" and len(line) <= 100
+    assert set(network["memory"]) == {"minicnn", "torch"} and kernel["memory"] is None
+    assert set(found["loader"]) == {"step", "step_with_loader", "batch"}
+    assert plot.read_text().startswith("<?xml")
+
+
+def test_lists(capsys):
+    assert main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*NETWORKS, *KERNELS]
+
+
+@pytest.mark.parametrize("words, message", [
+    (["lnet"], "there is no case lnet; did you mean lenet?"), (["lenet@0"], "there is no case lenet@0"),
+    (["conv-dw@8"], "there is no case conv-dw@8"),
+    (["networks", "--roofline", "x.png"], "--roofline draws kernels, and there is none among the cases"),
+    (["avgpool", "--roofline", "x.txt"], "--roofline x.txt must end with .png"),
+    (["avgpool", "--json", "nowhere/x.json"], "nowhere/x.json: there is no folder nowhere")])
+def test_what_makes_no_sense_is_refused_before_anything_runs(words, message, capsys):
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+# -- what it counts and compares ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["conv-lenet2", "conv-dw", "conv-cnn1", "conv-3x3s2"])
+def test_operations_of_a_convolution_are_counted(name):
+    """By nested loops: every output is a sum over its window; of images with few channels there is no gradient."""
+    run, _ = case(name).prepare(mc)
+    y, *gradients = run()
+    weights = gradients[-2]
+    assert case(name).work().flops == 2 * y.numel() * weights[0].numel() * (1 + len(gradients) - 1)
+    x = gradients[0].numel() if len(gradients) == 3 else int(np.prod((64, 1, 28, 28)))
+    moved = [x, weights.numel(), y.numel(), weights.numel(), y.numel(), *([x] if len(gradients) == 3 else [])]
+    assert case(name).work().bytes == 4 * sum(moved)
+
+
+def test_operations_of_a_network_are_counted():
+    """LeNet: products of five layers forward, and backward twice but for the image."""
+    first, *others = 28 * 28 * 6 * 25, 10 * 10 * 16 * 150, 400 * 120, 120 * 84, 84 * 10
+    assert case("lenet@3").work() == Work(2 * 3 * (2 * first + 3 * sum(others)), None)
+
+
+def test_wrong_results_are_not_timed(tmp_path):
+    class Fake:
+        def __init__(self, *results: np.ndarray) -> None:
+            self.results = results
+
+        def ask(self, request: str, name: str, path: str) -> float:
+            np.savez(path, *self.results)
+            return 1.0
+
+    right, noise = np.linspace(-1, 1, 50), np.zeros(3)
+    wrong = right.copy()
+    wrong[7] += 0.01
+    assert measure._agree("relu", {"minicnn": Fake(right, noise), "torch": Fake(right, noise + 1e-9)})[1] < 1e-6
+    with pytest.raises(RuntimeError, match=r"relu: minicnn and torch differ by \d.\de-03"):
+        measure._agree("relu", {"minicnn": Fake(wrong), "torch": Fake(right)})
+    with pytest.raises(RuntimeError, match="relu: minicnn and torch differ by inf"):
+        measure._agree("relu", {"minicnn": Fake(right), "torch": Fake(right, right)})
+
+
+def test_a_process_that_ends_is_noticed(capfd):
+    with measure.Worker("minicnn", 1) as worker, pytest.raises(RuntimeError, match="process of minicnn ended at no"):
+        worker.ask("no such request")
+    assert "no such request" in capfd.readouterr().err
+
+
+# -- the figures ----------------------------------------------------------------------------------------------------
+
+
+def test_shares_are_of_the_roof_that_is_lower():
+    compute, memory = Work(int(4e8), int(1e6)), Work(int(1e6), int(1e7))
+    assert ROOFS.seconds(compute) == pytest.approx(2e-3) and not ROOFS.bound_by_memory(compute)
+    assert ROOFS.seconds(memory) == pytest.approx(1e-3) and ROOFS.bound_by_memory(memory)
+    kernel = measure.Row("k", "a kernel", memory, {"minicnn": 2.0, "reference": 7.0})
+    assert table.kernel_cells(kernel, ROOFS) == ["a kernel", "2.00", "-", "-", "-", "4×", "5 GB/s", "50%"]
+    assert table.digits(1234.5) == "1234" and table.digits(0.01234) == "0.0123"
+    (lenet,) = rows("lenet")
+    assert table.network_cells(lenet, ROOFS)[1:6] == ["2.00", "3.00", "1.50", "1.25…2.50", "45×"]
+    assert table.network_cells(lenet, ROOFS)[-1] == "300, 400"
+    assert table.mean_cells(rows("lenet", "cnn2"), table.NETWORK_HEADS)[3] == "1.50"
+
+
+@pytest.mark.parametrize("heads, cells, names", [(table.NETWORK_HEADS, table.network_cells, NETWORKS),
+                                                 (table.KERNEL_HEADS, table.kernel_cells, KERNELS)])
+def test_tables_are_a_hundred_columns_wide(heads, cells, names, capsys):
+    show = table.printer(heads)
+    show([title for title, _ in heads])
+    for row in rows(*list(names)[:3]):
+        show(cells(row, ROOFS))
+    assert sum(width for _, width in heads) <= 100
+    assert all(len(line) <= 100 for line in capsys.readouterr().out.splitlines())
+    assert all(len(case(name).what) < heads[0][1] for name in names)
+
+
+def test_the_plot_has_every_kernel(tmp_path):
+    roofline.plot_roofline(rows(*KERNELS, "lenet"), ROOFS, tmp_path / "plot.svg", "a machine")
+    with pytest.raises(ValueError, match="plot_roofline: there are no kernels among the cases"):
+        roofline.plot_roofline(rows("lenet"), ROOFS, tmp_path / "plot.svg")
+
+
+# -- warming --------------------------------------------------------------------------------------------------------
+
+
+def test_warming_runs_every_kernel_in_float32(monkeypatch):
+    names = [name for name, f in vars(contract).items() if inspect.isfunction(f) and f.__module__ == contract.__name__]
+    seen = set()
+
+    def watched(name, kernel):
+        def run(*arguments, **named):
+            if not isinstance(arguments[0], np.ndarray) or arguments[0].dtype == np.float32:
+                seen.add(name)
+            return kernel(*arguments, **named)
+
+        return run
+
+    for name in names:
+        monkeypatch.setattr(cpu, name, watched(name, getattr(cpu, name)))
+    monkeypatch.setattr(warm, "NETWORKS", {})
+    monkeypatch.setattr(warm, "KERNELS", {})
+    assert list(warm.warm()) == ["activations", "layers", "sequences", "optimisers"]
+    assert not set(names) - seen
+    count, folder = warm.cached()
+    assert count > 0 and folder.is_dir()
