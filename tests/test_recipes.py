@@ -12,8 +12,9 @@ from minicnn import eval as evaluate
 from minicnn.data.sequences import IGNORED
 from minicnn.data.sequences import TASKS as TEXTS
 from minicnn.data.transforms import Resize
+from minicnn.nn.utils import clip_grad_norm_
 from minicnn.training import Recipe, RecipeError, recipe_for, session
-from minicnn.training.optimisation import begin, make_schedule
+from minicnn.training.optimisation import begin, make_optimizer, make_schedule
 from minicnn.training.recipes import CIFAR_NETS, NAMED, TABLE, TASKS, named_recipes
 from minicnn.training.session import Selection
 from models_util import without_dropout
@@ -72,18 +73,52 @@ def test_learns_32_images_by_heart(name):
             untouched = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.data.any()]
             assert not untouched
         optimizer.step()
-    # so deep without shortcuts is what the paper shows not to learn; it begins to, and that is all
+    # What the paper shows not to learn well: at first the gradient of its first layer is millions of times that of its
+    # last. Neither the paper's warm-up (0.01, then 0.1) nor Adam brings its loss below 1.7 within 200 steps; it begins
+    # to learn, and that is all.
     assert name == "plain110" and min(losses) < losses[0] - 0.05
 
 
+def texts(name: str) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+    """32 of the model's texts from all over its task, their targets, how many classes these have, and which count.
+
+    All do but those of padding, and of char_lstm's those where two texts go on differently after the same beginning.
+    """
+    task = TEXTS[TASKS[name]]("train")
+    x, y = (array[::len(task) // 32][:32] for array in (task.x, task.y))
+    if name != "char_lstm":
+        return x, y, len(task.classes), y != IGNORED
+    x, y = x[:, :32], y[:, :32]
+    follows: dict[bytes, set[int]] = {}
+    starts = [[text[:i + 1].tobytes() for i in range(32)] for text in x]
+    for row, symbols in zip(starts, y, strict=True):
+        for start, symbol in zip(row, symbols, strict=True):
+            follows.setdefault(start, set()).add(symbol)
+    return x, y, len(task.classes), np.array([[len(follows[start]) == 1 for start in row] for row in starts])
+
+
 @pytest.mark.parametrize("name", TASKS)
-def test_every_parameter_of_a_text_model_gets_a_gradient(name):
-    texts = TEXTS[TASKS[name]]("train").head(32)
-    model = models.create(name, len(texts.classes), width=1 / 8)
-    x, y = mc.tensor(texts.x), mc.tensor(texts.y)
-    answer = model(x, y) if name == "seq2seq" else model(x)
-    nn.functional.cross_entropy(answer[0] if isinstance(answer, tuple) else answer, y).backward()
-    assert all(p.grad is not None and p.grad.data.any() for p in model.parameters())
+def test_learns_32_texts_by_heart(name):
+    """With its recipe's optimiser and rate; seq2seq is told its answer as far as it should have come."""
+    x, y, classes, counts = texts(name)
+    mc.manual_seed(0)
+    recipe = recipe_for(name)
+    model = models.create(name, classes)
+    begin(model, recipe)
+    optimizer, target = make_optimizer(recipe, list(model.parameters())), mc.tensor(y)
+    assert counts.mean() > 0.7 and len(np.unique(y)) > 1
+    for step in range(200):
+        answer = model(mc.tensor(x), target) if name == "seq2seq" else model(mc.tensor(x))
+        logits = answer[0] if isinstance(answer, tuple) else answer
+        if (logits.data.argmax(1) == y)[counts].all():
+            return
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(logits, target).backward()
+        if not step:
+            assert all(p.grad is not None and p.grad.data.any() for p in model.parameters())
+        clip_grad_norm_(model.parameters(), recipe.clip_grad)
+        optimizer.step()
+    raise AssertionError
 
 
 # -- the table ------------------------------------------------------------------------------------------------------
