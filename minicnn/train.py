@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     optimise.add_argument("--label-smoothing", type=float, metavar="X", help="share of the target given to all classes")
     optimise.add_argument("--clip-grad", type=float, metavar="X", help="largest 2-norm of the gradient")
     optimise.add_argument("--accum", type=positive, metavar="N", help="batches whose gradients make one step")
-    optimise.add_argument("--init", metavar="NAME", help="initial weights: default (the model's own), xavier or kaiming")
+    optimise.add_argument("--init", metavar="NAME", help="initial weights: default (its own), xavier or kaiming")
     machine = parser.add_argument_group("machine")
     add_machine_arguments(machine)
     machine.add_argument("-j", "--workers", type=int, choices=(0, 1), default=1,
@@ -262,6 +262,10 @@ def _agreed(args: argparse.Namespace, session: "Session", say: Say) -> bool:
         cost = forecast(session.trainer)
     except NonFiniteError:  # the run itself will meet it, and leave a checkpoint to go on from
         return True
+    except Exception:  # such as an image that is damaged
+        if args.resume is None:
+            session.folder.remove()
+        raise
     say(f"forecast: {cost}")
     if not cost.long or args.yes or not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
         return True

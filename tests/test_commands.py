@@ -148,9 +148,9 @@ def test_dry_run_keeps_nothing(tmp_path):
 def test_names_and_options(tmp_path):
     out, _ = minicnn("train", "lenet5", *SMALL, "--option", "activation=tanh", "--name", "mine", "-o", "a/b",
                      "--opt", "momentum", "--augment", "--sched", "cosine", "--warmup-epochs", 0.5, "--accum", 2,
-                     "--wd", 0.001, cwd=tmp_path)
+                     "--wd", 0.001, "--init", "kaiming", cwd=tmp_path)
     assert ("recipe: 2 epochs, batch 20 × 2, momentum lr 0.05 momentum 0.9, schedule cosine (warm-up 0.5 epochs), "
-            "init xavier, pixels normalize, weight decay 0.001, pad 2, augment, seed 0") in out
+            "init kaiming, pixels normalize, weight decay 0.001, pad 2, augment, seed 0") in out
     settings = json.loads((tmp_path / "a" / "b" / "mine" / "run.json").read_text())
     assert settings["model"]["options"] == {"activation": "tanh"}
     out, _ = minicnn("train", "--resume", "a/b/mine", "--epochs", 3, cwd=tmp_path)

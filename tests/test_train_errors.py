@@ -27,6 +27,7 @@ def errors(*arguments: object, cwd: Path, code: int, **variables: str) -> tuple[
     (["lenet", "--data", "mnits"], "--data: data set 'mnits' is unknown; did you mean 'mnist'? data sets:", HELP),
     (["lenet", "--device", "tpu"], "device 'tpu' is unknown", HELP),
     (["lenet", "--opt", "sgdm"], "opt = 'sgdm' must be one of sgd, momentum, adam, adamw", HELP),
+    (["lenet", "--init", "zeros"], "init = 'zeros' must be one of default, xavier, kaiming", HELP),
     (["lenet", "--momentum", "0.9"], "momentum belongs to opt momentum; adam has none", HELP),
     (["lenet", "--lr", "-1"], "lr = -1.0 must be a positive number", HELP),
     (["lenet", "--lr", "fast"], "argument --lr: invalid float value: 'fast'", HELP),
@@ -113,6 +114,21 @@ def test_a_run_folder_is_never_overwritten(tmp_path):
     assert errors("lenet", *SMALL, "--name", "mine", cwd=tmp_path, code=1) == (
         "runs/mine is a run already", "--resume continues it, another --name starts a new one")
     assert (tmp_path / "runs" / "mine" / "last.safetensors").read_bytes() == before
+
+
+def test_a_damaged_image_leaves_no_run(tmp_path, capsys, monkeypatch):
+    from minicnn import train
+
+    image = pytest.importorskip("PIL.Image").effect_noise((28, 28), 90)
+    monkeypatch.chdir(tmp_path)
+    for i in range(12):
+        path = tmp_path / "pets" / ("train", "val")[i // 8] / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    path.write_bytes(b"of the validation images, which are read when the run has its folder")
+    assert train.main(["lenet", "--data", "folder:pets", "--device", "cpu", "-q"]) == 1
+    assert ".png: cannot be read as an image" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".png"] == []
 
 
 # -- damaged runs ---------------------------------------------------------------------------------------------------
