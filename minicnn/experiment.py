@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         return 128 + stop.number
     print()
     show(Results(outcomes, f"epochs to {TARGET:.0%}"))
+    if experiment.note:
+        print(f"note: {experiment.note}")
     if find_spec("matplotlib") is None:
         print("for a plot install matplotlib: pip install '.[plot]' in the checkout")
         return 0

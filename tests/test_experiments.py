@@ -26,8 +26,8 @@ def test_every_experiment_has_arms_that_differ_in_one_thing_and_fit(experiment):
     assert len({arm.label for arm in experiment.arms}) == len(experiment.arms) > 1
     for arm in experiment.arms:
         for settings in (experiment.recipe, experiment.recipe | experiment.quick):
-            recipe = recipe_for(arm.model, **{**settings, **arm.recipe, "width": 1.0})
-            model = models.create(arm.model, 10, 1 if recipe.data == "digits" else 3, **arm.options)
+            recipe = recipe_for(arm.model, **{"width": 1.0, **settings, **arm.recipe})
+            model = models.create(arm.model, 10, 1 if recipe.data == "digits" else 3, width=recipe.width, **arm.options)
             model.check_input((2, model.spec.in_channels, recipe.resize, recipe.resize))
     assert experiment.recipe["data"] == "cifar10" and experiment.quick["data"] == "digits"
 
@@ -84,7 +84,10 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert "without, seed 0: study, 688,138 parameters" in out and out.count("epoch 1/1") == 2
     assert "best val_acc" in out and "curves: runs/dropout-quick/curves.svg" in out
     assert (tmp_path / "runs" / "dropout-quick" / "curves.svg").stat().st_size > 10_000
+    assert "note:" not in out
     assert main(flags) == 0 and "epoch 1/1" not in capsys.readouterr().out
+    assert main(["activation", *flags[1:]]) == 0
+    assert "note: the sigmoid's slope is ¼ at most" in capsys.readouterr().out
 
 
 # -- the network ----------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Experiment:
         arms: what is compared.
         recipe: what all arms have besides the model's own recipe; of a quick run, ``quick`` too.
         selection: fields of Selection, of full runs.
+        note: what in the result is no mistake.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Experiment:
     recipe: dict[str, Any]
     quick: dict[str, Any]
     selection: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 QUICK = {"data": "digits", "epochs": 8, "batch_size": DIGITS_BATCH, "augment": False, "resize": 28}
@@ -59,7 +61,7 @@ SGD = {"data": "cifar10", "opt": "momentum", "lr": 0.01, "sched": "none", "weigh
        "resize": 32}
 SMALL_RATE = {"lr": 0.01}
 LARGE_RATE = {"lr": 0.1}  # ten times as large
-DEEP = {"resize": 16, "epochs": 6, "lr": 0.02}  # residual networks on the digits
+DEEP = {"resize": 8, "width": 0.5, "lr": 0.02}  # residual networks on the digits, which are 8×8 scans
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (
     Experiment("residual", "Do deeper networks learn better, with shortcuts and without?",
@@ -69,7 +71,9 @@ EXPERIMENTS = {experiment.name: experiment for experiment in (
     Experiment("activation", "How much sooner do networks learn with ReLU than with tanh?",
                "Krizhevsky et al. 2012, figure 1; note 004",
                (Arm("ReLU", "study"), Arm("tanh", "study", {"activation": "tanh"}),
-                Arm("sigmoid", "study", {"activation": "sigmoid"})), SGD, QUICK),
+                Arm("sigmoid", "study", {"activation": "sigmoid"})), SGD, QUICK,
+               note="the sigmoid's slope is ¼ at most, and gradients shrink with every layer: without batch norm it "
+                    "stays at chance for long (Glorot, Bengio 2010)"),
     Experiment("batch-norm", "Does batch norm stand a rate that is ten times as large?",
                "Ioffe, Szegedy 2015, section 4.2; note 001",
                (Arm("plain", "study", {}, SMALL_RATE), Arm("plain, rate ×10", "study", {}, LARGE_RATE),
@@ -165,8 +169,9 @@ def _session(experiment: Experiment, arm: Arm, out: Path, quick: bool, seed: int
     name = f"{slug}-seed{seed}"
     if (out / name / SETTINGS).is_file():
         return resume(RunFolder.open(out / name), arm.model, {**changes, "device": device})
-    settings = {**experiment.recipe, **(experiment.quick if quick else {}), **arm.recipe, **changes, "seed": seed}
-    recipe = recipe_for(arm.model, settings.pop("data"), width=1.0, **settings)
+    settings = {"width": 1.0, **experiment.recipe, **(experiment.quick if quick else {}), **arm.recipe, **changes,
+                "seed": seed}
+    recipe = recipe_for(arm.model, settings.pop("data"), **settings)
     return start(arm.model, recipe, selection, options=arm.options, device=device, out=str(out), name=name)
 
 
