@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     from . import models
     from .explain import check_format, diff, graph, summary
+    from .models.shapes import shape_text
     from .training.compiling import announce_compiling
 
     if args.model is None:
@@ -37,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.graph is not None:
             check_format(args.graph)
-        models.entry(args.model).check_options(dict(args.option))
+        entry = models.entry(args.model)
+        if args.input is not None and not entry.reads_images:
+            raise UsageError(f"--input {shape_text(args.input)}: {args.model} reads texts of any length, not images")
+        entry.check_options(dict(args.option))
         model = models.create(args.model, args.classes, channels, **dict(args.option))
         other = None if args.diff is None else models.create(args.diff, args.classes, channels)
     except (ValueError, TypeError) as error:

@@ -262,6 +262,10 @@ def test_the_drawing_needs_nothing_else():
     assert "@media(prefers-color-scheme:dark)" in text and "<script" not in text
 
 
+def test_long_names_are_cut_between_two_modules():
+    assert ">…denseblock1.denselayer1<" in graph(models.create("densenet_d2l", width=1 / 4)).svg()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_random_graphs(seed):
     """Whatever the graph, nothing overlaps, and edges run downwards from box to box."""

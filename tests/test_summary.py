@@ -373,6 +373,8 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     assert main([]) == 0
     heads = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     assert [name for name, _ in heads] == models.list() and ["googlenet_gray224", "1×224×224"] in heads
+    assert main(["char_lstm", "--input", "1x28x28"]) == 2
+    assert "--input 1×28×28: char_lstm reads texts of any length, not images" in capsys.readouterr().err
     for arguments, message in ((["--graph", "lenet.png"], "lenet.png must end with .svg, .mmd, .dot"),
                                (["--graph", "a.svg", "--diff", "lenet"], "not allowed with argument --graph"),
                                (["--diff", "lenett"], "did you mean 'lenet'?"),

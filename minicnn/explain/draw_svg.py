@@ -67,7 +67,10 @@ def svg(graph: "Graph") -> str:
 
 def _end(path: str) -> str:
     """A path, or the end of a long one, which says more than its beginning."""
-    return path if len(path) <= NAME_LENGTH else "…" + path[1 - NAME_LENGTH:]
+    if len(path) <= NAME_LENGTH:
+        return path
+    end = path[1 - NAME_LENGTH:]
+    return "…" + end[end.find(".") + 1:]
 
 
 def _rectangle(attributes: str, middle: tuple[float, float], size: tuple[float, float]) -> str:
