@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Device, why_no_cuda
 from ..engine import Tensor
 from .dataset import fetch
 from .transforms import BatchTransform
+from .uploads import Uploader, uploaded
 
 
 class DataLoader:
@@ -30,6 +32,7 @@ class DataLoader:
         transform: ``transform(images, rng)`` on the first array of each batch, see ``minicnn.data.transforms``.
         prefetch: batches that a background thread keeps ready; 0 makes each when it is asked for.
         collate_fn: makes a batch from a list of samples; by default ``get_batch`` or ``default_collate``.
+        device: where the tensors are to be; to a GPU each batch is copied while the one before is computed with.
 
     >>> from minicnn.data import load, transforms
     >>> digits = load("digits")
@@ -52,6 +55,7 @@ class DataLoader:
         transform: BatchTransform | None = None,
         prefetch: int = 2,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        device: str | Device = "cpu",
     ) -> None:
         self.dataset = dataset
         self.batch_size = _at_least("batch_size", batch_size, 1)
@@ -61,6 +65,9 @@ class DataLoader:
         self.transform = transform
         self.prefetch = _at_least("prefetch", prefetch, 0)
         self.collate_fn = collate_fn
+        self.device = Device.parse(device)
+        if self.device.type == "cuda" and (reason := why_no_cuda()):
+            raise RuntimeError(f"DataLoader: device '{self.device}' cannot be used: {reason}")
         self._next_epoch = 0
 
     def __len__(self) -> int:
@@ -84,9 +91,17 @@ class DataLoader:
 
     def _tensors(self, epoch: int, start_step: int) -> Generator[Any]:
         batches = self._batches(epoch, start_step)
+        gpu = Uploader(self.device) if self.device.type == "cuda" else None
+        if gpu is not None:  # in the thread, if there is one
+            batches = _mapped(batches, gpu.pin)
         with closing(_Ahead(batches, self.prefetch) if self.prefetch else batches) as source:
-            for batch in source:
-                yield _to_tensors(batch)
+            if gpu is None:
+                for batch in source:
+                    yield _each(batch, Tensor)
+            else:
+                with closing(uploaded(source, gpu, _each)) as there:
+                    for batch in there:
+                        yield _each(batch, Tensor)
 
     def _batches(self, epoch: int, start_step: int) -> Generator[Any]:
         n = len(self.dataset)
@@ -118,14 +133,19 @@ def _at_least(name: str, value: int, least: int) -> int:
     return value
 
 
-def _to_tensors(batch: Any) -> Any:
-    if isinstance(batch, np.ndarray):
-        return Tensor(batch)
+def _each(batch: Any, function: Callable[[Any], Any]) -> Any:
+    """The batch with function(array) in the place of every array."""
     if isinstance(batch, tuple | list):
-        return type(batch)([_to_tensors(entry) for entry in batch])
+        return type(batch)([_each(entry, function) for entry in batch])
     if isinstance(batch, dict):
-        return {key: _to_tensors(entry) for key, entry in batch.items()}
-    return batch
+        return {key: _each(entry, function) for key, entry in batch.items()}
+    return function(batch) if hasattr(batch, "__array_function__") else batch
+
+
+def _mapped(batches: Generator[Any], function: Callable[[Any], Any]) -> Generator[Any]:
+    with closing(batches):
+        for batch in batches:
+            yield _each(batch, function)
 
 
 class _Ahead:

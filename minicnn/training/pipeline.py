@@ -49,21 +49,22 @@ def transform_for(recipe: Recipe, mean: Any, std: Any, *, shape: tuple[int, ...]
 
 
 def loaders(recipe: Recipe, train: Samples, val: Samples | None,
-            workers: int = 1) -> tuple[DataLoader, DataLoader | None]:
-    """Shuffled batches of what is to be learnt, and batches of what is held out in their order.
+            workers: int = 1, device: str = "cpu") -> tuple[DataLoader, DataLoader | None]:
+    """Shuffled batches of what is to be learnt, and batches of what is held out in their order, on the device.
 
     They are prepared ahead by a thread of each loader, or when they are needed with ``workers=0``.
     """
     transform = _transform(recipe, train, train.mean, train.std, train=True)
     shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform,
-                          prefetch=AHEAD * workers)
-    return shuffled, None if val is None else val_loader(recipe, val, train.mean, train.std, workers)
+                          prefetch=AHEAD * workers, device=device)
+    return shuffled, None if val is None else val_loader(recipe, val, train.mean, train.std, workers, device)
 
 
-def val_loader(recipe: Recipe, val: Samples, mean: Any, std: Any, workers: int = 1) -> DataLoader:
+def val_loader(recipe: Recipe, val: Samples, mean: Any, std: Any, workers: int = 1,
+               device: str = "cpu") -> DataLoader:
     """Batches of held-out images in their order, prepared as the training images of this mean and std are."""
     transform = _transform(recipe, val, mean, std, train=False)
-    return DataLoader(val, recipe.batch_size, transform=transform, prefetch=AHEAD * workers)
+    return DataLoader(val, recipe.batch_size, transform=transform, prefetch=AHEAD * workers, device=device)
 
 
 def _transform(recipe: Recipe, samples: Samples, mean: Any, std: Any, train: bool) -> transforms.Compose | None:

@@ -80,7 +80,7 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
                        options)
     net = checkpoint.create(asdict(spec))
     begin(net, recipe)
-    train_batches, val_batches = loaders(recipe, train, val, workers)
+    train_batches, val_batches = loaders(recipe, train, val, workers, device)
     if isinstance(net, models.Network):
         x, _ = next(iter(train_batches.epoch(0)))
         net.check_input(x.shape)  # before anything is written
@@ -149,7 +149,7 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
     net = checkpoint.create(settings["model"])
     begin(net, recipe)
     net.to(Device.parse(device)).to(recipe.dtype)
-    trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers), folder=folder, save_every=save_every,
+    trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers, device), folder=folder, save_every=save_every,
                       capture=_captured(capture, device))
     if has_checkpoint:  # a run that was killed before its first one begins again, from the same seed
         trainer.restore()
