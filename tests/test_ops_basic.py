@@ -4,6 +4,7 @@ import inspect
 import itertools
 import math
 import operator
+import re
 
 import numpy as np
 import pytest
@@ -227,19 +228,28 @@ def test_arrays_are_not_mixed_with_tensors():
 
 
 PUBLIC = {f"{module.__name__}.{name}": getattr(module, name) for module, names in ((mc, dir(mc)), (F, F.__all__))
-          for name in names if inspect.isfunction(getattr(module, name))}
-TENSOR_ARGUMENTS = [(name, p.name) for name, function in PUBLIC.items()
-                    for p in inspect.signature(function).parameters.values()
-                    if p.annotation in (mc.Tensor, mc.Tensor | None) and p.kind is not p.VAR_POSITIONAL]
+          for name in names if inspect.isfunction(getattr(module, name))
+          and getattr(module, name).__module__.startswith("minicnn.ops.")}
+# type: an argument of it, arguments that are not, what messages call it
+TYPES = {mc.Tensor: (mc.ones(2, 3), [[0.5], np.ones(2), 1.5], "a Tensor"), bool: (False, [1, "yes"], "True or False"),
+         int: (1, [True, 1.5, "1"], "an int"), float: (0.5, ["1", [0.5]], "a number"),
+         str: ("mean", [1, True], "a str")}
+TYPED = [(name, p.name, kind, p.annotation == kind) for name, function in PUBLIC.items()
+         for p in inspect.signature(function).parameters.values() for kind in TYPES
+         if p.annotation in (kind, kind | None) and p.kind is not p.VAR_POSITIONAL]
 
 
-@pytest.mark.parametrize("name, argument", TENSOR_ARGUMENTS)
-def test_what_should_be_a_tensor_must_be_one(name, argument):
-    """Whatever a public function calls a Tensor, by position and by name."""
+@pytest.mark.parametrize("name, argument, kind, needed", TYPED)
+def test_arguments_are_of_the_types_that_signatures_say(name, argument, kind, needed):
+    """Whatever a public function calls a Tensor, bool, int, float or str, by position and by name."""
     function, parameters = PUBLIC[name], inspect.signature(PUBLIC[name]).parameters
-    for value in ([0.5], np.ones(2), 1.5, *([None] if parameters[argument].annotation == mc.Tensor else [])):
-        arguments = {p: value if p == argument else mc.ones(2, 3) for p in parameters}
-        message = f"{argument} must be a Tensor, not {type(value).__name__}"
+    right = {p.name: next((TYPES[k][0] for k in TYPES if p.annotation in (k, k | None)), 1)
+             for p in parameters.values()}
+    _, wrong, called = TYPES[kind]
+    for value in (*wrong, *([None] if needed else [])):
+        arguments = right | {argument: value}
+        given = type(value).__name__ if kind is mc.Tensor else re.escape(repr(value))
+        message = f"{argument} must be {called}, not {given}"
         with pytest.raises(TypeError, match=message):
             function(**arguments)
         if parameters[argument].kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -252,7 +262,7 @@ def test_every_function_of_layers_says_what_must_be_a_tensor():
     for name in F.__all__:
         parameters = inspect.signature(getattr(F, name)).parameters.values()
         assert any("Tensor" in str(p.annotation) for p in parameters), name
-    assert len({name for name, _ in TENSOR_ARGUMENTS}) > 200
+    assert len({name for name, _, kind, _ in TYPED if kind is mc.Tensor}) > 200
 
 
 def test_the_error_of_a_method_names_it():

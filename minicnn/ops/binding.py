@@ -6,8 +6,10 @@ A method is the public function of that name, called with the tensor as its firs
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from types import ModuleType, NoneType
-from typing import Any
+from types import ModuleType, NoneType, UnionType
+from typing import Any, get_args
+
+import numpy as np
 
 from .. import dtypes
 from ..backend import array_module
@@ -33,29 +35,55 @@ VARIADIC = ("expand", "flip", "permute", "repeat", "reshape", "tile", "view")
 
 # -- how a function becomes a method --------------------------------------------------------------------------------
 
-def tensor_arguments(function: Callable) -> dict[str, tuple[type, ...]]:
-    """The arguments that a function's signature says are Tensors, with the types they may have."""
-    return {name: (Tensor,) if annotation == Tensor else (Tensor, NoneType)
-            for name, annotation in function.__annotations__.items()
-            if name != "return" and annotation in (Tensor, Tensor | None)}
+# what the types in signatures accept, and what messages call them; a bool is no int, as in PyTorch
+ACCEPTED: dict[Any, tuple[tuple[type, ...], str]] = {
+    Tensor: ((Tensor,), "a Tensor"), bool: ((bool, np.bool_), "True or False"), int: ((int, np.integer), "an int"),
+    float: ((bool, int, float, np.number), "a number"), str: ((str,), "a str")}
+
+
+def types_of(function: Callable) -> dict[str, tuple[Any, bool]]:
+    """The type of ACCEPTED that each argument must have, and whether it may be None instead.
+
+    Arguments of which the signature says anything else, such as Tensor | float, the function checks itself.
+    """
+    def plain(annotation: Any) -> tuple[Any, bool]:
+        types = set(get_args(annotation) if isinstance(annotation, UnionType) else (annotation,))
+        optional = NoneType in types
+        types.discard(NoneType)
+        return (types.pop(), optional) if len(types) == 1 and types <= set(ACCEPTED) else (None, True)
+
+    function = inspect.unwrap(function)
+    code = function.__code__
+    names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    return {name: plain(function.__annotations__.get(name)) for name in names}
 
 
 @functools.cache
 def checked(function: Callable) -> Callable:
-    """The function, refusing anything but a Tensor (or None) where its signature says Tensor (or Tensor | None)."""
-    kinds = tensor_arguments(function)
-    if not kinds:
+    """The function, refusing arguments that are not of the types its signature says."""
+    types = types_of(function)
+    if all(t is None for t, _ in types.values()):
         return function
-    code = inspect.unwrap(function).__code__
-    places = [(i, name, kinds[name]) for i, name in enumerate(code.co_varnames) if name in kinds]
+    seen: dict[str, set[type]] = {name: set() for name in types}  # the types that were found to be right
+    places = [*seen.items()][:inspect.unwrap(function).__code__.co_argcount]
+
+    def check(name: str, value: Any) -> None:
+        expected, optional = types[name]
+        accepted, what = ACCEPTED.get(expected, ((object,), ""))
+        if not (optional and value is None) and (not isinstance(value, accepted)
+                                                 or expected is int and isinstance(value, bool)):
+            given = f"{type(value).__name__}; make one with minicnn.tensor(...)" if expected is Tensor else repr(value)
+            raise TypeError(f"{function.__name__}: {name} must be {what}, not {given}")
+        seen[name].add(type(value))
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        for i, name, allowed in places:
-            value = arguments[i] if i < len(arguments) else options.get(name, function)
-            if not isinstance(value, allowed) and value is not function:
-                raise TypeError(f"{function.__name__}: {name} must be a Tensor, not {type(value).__name__}; make one "
-                                "with minicnn.tensor(...)")
+        for (name, right), value in zip(places, arguments):
+            if type(value) not in right:
+                check(name, value)
+        for name in options:
+            if name in seen and type(options[name]) not in seen[name]:
+                check(name, options[name])
         return function(*arguments, **options)
 
     return call
@@ -174,7 +202,7 @@ def attach(modules: tuple[ModuleType, ...]) -> None:
             if name not in FUNCTIONS_ONLY:
                 methods[name] = variadic(1)(function) if name in VARIADIC else function
     for name, method in methods.items():
-        setattr(Tensor, name, checked(method) if len(tensor_arguments(method)) > 1 else method)
+        setattr(Tensor, name, checked(method) if sum(t is Tensor for t, _ in types_of(method).values()) > 1 else method)
     for name in IN_PLACE:
         setattr(Tensor, name + "_", in_place(getattr(Tensor, name)))
     for name, dtype in (("float", "float32"), ("double", "float64"), ("half", "float16"), ("bfloat16", "bfloat16"),
