@@ -89,6 +89,8 @@ def test_isclose_allclose_equal(equal_nan):
         assert mc.allclose(*ours, equal_nan=equal_nan) is torch.allclose(*theirs, equal_nan=equal_nan)
         assert mc.equal(*ours) is torch.equal(*theirs)
     refused(lambda m: m.isclose(m.ones(1), m.tensor([1])), "int64")
+    refused(lambda m: m.isclose(m.ones(1), m.ones(1), rtol=-1), "rtol = -1")
+    refused(lambda m: m.isclose(m.ones(1), m.ones(1), atol=-0.5), "atol = -0.5")
 
 
 # -- choice ---------------------------------------------------------------------------------------------------------
@@ -144,6 +146,7 @@ def test_where_mixes_types_and_finds_indices():
     check_op(mc.where, torch.where, condition, np.array([1, 2]), np.array([0.5, 1.5]))
     check_op(mc.where, torch.where, condition)
     check_op(mc.where, torch.where, np.array([0.0, 2.0, NAN]), constant=[0])
+    check_op(mc.where, torch.where, np.array(3))
     refused(lambda m: m.where(m.tensor([1]), 1, 2), "where: condition")
     refused(lambda m: m.where(m.tensor([True, False]), m.ones(3), 2.0), r"where: shapes \(2,\) and \(3,\)")
 

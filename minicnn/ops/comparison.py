@@ -18,15 +18,17 @@ __all__ = ["allclose", "clamp", "clamp_max", "clamp_min", "clip", "eq", "equal",
 # -- comparison: bool results, no gradients -------------------------------------------------------------------------
 
 def _compare(ufunc: str) -> Any:
-    def compare(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
-        expect_operands(ufunc, input, other)
+    def compare(input: Tensor, other: TensorOrNumber) -> Tensor:
+        expect_operands(ufunc, other)
         dtype = dtypes.result_type(input, other)
-        if isinstance(input, Tensor) and isinstance(other, Tensor):
+        a, b = input.data.astype(dtype, copy=False), other
+        if isinstance(other, Tensor):
             broadcast_shapes(ufunc, input.shape, other.shape)
+            b = other.data.astype(dtype, copy=False)  # type: ignore[assignment]
+        elif isinstance(other, np.generic):
+            b = other.item()
         # a number that does not fit into the dtype is compared by its value (PyTorch wraps it round)
-        a, b = [v.data.astype(dtype, copy=False) if isinstance(v, Tensor)
-                else v.item() if isinstance(v, np.generic) else v for v in (input, other)]
-        return Tensor(getattr(array_module(a if isinstance(input, Tensor) else b), ufunc)(a, b))
+        return Tensor(getattr(array_module(a), ufunc)(a, b))
 
     return compare
 
@@ -60,6 +62,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     """|input − other| ≤ atol + rtol·|other|, element by element."""
     if input.dtype != other.dtype:
         raise RuntimeError(f"isclose: {input.dtype} and {other.dtype} differ; convert one with .to()")
+    if min(rtol, atol) < 0:
+        raise RuntimeError(f"isclose: rtol = {rtol} and atol = {atol} must not be negative")
     broadcast_shapes("isclose", input.shape, other.shape)
     return Tensor(array_module(input.data).isclose(input.data, other.data, rtol, atol, equal_nan))
 
@@ -173,7 +177,7 @@ class Where(Function):
 def where(condition: Tensor, input: TensorOrNumber | None = None, other: TensorOrNumber | None = None) -> Any:
     """input where condition is true, else other, broadcast; condition alone: its true indices, one tensor per axis."""
     if input is None and other is None:
-        return tuple(Tensor(i) for i in condition.data.nonzero())
+        return condition.nonzero(as_tuple=True)
     if condition.dtype != dtypes.bool_:
         raise RuntimeError(f"where: condition must be a bool tensor, not {condition.dtype}")
     expect_operands("where", input, other)
