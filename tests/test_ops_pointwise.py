@@ -173,7 +173,7 @@ def test_round_of_integers():
     refused(lambda m: m.from_numpy(a).round(decimals=-1), "decimals = -1")
 
 
-@pytest.mark.parametrize("options", [{}, {"nan": 2.0}, {"posinf": 5.0}, {"neginf": -1.0, "nan": 1.0}])
+@pytest.mark.parametrize("options", [{}, {"nan": 2.0}, {"posinf": 5.0}, {"neginf": -1.0, "nan": 1.0}, {"nan": None}])
 def test_nan_to_num(options):
     agree(lambda m, x: x.nan_to_num(**options), SPECIAL)
     agree(lambda m, x: x.nan_to_num(**options), np.array([1, 2]))
@@ -214,6 +214,7 @@ def test_functions_of_pairs_of_integers():
     agree(lambda m, x: m.xlogy(2.0, x), np.array([0.0, 1.5]))
     agree(lambda m, x: m.xlogy(x, 2), np.array([0.0, 1.5]))
     for name in ("logaddexp", "hypot"):
+        check_op(getattr(mc, name), getattr(torch, name), a, np.array([0.5, -1.5, 2.0]))
         refused(lambda m, name=name: getattr(m, name)(m.from_numpy(a), m.from_numpy(b)), f"{name}: int64")
 
 

@@ -148,7 +148,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
 
 
-def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+def nan_to_num(input: Tensor, nan: float | None = 0.0, posinf: float | None = None,
+               neginf: float | None = None) -> Tensor:
     """NaN and infinities replaced by the numbers given; infinities by default by the largest finite ones.
 
     gx = gy where input is finite, else 0.
@@ -157,7 +158,7 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neg
         return input.clone()
     number = input.dtype.type
     largest = float(np.nextafter(number(math.inf), number(0)))
-    y = input.where(~input.isnan(), nan)
+    y = input.where(~input.isnan(), 0.0 if nan is None else nan)
     y = y.where(input != math.inf, largest if posinf is None else posinf)
     return y.where(input != -math.inf, -largest if neginf is None else neginf)
 
@@ -185,6 +186,13 @@ def _floats_only(name: str, *tensors: Tensor) -> None:
             raise TypeError(f"{name}: {t.dtype} tensors are not supported; convert the input with .float()")
 
 
+def _float_operands(name: str, input: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+    """Both in one type and shape; one of them may be of integers."""
+    a, b = operands(name, input, other)
+    _floats_only(name, a)
+    return a, b
+
+
 class LogAddExp(Function):
     """y = log(eᵃ + eᵇ);  ga = gy·σ(a − b),  gb = gy·σ(b − a)."""
 
@@ -199,8 +207,7 @@ class LogAddExp(Function):
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(e^input + e^other), without overflow, broadcast."""
-    _floats_only("logaddexp", input, other)
-    return LogAddExp()(*operands("logaddexp", input, other))
+    return LogAddExp()(*_float_operands("logaddexp", input, other))
 
 
 class XLogY(Function):
@@ -237,8 +244,7 @@ class Hypot(Function):
 
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """√(input² + other²), without overflow, broadcast."""
-    _floats_only("hypot", input, other)
-    return Hypot()(*operands("hypot", input, other))
+    return Hypot()(*_float_operands("hypot", input, other))
 
 
 class Atan2(Function):
