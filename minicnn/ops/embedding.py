@@ -62,19 +62,20 @@ def _shorten(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) ->
     weight[rows] = vectors.where(norms <= max_norm, vectors * (max_norm / (norms + 1e-7)))
 
 
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """A vector of zeros with a one in the place of each class: int64 (...) → (..., num_classes), y[i, tensor[i]] = 1.
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
+    """A vector of zeros with a one in the place of each class: int64 (...) → (..., num_classes), y[i, input[i]] = 1.
 
-    num_classes −1 means the largest class + 1. The result has no gradient. Raises RuntimeError for another type, for
-    classes outside 0 … num_classes − 1, and where there is nothing to infer their number from. Suits 1957.
+    num_classes −1 means the largest class + 1. The result has no gradient. (PyTorch's documentation calls the input
+    tensor, a name that its function refuses.) Raises RuntimeError for another type, for classes outside 0 …
+    num_classes − 1, and where there is nothing to infer their number from. Suits 1957.
     """
-    if tensor.dtype != dtypes.int64:
-        raise RuntimeError(f"one_hot: tensor must be int64, not {tensor.dtype}; convert it with .long()")
-    if not tensor.numel() and num_classes < 1:
+    if input.dtype != dtypes.int64:
+        raise RuntimeError(f"one_hot: input must be int64, not {input.dtype}; convert it with .long()")
+    if not input.numel() and num_classes < 1:
         raise RuntimeError(f"one_hot: an empty tensor needs num_classes of at least 1, not {num_classes}")
-    low, high = (int(tensor.data.min()), int(tensor.data.max())) if tensor.numel() else (0, 0)
+    low, high = (int(input.data.min()), int(input.data.max())) if input.numel() else (0, 0)
     classes = high + 1 if num_classes == -1 else num_classes
     if low < 0 or high >= classes:
-        raise RuntimeError(f"one_hot: tensor has classes from {low} to {high}, but num_classes = {num_classes} allows "
+        raise RuntimeError(f"one_hot: input has classes from {low} to {high}, but num_classes = {num_classes} allows "
                            f"0 to {classes - 1}")
-    return (tensor.unsqueeze(-1) == arange(classes, device=tensor.device)).long()
+    return (input.unsqueeze(-1) == arange(classes, device=input.device)).long()
