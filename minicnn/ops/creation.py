@@ -159,21 +159,21 @@ def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, device: DeviceLik
 def new_zeros(input: Tensor, size: Size, *, dtype: Any = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """Zeros of a shape, with the dtype and device of input."""
-    return zeros(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return zeros(sizes(size), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
 @variadic(1)
 def new_ones(input: Tensor, size: Size, *, dtype: Any = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """Ones of a shape, with the dtype and device of input."""
-    return ones(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return ones(sizes(size), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
 @variadic(1)
 def new_empty(input: Tensor, size: Size, *, dtype: Any = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """Elements not set to anything yet, of a shape, with the dtype and device of input."""
-    return empty(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return empty(sizes(size), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
 def new_full(input: Tensor, size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,

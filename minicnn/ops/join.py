@@ -76,14 +76,19 @@ class Unbind(Function):
         return Stack(self.axis)(*gys)
 
 
-def _alike(name: str, tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors of a sequence that is not empty, converted to their common dtype."""
+def _some(name: str, tensors: Any) -> Sequence[Tensor]:
+    """The tensors, after the check that they are a sequence of at least one."""
     if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
         raise TypeError(f"{name}: expected a list or tuple of Tensors, got {type(tensors).__name__}")
     if not tensors:
         raise ValueError(f"{name}: expected at least one tensor, got none")
     expect_tensors(name, tensors)
-    dtype = dtypes.result_type(*tensors)
+    return tensors
+
+
+def _alike(name: str, tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors of a sequence that is not empty, converted to their common dtype."""
+    dtype = dtypes.result_type(*_some(name, tensors))
     return tuple([x if x.dtype == dtype else x.to(dtype) for x in tensors])
 
 
@@ -115,13 +120,13 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors end to end along the second axis, or along the first if they have but one."""
-    tensors = [x.reshape(1) if x.ndim == 0 else x for x in _alike("hstack", tensors)]
+    tensors = [x.reshape(1) if x.ndim == 0 else x for x in _some("hstack", tensors)]
     return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors end to end along the first axis; those with fewer than two axes are rows."""
-    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _alike("vstack", tensors)])
+    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _some("vstack", tensors)])
 
 
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
