@@ -185,7 +185,7 @@ def test_elements_are_dropped_with_probability_p_and_the_others_scaled(p, shape)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (5,), (3, 4), (100, 333)])
 @pytest.mark.parametrize("dtype", [mc.float32, mc.float64])
 def test_backward_has_the_mask_of_forward(shape, dtype):
-    x = mc.ones(*shape, dtype=dtype, requires_grad=True)
+    x = mc.ones(shape, dtype=dtype, requires_grad=True)
     gy = mc.tensor(normal(shape), dtype=dtype)
     y = F.dropout(x, 0.4)
     y.backward(gy)
