@@ -26,7 +26,8 @@ def _product(a: Any, b: Any, bias: Any = None) -> Any:
         return kernels_for(a).matmul(a, b, bias)
     if a.dtype.itemsize == 2 and dtypes.is_floating(a.dtype):
         return _product(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
-    return array_module(a).matmul(a, b)
+    y = array_module(a).matmul(a, b)
+    return y if bias is None else y + bias
 
 
 class MatMul(Function):
