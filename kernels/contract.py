@@ -149,15 +149,17 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel, stable for large means.  x (N,C,L) → mean (C), var (C)."""
 
 
-def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
-    """y = (x − mean) · inv_std · w + b per channel; w, b None mean 1, 0."""
+def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None,
+               rectify: bool = False) -> Array:
+    """y = (x − mean) · inv_std · w + b per channel, or relu of that to rectify; w, b None mean 1, 0."""
 
 
-def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
-                    training: bool) -> tuple[Array, Array, Array]:
+def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None, training: bool,
+                    y: Array | None = None) -> tuple[Array, Array, Array]:
     """With x̂ = (x − mean)·inv_std and m = N·L:  gw = Σ gy·x̂,  gb = Σ gy,  and
 
     gx = w·inv_std · (gy − gb/m − x̂·gw/m) where mean and inv_std came from x (training), else w·inv_std·gy.
+    Where a rectified output y is given, gy counts as relu_grad(gy, y).
     """
 
 

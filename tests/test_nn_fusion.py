@@ -81,3 +81,44 @@ def test_places_of_maxima_are_those_of_what_was_activated():
     x, net = mc.tensor(-distinct((2, 3, 4, 4))), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, return_indices=True))
     for a, b in zip(net(x), one_by_one(net, x), strict=True):
         assert mc.equal(a, b)
+
+
+RECTIFIED = [("BatchNorm1d", (7, 3)), ("BatchNorm1d", (4, 3, 5)), ("BatchNorm2d", (4, 3, 5, 6)),
+             ("BatchNorm3d", (2, 3, 4, 2, 3))]
+
+
+def rectified(lib, norm, training):
+    net = lib.nn.Sequential(getattr(lib.nn, norm)(3), lib.nn.ReLU()).to(lib.float64).train(training)
+    for i, t in enumerate([*net.parameters(), net[0].running_mean, net[0].running_var]):
+        with lib.no_grad():
+            t.copy_(lib.tensor(abs(normal((3,), i + 2)) + (i == 3)))
+    return net
+
+
+@pytest.mark.parametrize("norm, shape", RECTIFIED)
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_is_rectified_as_pytorch_does_in_two_steps(norm, shape, training):
+    ours, theirs = (rectified(lib, norm, training) for lib in (mc, torch))
+    check_op(lambda x: ours.to(x.dtype)(x), lambda x: theirs.to(x.dtype)(x), normal(shape))
+    ours, theirs = (rectified(lib, norm, training) for lib in (mc, torch))
+    x, gy = normal(shape, 1), normal(shape, 2)
+    results = []
+    for lib, net in ((mc, ours), (torch, theirs)):
+        leaf = lib.tensor(x, requires_grad=True)
+        y = net(leaf)
+        y.backward(lib.tensor(gy))
+        gradients = [leaf.grad, *[p.grad for p in net.parameters()]]
+        results.append([t.detach().numpy() for t in (y, *gradients, *net.buffers())])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_batch_norm_is_rectified_in_one_pass_unless_somebody_looks():
+    net, x = rectified(mc, "BatchNorm2d", True), mc.tensor(normal((4, 3, 5, 6)), requires_grad=True)
+    assert net(x).grad_fn.rectify
+    handle = net[0].register_forward_hook(lambda *_: None)
+    assert type(net(x).grad_fn).__name__ == "Relu"
+    handle.remove()
+    with mc.autocast("cpu"):
+        assert not hasattr(net(x).grad_fn, "rectify")
+    assert net(x).grad_fn.rectify

@@ -10,7 +10,8 @@ from numba import prange
 
 from ..contract import Array
 from . import flat_normalisation
-from .support import CHUNK, SERIAL, for_floats, inlined, regrouped_sum, threaded
+from .elementwise import ZERO, relu, relu_grad
+from .support import CHUNK, SERIAL, for_floats, formula, inlined, regrouped_sum, threaded
 
 PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
 RUN = 64  # elements side by side (channels of a job times L) that keep cache lines and vectors busy
@@ -42,20 +43,28 @@ def _row_moments(x, pivot):
     return first, second
 
 
+@formula
+def _passed(gy, y, rectified):
+    """gy, or what a rectifier lets through of it, whose output is y."""
+    return ZERO if rectified and y <= ZERO else gy
+
+
 @regrouped_sum
-def _piece_products(gy, x, mean):
+def _piece_products(gy, x, mean, y, rectified):
     total = product = x.dtype.type(0)
     for i in range(gy.size):
-        total += gy[i]
-        product += gy[i] * (x[i] - mean)
+        g = _passed(gy[i], y[i], rectified)
+        total += g
+        product += g * (x[i] - mean)
     return np.float64(total), np.float64(product)
 
 
 @inlined
-def _row_products(gy, x, mean):
-    total, product = _piece_products(gy[:PIECE], x[:PIECE], mean)
+def _row_products(gy, x, mean, y, rectified):
+    total, product = _piece_products(gy[:PIECE], x[:PIECE], mean, y[:PIECE], rectified)
     for start in range(PIECE, gy.size, PIECE):
-        a, b = _piece_products(gy[start:start + PIECE], x[start:start + PIECE], mean)
+        stop = start + PIECE
+        a, b = _piece_products(gy[start:stop], x[start:stop], mean, y[start:stop], rectified)
         total, product = total + a, product + b
     return total, product
 
@@ -81,19 +90,20 @@ def _moments(x, pivot, first, second, start, stop):
 
 
 @inlined
-def _normalise(x, mean, scale, shift, y, start, stop):
+def _normalise(x, mean, scale, shift, rectify, y, start, stop):
     for row in range(start, stop):
         c = row % mean.size
         for i in range(x.shape[1]):
-            y[row, i] = (x[row, i] - mean[c]) * scale[c] + shift[c]
+            v = (x[row, i] - mean[c]) * scale[c] + shift[c]
+            y[row, i] = ZERO if rectify and v <= ZERO else v
 
 
 @inlined
-def _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, start, stop):
+def _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, start, stop):
     real = x.dtype.type
     for n in range(x.shape[0]):
         for c in range(start, stop):
-            total, product = _row_products(gy[n, c], x[n, c], mean[c])
+            total, product = _row_products(gy[n, c], x[n, c], mean[c], y[n, c], rectified)
             gb[c] += total
             gw[c] += product * inv_std[c]
     m = x.shape[0] * x.shape[2]
@@ -103,7 +113,8 @@ def _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, start, stop):
             if training:
                 level, slope = real(gb[c] / m), real(inv_std[c] * gw[c] / m)
             for i in range(x.shape[2]):
-                gx[n, c, i] = k * (gy[n, c, i] - level - (x[n, c, i] - mu) * slope)
+                g = _passed(gy[n, c, i], y[n, c, i], rectified)
+                gx[n, c, i] = k * (g - level - (x[n, c, i] - mu) * slope)
 
 
 @inlined
@@ -134,25 +145,26 @@ def _moments_all(x, pivot, first, second):
 
 
 @threaded
-def _normalise_all(x, mean, scale, shift, y):
+def _normalise_all(x, mean, scale, shift, rectify, y):
     rows = x.shape[0]
     if x.size < SERIAL:
-        _normalise(x, mean, scale, shift, y, 0, rows)
+        _normalise(x, mean, scale, shift, rectify, y, 0, rows)
     else:
         block = 1 + CHUNK // (x.shape[1] + 1)
         for job in prange((rows + block - 1) // block):
-            _normalise(x, mean, scale, shift, y, job * block, min(rows, (job + 1) * block))
+            _normalise(x, mean, scale, shift, rectify, y, job * block, min(rows, (job + 1) * block))
 
 
 @threaded
-def _grad_all(gy, x, mean, inv_std, scale, training, gx, gw, gb):
+def _grad_all(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb):
     channels = x.shape[1]
     if x.size < SERIAL:
-        _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, 0, channels)
+        _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, 0, channels)
     else:
         block = _channels_per_job(x)
         for job in prange((channels + block - 1) // block):
-            _grad(gy, x, mean, inv_std, scale, training, gx, gw, gb, job * block, min(channels, (job + 1) * block))
+            _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, job * block,
+                  min(channels, (job + 1) * block))
 
 
 @for_floats
@@ -179,28 +191,33 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
 
 
 @for_floats
-def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
+def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None,
+               rectify: bool = False) -> Array:
     x = np.ascontiguousarray(x)
     n, c, length = x.shape
     mean, scale = np.ascontiguousarray(mean), np.ascontiguousarray(inv_std if w is None else inv_std * w)
     shift = np.zeros_like(mean) if b is None else np.ascontiguousarray(b)
     if length == 1:
-        return flat_normalisation.normalise(x[:, :, 0], mean, scale, shift)[:, :, None]
+        y = flat_normalisation.normalise(x[:, :, 0], mean, scale, shift)[:, :, None]
+        return relu(y) if rectify else y
     y = np.empty_like(x)
-    _normalise_all(x.reshape(n * c, length), mean, scale, shift, y.reshape(n * c, length))
+    _normalise_all(x.reshape(n * c, length), mean, scale, shift, bool(rectify), y.reshape(n * c, length))
     return y
 
 
 @for_floats
-def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
-                    training: bool) -> tuple[Array, Array, Array]:
+def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None, training: bool,
+                    y: Array | None = None) -> tuple[Array, Array, Array]:
     gy, x = np.ascontiguousarray(gy), np.ascontiguousarray(x)
     mean, inv_std = np.ascontiguousarray(mean), np.ascontiguousarray(inv_std)
     scale = np.ascontiguousarray(inv_std if w is None else inv_std * w)
     if x.shape[2] == 1:
+        gy = gy if y is None else relu_grad(gy, y)
         gx, gw, gb = flat_normalisation.gradients(gy[:, :, 0], x[:, :, 0], mean, inv_std, scale, training)
         gx = gx[:, :, None]
     else:
         gx, gw, gb = np.empty_like(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        _grad_all(gy, x, mean, inv_std, scale, bool(training), gx, gw, gb)
+        rectified = y is not None
+        _grad_all(gy, x, mean, inv_std, scale, bool(training), np.ascontiguousarray(y) if rectified else gy, rectified,
+                  gx, gw, gb)
     return gx, gw.astype(x.dtype), gb.astype(x.dtype)

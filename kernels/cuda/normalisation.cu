@@ -70,24 +70,27 @@ extern "C" __global__ void join_moments(Real* mean, Real* variance, const double
 // -- batch normalisation ----------------------------------------------------------------------------------------------
 
 extern "C" __global__ void batch_norm(const Real* x, const Real* mean, const Real* inv_std, const Real* w,
-                                      const Real* b, Real* y, int count, Channels c) {
+                                      const Real* b, Real* y, int count, int rectify, Channels c) {
     FOR_EACH(i, count) {
         int channel = c.channel_of(i);
         Wide v = (wide(x[i]) - wide(mean[channel])) * wide(inv_std[channel]);
         if (w) v *= wide(w[channel]);
         if (b) v += wide(b[channel]);
-        y[i] = rounded(v);
+        y[i] = rounded(rectify && v <= 0 ? Wide(0) : v);
     }
 }
 
+// gy, or 0 where a rectified output y is not positive.
+__device__ Wide passed(const Real* gy, const Real* y, int i) { return y && wide(y[i]) <= 0 ? Wide(0) : wide(gy[i]); }
+
 // gw = Σ gy·x̂ and gb = Σ gy of each part.
-extern "C" __global__ void sum_gradients(const Real* gy, const Real* x, const Real* mean, const Real* inv_std,
+extern "C" __global__ void sum_gradients(const Real* gy, const Real* x, const Real* y, const Real* mean, const Real* inv_std,
                                          double* gw_parts, double* gb_parts, Channels c) {
     double gw = 0, gb = 0;
     Wide m = wide(mean[blockIdx.x]), s = wide(inv_std[blockIdx.x]);
     for (int e = c.start() + threadIdx.x; e < c.stop(); e += blockDim.x) {
         int i = c.at(blockIdx.x, e);
-        Wide g = wide(gy[i]);
+        Wide g = passed(gy, y, i);
         gw += g * ((wide(x[i]) - m) * s);
         gb += g;
     }
@@ -99,13 +102,13 @@ extern "C" __global__ void sum_gradients(const Real* gy, const Real* x, const Re
     }
 }
 
-extern "C" __global__ void batch_norm_grad(const Real* gy, const Real* x, const Real* mean, const Real* inv_std,
-                                           const Real* w, const Real* gw, const Real* gb, Real* gx, int count,
+extern "C" __global__ void batch_norm_grad(const Real* gy, const Real* x, const Real* y, const Real* mean,
+                                           const Real* inv_std, const Real* w, const Real* gw, const Real* gb, Real* gx, int count,
                                            int training, Channels c) {
     Wide m = c.images * c.length;
     FOR_EACH(i, count) {
         int channel = c.channel_of(i);
-        Wide s = wide(inv_std[channel]), g = wide(gy[i]);
+        Wide s = wide(inv_std[channel]), g = passed(gy, y, i);
         if (training) {
             Wide x_hat = (wide(x[i]) - wide(mean[channel])) * s;
             g -= wide(gb[channel]) / m + x_hat * (wide(gw[channel]) / m);

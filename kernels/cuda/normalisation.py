@@ -50,21 +50,24 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
 
 
 @for_floats
-def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
+def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None,
+               rectify: bool = False) -> Array:
     y = empty(x.shape, x)
     given = [v if v is None else contiguous(v) for v in (x, mean, inv_std, w, b)]
-    launch(_FILE, "batch_norm", spread(y.size), (THREADS,), *given, y, y.size, _channels(x.shape)[0])
+    launch(_FILE, "batch_norm", spread(y.size), (THREADS,), *given, y, y.size, rectify, _channels(x.shape)[0])
     return y
 
 
 @for_floats
-def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
-                    training: bool) -> tuple[Array, Array, Array]:
+def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None, training: bool,
+                    y: Array | None = None) -> tuple[Array, Array, Array]:
     channels, count = _channels(x.shape)
     gy, x, mean, inv_std = (contiguous(v) for v in (gy, x, mean, inv_std))
+    y = y if y is None else contiguous(y)
     gw_parts, gb_parts = _parts(count, x), _parts(count, x)
-    launch(_FILE, "sum_gradients", (x.shape[1], count), (THREADS,), gy, x, mean, inv_std, gw_parts, gb_parts, channels)
+    launch(_FILE, "sum_gradients", (x.shape[1], count), (THREADS,), gy, x, y, mean, inv_std, gw_parts, gb_parts,
+           channels)
     gx, gw, gb = empty(x.shape, x), _add(x, gw_parts), _add(x, gb_parts)
-    launch(_FILE, "batch_norm_grad", spread(gx.size), (THREADS,), gy, x, mean, inv_std,
+    launch(_FILE, "batch_norm_grad", spread(gx.size), (THREADS,), gy, x, y, mean, inv_std,
            w if w is None else contiguous(w), gw, gb, gx, gx.size, training, channels)
     return gx, gw, gb

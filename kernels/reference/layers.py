@@ -90,17 +90,20 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
-def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None) -> Array:
+def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None,
+               rectify: bool = False) -> Array:
     y = (x - _per_channel(mean)) * _per_channel(inv_std)
     if w is not None:
         y = y * _per_channel(w)
     if b is not None:
         y = y + _per_channel(b)
-    return y
+    return _array_module(y).where(y <= 0, y.dtype.type(0), y) if rectify else y
 
 
-def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
-                    training: bool) -> tuple[Array, Array, Array]:
+def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None, training: bool,
+                    y: Array | None = None) -> tuple[Array, Array, Array]:
+    if y is not None:
+        gy = _array_module(y).where(y <= 0, gy.dtype.type(0), gy)
     m = max(x.shape[0] * x.shape[2], 1)
     x_hat = (x - _per_channel(mean)) * _per_channel(inv_std)
     gw = channel_sum(gy * x_hat)

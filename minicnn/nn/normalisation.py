@@ -1,12 +1,13 @@
 """Normalisation layers."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import functional as F
 from ..engine import Tensor
 from ..ops.creation import ones, zeros
+from ..ops.norm import rectified_batch_norm
 from . import init
 from .arguments import parameter, whole
 from .module import Module
@@ -80,6 +81,13 @@ class _Tracking(_Affine):
 class _BatchNorm(_Tracking):
     def forward(self, input: Tensor) -> Tensor:
         """batch_norm(input, ...), with the statistics of the batch in training and the running ones otherwise."""
+        return self._normalised(F.batch_norm, input)
+
+    def rectified(self, input: Tensor) -> Tensor:
+        """relu(forward(input)), in one pass over memory."""
+        return self._normalised(rectified_batch_norm, input)
+
+    def _normalised(self, normalise: Callable[..., Tensor], input: Tensor) -> Tensor:
         self._check_axes(input)
         tracked = self.training and self.track_running_stats
         if tracked:
@@ -92,7 +100,7 @@ class _BatchNorm(_Tracking):
         else:
             mean, var = self.running_mean, self.running_var
         training = self.training or mean is None
-        return F.batch_norm(input, mean, var, self.weight, self.bias, training, momentum, self.eps)
+        return normalise(input, mean, var, self.weight, self.bias, training, momentum, self.eps)
 
 
 class BatchNorm1d(_BatchNorm):

@@ -33,12 +33,14 @@ class BatchNorm(Function):
 
     The last two terms are the paths through mean and var: gx is what is left of gy once its mean and its part along x̂
     are taken out. With given (running) statistics gx = w/√(var + eps)·gy. Ioffe & Szegedy 2015, section 3.
+
+    To rectify is to return max(y, 0), of which only the gy where y > 0 come back.
     """
 
     constant_outputs = (1, 2)
 
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
+    def __init__(self, eps: float, rectify: bool = False) -> None:
+        self.eps, self.rectify = eps, rectify
 
     def forward(self, x, w, b, mean, var):
         flat, kernels = _flat(x), kernels_for(x)  # (N, C, L)
@@ -46,15 +48,17 @@ class BatchNorm(Function):
         if self.training:
             mean, var = kernels.batch_norm_stats(flat)
         inv_std = 1 / array_module(x).sqrt(var + var.dtype.type(self.eps))
-        self.save(x, w, mean, inv_std)
-        return kernels.batch_norm(flat, mean, inv_std, w, b).reshape(x.shape), mean, var
+        y = kernels.batch_norm(flat, mean, inv_std, w, b, self.rectify).reshape(x.shape)
+        self.save(x, w, mean, inv_std, y if self.rectify else None)
+        return y, mean, var
 
     def backward(self, gy, *_):
-        x, w, mean, inv_std = self.saved
+        x, w, mean, inv_std, y = self.saved
         if is_grad_enabled():
-            return *self._recorded(gy, x, w, mean, inv_std), None, None
+            return *self._recorded(gy if y is None else gy.where(~(y <= 0), 0.0), x, w, mean, inv_std), None, None
         gx, gw, gb = kernels_for(x.data).batch_norm_grad(_flat(gy.data), _flat(x.data), mean.data, inv_std.data,
-                                                         None if w is None else w.data, self.training)
+                                                         None if w is None else w.data, self.training,
+                                                         None if y is None else _flat(y.data))
         return Tensor(gx.reshape(x.shape)), Tensor(gw), Tensor(gb), None, None
 
     def _recorded(self, gy, x, w, mean, inv_std):
@@ -128,18 +132,29 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     gweight = Σ gy·x̂, gbias = Σ gy, gx: see BatchNorm. Raises RuntimeError for shapes that do not fit, ValueError where
     in training a channel has one value only. Ioffe & Szegedy 2015.
     """
+    return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def rectified_batch_norm(*arguments: Any, **options: Any) -> Tensor:
+    """relu(batch_norm(...)), in one pass over memory forward and one back."""
+    return _batch_norm(*arguments, **options, rectify=True)
+
+
+def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
+                bias: Tensor | None, training: bool, momentum: float, eps: float, rectify: bool = False) -> Tensor:
     _check_channels("batch_norm", input, eps, running_mean=running_mean, running_var=running_var, weight=weight,
                     bias=bias)
     x, w, b = _wide(input, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: running_mean and running_var are needed when training is False")
-        return BatchNorm(eps)(x, w, b, *_wide(running_mean.detach(), running_var.detach()))[0].to(input.dtype)
+        y, _, _ = BatchNorm(eps, rectify)(x, w, b, *_wide(running_mean.detach(), running_var.detach()))
+        return y.to(input.dtype)
     count = input.numel() // max(input.shape[1], 1)
     if count == 1:
         raise ValueError(f"batch_norm: training needs more than one value per channel, got x {input.shape}; its "
                          "variance would be 0 (use a larger batch, drop_last=True, or eval mode)")
-    y, mean, var = BatchNorm(eps)(x, w, b, None, None)
+    y, mean, var = BatchNorm(eps, rectify)(x, w, b, None, None)
     _update(running_mean, running_var, mean.data, var.data, count, momentum)
     return y.to(input.dtype)
 
