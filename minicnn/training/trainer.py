@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NoReturn
 
-import numpy as np
-
 from .. import functional as F
 from ..amp import GradScaler, autocast
 from ..backend import array_module, default_generator, float32_matmul_precision, to_numpy
@@ -18,7 +16,7 @@ from ..interop import safetensors
 from ..models import Outputs
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
-from ..engine import Tensor
+from ..engine import Tensor, silence
 from .capture import Cupy, Recorded
 from .checkpoint import join, model_bytes, split
 from .diagnosis import NonFiniteError, blame_gradient, blame_output
@@ -120,7 +118,7 @@ class Trainer:
         self.pace = Pace()
         try:
             # NaN and infinity are looked for here, and reported better than by NumPy's warnings
-            with StopRequest(active=self.folder is not None) as stop, np.errstate(all="ignore"):
+            with StopRequest(active=self.folder is not None) as stop, silence():
                 if not self.optimizer.steps:
                     self._save(LAST)
                 while self.progress.epoch <= self.recipe.epochs:
