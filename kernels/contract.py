@@ -163,15 +163,20 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     """
 
 
-def group_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
+def group_norm(x: Array, w: Array | None, b: Array | None, eps: float,
+               centred: bool = True) -> tuple[Array, Array, Array]:
     """y = x̂·w + b, x̂ = (x − mean)·inv_std over k and l.  x (N,G,K,L), w and b (G,K) → y, mean and inv_std (N,G).
 
-    inv_std = 1/√(var + eps), biased var; mean and inv_std are float64.
+    inv_std = 1/√(var + eps), biased var; mean and inv_std are float64. Unless centred, mean is 0, var the mean of x².
     """
 
 
-def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None) -> tuple[Array, Array, Array]:
-    """gw = Σ gy·x̂ and gb = Σ gy over n and l;  gx = inv_std·(g − ḡ − x̂·(g·x̂)‾), g = gy·w, ‾ the mean over k and l."""
+def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
+                    centred: bool = True) -> tuple[Array, Array, Array]:
+    """gw = Σ gy·x̂ and gb = Σ gy over n and l;  gx = inv_std·(g − ḡ − x̂·(g·x̂)‾), g = gy·w, ‾ the mean over k and l.
+
+    Unless centred, without ḡ.
+    """
 
 
 # -- functions of single elements (any shape) -----------------------------------------------------------------------
@@ -192,6 +197,18 @@ def leaky_relu_grad(gy: Array, x: Array, slope: float) -> Array:
     """gy where x > 0, else slope·gy."""
 
 
+def prelu(x: Array, w: Array) -> Array:
+    """x where x > 0, else w·x, w of the shape of x."""
+
+
+def prelu_grad(gy: Array, x: Array, w: Array) -> Array:
+    """gx = gy where x > 0, else w·gy."""
+
+
+def prelu_weight_grad(gy: Array, x: Array) -> Array:
+    """gw = 0 where x > 0, else x·gy."""
+
+
 def hardtanh(x: Array, low: float, high: float) -> Array:
     """min(max(x, low), high); NaN stays NaN."""
 
@@ -206,6 +223,34 @@ def hardswish(x: Array) -> Array:
 
 def hardswish_grad(gy: Array, x: Array) -> Array:
     """0 where x ≤ −3, gy where x ≥ 3, else gy·(x/3 + ½)."""
+
+
+def hardsigmoid(x: Array) -> Array:
+    """min(max(x + 3, 0), 6)/6."""
+
+
+def hardsigmoid_grad(gy: Array, x: Array) -> Array:
+    """gy/6 where −3 < x < 3, else 0."""
+
+
+def hardshrink(x: Array, width: float) -> Array:
+    """0 where −width ≤ x ≤ width, else x."""
+
+
+def hardshrink_grad(gy: Array, x: Array, width: float) -> Array:
+    """0 where −width ≤ x ≤ width, else gy: of softshrink, too."""
+
+
+def softshrink(x: Array, width: float) -> Array:
+    """x − width where x > width, x + width where x < −width, else 0; NaN stays NaN."""
+
+
+def threshold(x: Array, least: float, other: float) -> Array:
+    """other where x ≤ least, else x."""
+
+
+def threshold_grad(gy: Array, x: Array, least: float, other: float) -> Array:
+    """0 where x ≤ least, else gy."""
 
 
 def elu(x: Array, alpha: float, scale: float, input_scale: float) -> Array:
@@ -232,12 +277,44 @@ def tanh_grad(gy: Array, y: Array) -> Array:
     """gy·(1 − y²)."""
 
 
+def tanhshrink(x: Array) -> Array:
+    """x − tanh x."""
+
+
+def tanhshrink_grad(gy: Array, x: Array) -> Array:
+    """gy·tanh² x."""
+
+
+def softplus(x: Array, beta: float, threshold: float) -> Array:
+    """log(1 + e^(beta·x))/beta, but x where beta·x > threshold; with beta = −1 and threshold = ∞ it is log σ(x)."""
+
+
+def softplus_grad(gy: Array, x: Array, beta: float, threshold: float) -> Array:
+    """gy·σ(beta·x), but gy where beta·x > threshold."""
+
+
+def softsign(x: Array) -> Array:
+    """x/(1 + |x|)."""
+
+
+def softsign_grad(gy: Array, x: Array) -> Array:
+    """gy/(1 + |x|)², but NaN where x is infinite, as x/(1 + |x|) is."""
+
+
 def erf(x: Array) -> Array:
     """2/√π·∫₀ˣ e^(−t²) dt."""
 
 
 def erfc(x: Array) -> Array:
     """1 − erf(x), exact where it is tiny."""
+
+
+def huber(d: Array, delta: float) -> Array:
+    """d²/2 where |d| < delta, else delta·(|d| − delta/2)."""
+
+
+def huber_grad(gy: Array, d: Array, delta: float) -> Array:
+    """gy·min(max(d, −delta), delta)."""
 
 
 def silu(x: Array) -> Array:
@@ -270,6 +347,12 @@ def mish(x: Array) -> Array:
 
 def mish_grad(gy: Array, x: Array) -> Array:
     """gy·(t + x·(1 − t²)·σ(x))."""
+
+
+# -- sums -----------------------------------------------------------------------------------------------------------
+
+def axis_sum(x: Array) -> Array:
+    """Σₖ x in float64.  x (M,K,L) → (M,L)."""
 
 
 # -- softmax: x is (M, K, L), normalised over K ---------------------------------------------------------------------

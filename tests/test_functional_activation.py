@@ -19,8 +19,7 @@ NAN, INF = float("nan"), float("inf")
 CHOICES = [(name, options) for name, choices in PARAMETERS.items() for options in choices]
 IN_PLACE = ["relu", "relu6", "leaky_relu", "rrelu", "elu", "celu", "selu", "silu", "mish", "hardtanh", "hardsigmoid",
             "hardswish", "threshold"]
-# of several operations, or whose gradient is computed from a rounded y
-COMPOSED = ["softplus", "softsign", "tanhshrink", "hardsigmoid", "logsigmoid", "softshrink", "sigmoid", "tanh"]
+COMPOSED = ["sigmoid", "tanh", "tanhshrink"]  # whose gradient is computed from a rounded y, or in which x cancels
 
 
 def both(name: str, **options: object) -> tuple:

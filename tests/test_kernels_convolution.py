@@ -76,6 +76,20 @@ def by(kernels, x, w, b, gy, geometry):
             kernels.conv2d_weight_grad(x, gy, w.shape, geometry)]
 
 
+@given(cases(), st.sampled_from([np.nan, np.inf, -np.inf]), st.sampled_from([np.float64, np.float32]))
+@example(arrays(2, 8, (24, 24), 8, (3, 3), Geometry(padding=((1, 1), (1, 1)))), np.nan, np.float32)
+@settings(max_examples=60)
+def test_bad_weights_reach_no_input_that_they_do_not_touch(case, value, dtype):
+    """Beyond gy there is nothing: no zero that would make NaN of an infinite weight."""
+    x, w, _, gy, geometry = case
+    w.reshape(-1)[case[0].size % w.size] = value
+    with np.errstate(invalid="ignore"):
+        gx = cpu.conv2d_input_grad(gy.astype(dtype), w.astype(dtype), x.shape, geometry)
+        expected = reference.conv2d_input_grad(gy, w, x.shape, geometry)
+    np.testing.assert_array_equal(np.isnan(gx), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(gx), np.isinf(expected))
+
+
 @given(cases())
 def test_reference_against_pytorch(case):
     for result, expected in zip(by(reference, *case), by_pytorch(*case), strict=True):

@@ -244,8 +244,8 @@ def test_large_pools_agree(name):
 CHANNELS = st.tuples(BATCHES, integers(1, 70), sampled_from([1, 2, 9, 50]))
 
 
-@given(CHANNELS, booleans(), booleans(), booleans(), SEEDS)
-def test_batch_norm(kernels, shape, training, affine, shifted, seed):
+@given(CHANNELS, booleans(), booleans(), booleans(), booleans(), SEEDS)
+def test_batch_norm(kernels, shape, training, affine, shifted, rectify, seed):
     n, c, length = shape
     x = 3 * normal(seed, *shape) + 2
     w = normal(seed + 1, c) if affine else None
@@ -253,17 +253,18 @@ def test_batch_norm(kernels, shape, training, affine, shifted, seed):
     running_mean, running_var = normal(seed + 3, c), normal(seed + 4, c) ** 2
     mean, var = kernels.batch_norm_stats(x) if training else (running_mean, running_var)
     inv_std = 1 / np.sqrt(var + 1e-3)
-    y = kernels.batch_norm(x, mean, inv_std, w, b)
-    gy = normal(seed + 5, *shape)
-    gx, gw, gb = kernels.batch_norm_grad(gy, x, mean, inv_std, w, training)
+    y = kernels.batch_norm(x, mean, inv_std, w, b, rectify)
+    gy, kept = normal(seed + 5, *shape), y if rectify else None
+    gx, gw, gb = kernels.batch_norm_grad(gy, x, mean, inv_std, w, training, kept)
     same("batch_norm_stats", x)
-    same("batch_norm", x, mean, inv_std, w, b)
-    same("batch_norm_grad", gy, x, mean, inv_std, w, training)
+    same("batch_norm", x, mean, inv_std, w, b, rectify)
+    same("batch_norm_grad", gy, x, mean, inv_std, w, training, kept)
     if n * length < 2:
         return
     t, tw, tb = variable(x), variable(np.ones(c) if w is None else w), variable(np.zeros(c) if b is None else b)
     running = torch.from_numpy(running_mean), torch.from_numpy(running_var)
     expected = F.batch_norm(t, *running, tw, tb, training, 0.1, 1e-3)
+    expected = F.relu(expected) if rectify else expected
     close(y, expected)
     close((gx, gw, gb), gradients(expected, gy, t, tw, tb))
 
@@ -306,6 +307,15 @@ def test_group_norm(kernels, shape, affine, shifted, seed):
     expected = F.group_norm(t.reshape(n, groups * k, length), groups, tw.ravel(), tb.ravel(), 1e-3).reshape(shape)
     close(y, expected)
     close((gx, gw, gb), gradients(expected, gy, t, tw, tb))
+    y, mean, inv_std = kernels.group_norm(x, w, None, 1e-3, False)
+    gx, gw, gb = kernels.group_norm_grad(gy, x, mean, inv_std, w, False)
+    same("group_norm", x, w, b, 1e-3, False)
+    same("group_norm_grad", gy, x, mean, inv_std, w, False)
+    if groups == 1:
+        expected = F.rms_norm(t, (k, length), tw[0, :, None].expand(k, length), 1e-3)
+        close(y, expected)
+        close((gx, gw), gradients(expected, gy, t, tw))
+    assert not mean.any()
 
 
 @pytest.mark.parametrize("shape", [(3000, 1, 96, 1), (20000, 1, 3, 1), (3, 2, 20000, 1), (40, 3, 10, 99)])
@@ -314,6 +324,9 @@ def test_many_and_large_groups_agree(shape):
     _, mean, inv_std = reference.group_norm(x, w, None, 1e-3)
     same("group_norm", x, w, w, 1e-3)
     same("group_norm_grad", gy, x, mean, inv_std, w)
+    _, mean, inv_std = reference.group_norm(x, w, None, 1e-3, False)
+    same("group_norm", x, w, w, 1e-3, False)
+    same("group_norm_grad", gy, x, mean, inv_std, w, False)
 
 
 @given(CHANNELS, SEEDS)
@@ -328,6 +341,17 @@ def test_sums_do_not_drift(kernels):
     np.testing.assert_allclose(kernels.channel_sum(x), [1e6 * float(x[0, 0, 0])] * 2, rtol=1e-7)
 
 
+@pytest.mark.parametrize("shape", [(1, 100_003, 1), (300, 257, 1), (1, 2000, 40), (3, 70, 5000), (2, 20_001, 1),
+                                   (20_000, 3, 1), (0, 4, 2), (3, 0, 2), (4, 3, 2)])
+def test_axis_sum(shape):
+    x = normal(0, *shape)
+    for dtype in (np.float64, np.float32, np.float16):
+        y = cpu.axis_sum(x.astype(dtype))
+        assert y.dtype == np.float64
+        np.testing.assert_allclose(y, x.astype(dtype).astype(float).sum(1), rtol=0, atol=1e-4 if dtype != np.float64
+                                   else 1e-10)
+
+
 # -- activations ----------------------------------------------------------------------------------------------------
 
 ACTIVATIONS = {
@@ -337,8 +361,16 @@ ACTIVATIONS = {
     "hardtanh": (lambda x: F.hardtanh(x, -0.5, 2.0), (-0.5, 2.0), "y"), "hardswish": (F.hardswish, (), "x"),
     "silu": (F.silu, (), "x"), "mish": (F.mish, (), "x"), "gelu": (F.gelu, (), "x"),
     "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), (), "x"),
+    "hardsigmoid": (lambda x: (x + 3).clamp(0, 6) / 6, (), "x"),  # PyTorch's own rounds 1/6 to float32
+    "hardshrink": (lambda x: F.hardshrink(x, 0.7), (0.7,), "x"),
+    "softshrink": (lambda x: F.softshrink(x, 0.7), (0.7,), "x"), "tanhshrink": (F.tanhshrink, (), "x"),
+    "threshold": (lambda x: F.threshold(x, 0.7, 3.0), (0.7, 3.0), "x"), "softsign": (F.softsign, (), "x"),
+    "softplus": (lambda x: F.softplus(x, 0.5, 2.0), (0.5, 2.0), "x"),
+    "huber": (lambda x: F.huber_loss(x, torch.zeros_like(x), "none", 0.7), (0.7,), "x"),
 }
-AT_NAN = {"elu": NAN, "hardtanh": 1, "hardswish": 1}  # gx / gy
+GRADIENT = {"softshrink": "hardshrink_grad"}  # else its own
+AT_NAN = {"elu": NAN, "hardtanh": 1, "hardswish": 1, "hardshrink": 1, "softshrink": 1, "threshold": 1,
+          "hardsigmoid": 0}  # gx / gy
 SPECIAL = [NAN, INF, -INF, 0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 800.0, -800.0]
 
 
@@ -352,7 +384,11 @@ def test_activations(kernels, name, shape, seed):
     expected = function(t)
     with np.errstate(invalid="ignore"):
         y = np.asarray(getattr(kernels, name)(x, *parameters))
-        gx = np.asarray(getattr(kernels, name + "_grad")(gy, y if saves == "y" else x, *parameters))
+        gradient = getattr(kernels, GRADIENT.get(name, name + "_grad"))
+        gx = np.asarray(gradient(gy, y if saves == "y" else x, *parameters))
+        constant = np.broadcast_to(gy[(0,) * gy.ndim] if gy.size else 0.5, gy.shape)  # as the gradient of a sum is
+        np.testing.assert_array_equal(gradient(constant, y if saves == "y" else x, *parameters),
+                                      gradient(constant.copy(), y if saves == "y" else x, *parameters))
     close(y, expected)
     expected_gx = gradients(expected, gy, t)[0].numpy()
     if name in AT_NAN:  # where PyTorch's gradient depends on the place in the array
@@ -360,7 +396,21 @@ def test_activations(kernels, name, shape, seed):
     close(gx, expected_gx)
     if kernels is cpu:
         same(name, x, *parameters)
-        same(name + "_grad", gy, y if saves == "y" else x, *parameters)
+        same(GRADIENT.get(name, name + "_grad"), gy, y if saves == "y" else x, *parameters)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (5,), (70, 500)])
+def test_slopes_of_their_own(kernels, shape):
+    x, gy, w = normal(0, *shape), normal(1, *shape), normal(2, *shape)
+    x.reshape(-1)[:len(SPECIAL)] = SPECIAL[:x.size]
+    with np.errstate(invalid="ignore"):
+        close(kernels.prelu(x, w), np.where(x > 0, x, w * x))
+        for g in (gy, np.broadcast_to(0.3, shape)):
+            close(kernels.prelu_grad(g, x, w), np.where(x > 0, g, w * g))
+            close(kernels.prelu_weight_grad(g, x), np.where(x > 0, 0, x * g))
+    same("prelu", x, w)
+    same("prelu_grad", gy, x, w)
+    same("prelu_weight_grad", gy, x)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -377,6 +427,8 @@ def test_exponentials_are_good_to_the_last_places(dtype):
         for actual, expected in pairs:
             unit = np.spacing(np.abs(expected.astype(dtype)))
             assert (np.abs(actual - expected) / unit).max() < 3
+        softplus = np.maximum(exact, 0) + np.log1p(np.exp(-abs(exact)))  # of an exponential and a logarithm
+        assert (np.abs(cpu.softplus(x, 1.0, INF) - softplus) / np.spacing(softplus.astype(dtype))).max() < 4
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -613,6 +665,9 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     "group_norm": lambda k, x, gy: k.group_norm(x, gy[0, :, :, 0], gy[0, :, :, 1], 0.1),
     "group_norm_grad": lambda k, x, gy: k.group_norm_grad(gy, x, x[:, :, 0, 0].astype(float), abs(gy[:, :, 0, 0].astype(
         float)), gy[0, :, :, 1]),
+    "prelu": lambda k, x, gy: k.prelu(x, gy), "prelu_grad": lambda k, x, gy: k.prelu_grad(gy, x, x[::-1]),
+    "prelu_weight_grad": lambda k, x, gy: k.prelu_weight_grad(gy, x),
+    "axis_sum": lambda k, x, gy: k.axis_sum(x[0]),
     "softmax": lambda k, x, gy: k.softmax(x[0]),
     "softmax_grad": lambda k, x, gy: k.softmax_grad(gy[0], x[0]),
     "log_softmax": lambda k, x, gy: k.log_softmax(x[0]),
@@ -625,8 +680,8 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     "sample_input_grad": lambda k, x, gy: k.sample_input_grad(gy[0, :, :, :5], places(x), x[0, :, :3, :5], 7),
     "sample_weight_grad": lambda k, x, gy: k.sample_weight_grad(x[0], places(x), gy[0, :, :, :5]),
     **{name: lambda k, x, gy, name=name, a=a: getattr(k, name)(x, *a) for name, (_, a, _) in ACTIVATIONS.items()},
-    **{name + "_grad": lambda k, x, gy, name=name, a=a: getattr(k, name + "_grad")(gy, x, *a)
-       for name, (_, a, _) in ACTIVATIONS.items()},
+    **{name: lambda k, x, gy, name=name, a=a: getattr(k, name)(gy, x, *a) for name, a in
+       [(GRADIENT.get(name, name + "_grad"), a) for name, (_, a, _) in ACTIVATIONS.items()]},
     "erf": lambda k, x, gy: k.erf(x), "erfc": lambda k, x, gy: k.erfc(x),
     "ctc": lambda k, x, gy: k.ctc(logs(x), STATES, FRAMES, COUNTS),
     "ctc_grad": lambda k, x, gy: k.ctc_grad(gy[0, 0, 0], logs(x), STATES, FRAMES, COUNTS,

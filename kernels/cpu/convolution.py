@@ -100,7 +100,8 @@ class Convolution:
         if not _compiled_for(gy, w):
             return reference.conv2d_input_grad(gy, w, x_shape, geometry)
         way, _ = self._ways(x_shape, gy.shape, w.shape, geometry, gy.dtype, True)
-        return way.correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
+        gx = way.correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
+        return reference.conv2d_input_grad(gy, w, x_shape, geometry) if _zeros_count(gx, w, geometry) else gx
 
     def conv2d_weight_grad(self, x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
         """gw with ⟨gy, conv2d(x, w)⟩ = ⟨gw, w⟩.  x (N,C,H,W), gy (N,O,OH,OW) → gw of w_shape."""
@@ -152,6 +153,15 @@ def col2im(cols: Array, x_shape: tuple[int, ...], kernel: Pair, geometry: Geomet
         plan = plans.columns(tuple(x_shape), tuple(kernel), geometry)
         run(_columns_to_image, x_shape[0] * x_shape[1], plan, np.ascontiguousarray(cols), x)
     return x
+
+
+def _zeros_count(gx: Array, w: Array, geometry: Geometry) -> bool:
+    """Whether the zeros around gy, which the definition does not have, may have met an infinite weight or NaN.
+
+    Kernel rows that lie outside of gy are left out, but of the others every pixel of a phase meets all weights, if only
+    to multiply them by 0: the first ones of each row tell.
+    """
+    return not np.isfinite(gx[:1, :, :, :geometry.stride[1]]).all() and not np.isfinite(w).all()
 
 
 def _compiled_for(*arrays: Array) -> bool:

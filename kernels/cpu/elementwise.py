@@ -1,5 +1,6 @@
-"""Functions of single elements: each is a formula; two loops, forward and backward, run formulas over flat arrays."""
+"""Functions of single elements: each is a formula, which one loop runs over flat arrays."""
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from math import pi, sqrt
@@ -12,6 +13,7 @@ from ..contract import Array
 from . import error_function
 from .error_function import HALF, ONE, TWO, ZERO
 from .exponential import exp, expm1
+from .logarithm import log1p
 from .support import CHUNK, SERIAL, for_floats, formula, threaded
 
 THREE, SIX = np.float32(3), np.float32(6)
@@ -19,53 +21,77 @@ ROOT_HALF, DENSITY = sqrt(0.5), 1 / sqrt(2 * pi)  # √½, and the density of th
 TANH_SLOPE, TANH_CUBE = sqrt(8 / pi), 0.044715  # of gelu_tanh: 2u = TANH_SLOPE·(x + TANH_CUBE·x³)
 
 
-def _forward(element: Callable) -> Callable:
-    """The kernel of the contract named as the formula is: y[i] = element(x[i], parameters)."""
+@formula
+def _cut1(arrays, start, stop):
+    return (arrays[0][start:stop],)
+
+
+@formula
+def _cut2(arrays, start, stop):
+    first, x = arrays
+    return (first[start:stop] if first.size == x.size else np.full(stop - start, first[0]), x[start:stop])
+
+
+@formula
+def _cut3(arrays, start, stop):
+    first, x, w = arrays
+    return (first[start:stop] if first.size == x.size else np.full(stop - start, first[0]), x[start:stop],
+            w[start:stop])
+
+
+@formula
+def _at1(arrays, i, element, parameters):
+    return element(arrays[0][i], parameters)
+
+
+@formula
+def _at2(arrays, i, element, parameters):
+    return element(arrays[0][i], arrays[1][i], parameters)
+
+
+@formula
+def _at3(arrays, i, element, parameters):
+    return element(arrays[0][i], arrays[1][i], arrays[2][i], parameters)
+
+
+# By how many arrays a formula has: the part of them that is a job's, and the formula of what stands at i.
+ARRAYS = {1: (_cut1, _at1), 2: (_cut2, _at2), 3: (_cut3, _at3)}
+
+
+def _kernel(element: Callable) -> Callable:
+    """The kernel of the contract named as the formula is: y[i] = element(x[i], parameters), or of two or three
+    arrays, of which one number may stand for all of the first, as it does in the gradient of a mean.
+    """
+    count = len(inspect.signature(element).parameters) - 1
+    cut, at = ARRAYS[count]
 
     @threaded
-    def loop(x, y, parameters):
-        if x.size < SERIAL:
-            for i in range(x.size):
-                y[i] = element(x[i], parameters)
+    def loop(arrays, y, parameters):
+        if y.size < SERIAL:
+            parts = cut(arrays, 0, y.size)
+            for i in range(y.size):
+                y[i] = at(parts, i, element, parameters)
         else:
-            for job in prange((x.size + CHUNK - 1) // CHUNK):
-                part, out = x[job * CHUNK:(job + 1) * CHUNK], y[job * CHUNK:(job + 1) * CHUNK]
-                for i in range(part.size):
-                    out[i] = element(part[i], parameters)
+            for job in prange((y.size + CHUNK - 1) // CHUNK):
+                start, stop = job * CHUNK, min(y.size, (job + 1) * CHUNK)
+                parts, out = cut(arrays, start, stop), y[start:stop]
+                for i in range(out.size):
+                    out[i] = at(parts, i, element, parameters)
 
     @for_floats
     @wraps(getattr(contract, element.__name__[1:]))
-    def kernel(x: Array, *parameters: float) -> Array:
-        y = np.empty(x.shape, x.dtype)
-        loop(x.ravel(), y.reshape(-1), tuple([x.dtype.type(p) for p in parameters]))
+    def kernel(first: Array, *rest: Array | float) -> Array:
+        y = np.empty(first.shape, first.dtype)
+        arrays = (_flat(first) if count > 1 else first.ravel(), *[np.ravel(a) for a in rest[:count - 1]])
+        loop(arrays, y.reshape(-1), tuple([first.dtype.type(p) for p in rest[count - 1:]]))
         return y
 
     return kernel
 
 
-def _backward(element: Callable) -> Callable:
-    """The kernel of the contract named as the formula is: gx[i] = element(gy[i], saved[i], parameters)."""
-
-    @threaded
-    def loop(gy, saved, gx, parameters):
-        if gy.size < SERIAL:
-            for i in range(gy.size):
-                gx[i] = element(gy[i], saved[i], parameters)
-        else:
-            for job in prange((gy.size + CHUNK - 1) // CHUNK):
-                start, stop = job * CHUNK, (job + 1) * CHUNK
-                part, kept, out = gy[start:stop], saved[start:stop], gx[start:stop]
-                for i in range(part.size):
-                    out[i] = element(part[i], kept[i], parameters)
-
-    @for_floats
-    @wraps(getattr(contract, element.__name__[1:]))
-    def kernel(gy: Array, saved: Array, *parameters: float) -> Array:
-        gx = np.empty(gy.shape, gy.dtype)
-        loop(gy.ravel(), saved.ravel(), gx.reshape(-1), tuple([gy.dtype.type(p) for p in parameters]))
-        return gx
-
-    return kernel
+def _flat(x: Array) -> Array:
+    """x in one axis, or its one number where all are the same."""
+    return x[(slice(1),) * x.ndim].ravel() if not any(x.strides) and x.size else x.ravel()
 
 
 # -- piecewise linear -----------------------------------------------------------------------------------------------
@@ -93,6 +119,21 @@ def _leaky_relu_grad(gy, x, parameters):
 
 
 @formula
+def _prelu(x, w, _):
+    return x if x > ZERO else w * x
+
+
+@formula
+def _prelu_grad(gy, x, w, _):
+    return gy if x > ZERO else w * gy
+
+
+@formula
+def _prelu_weight_grad(gy, x, _):
+    return ZERO if x > ZERO else x * gy
+
+
+@formula
 def _hardtanh(x, parameters):
     low, high = parameters
     return low if x < low else high if x > high else x
@@ -112,6 +153,46 @@ def _hardswish(x, _):
 @formula
 def _hardswish_grad(gy, x, _):
     return ZERO if x <= -THREE else gy * (x / THREE + HALF) if x < THREE else gy
+
+
+@formula
+def _hardsigmoid(x, _):
+    return min(max(x + THREE, ZERO), SIX) / SIX
+
+
+@formula
+def _hardsigmoid_grad(gy, x, _):
+    return gy / SIX if -THREE < x < THREE else ZERO
+
+
+@formula
+def _hardshrink(x, parameters):
+    (width,) = parameters
+    return ZERO if -width <= x <= width else x
+
+
+@formula
+def _hardshrink_grad(gy, x, parameters):
+    (width,) = parameters
+    return ZERO if -width <= x <= width else gy
+
+
+@formula
+def _softshrink(x, parameters):
+    (width,) = parameters
+    return x - width if x > width else x + width if x < -width else ZERO * x
+
+
+@formula
+def _threshold(x, parameters):
+    least, other = parameters
+    return other if x <= least else x
+
+
+@formula
+def _threshold_grad(gy, x, parameters):
+    least, _ = parameters
+    return ZERO if x <= least else gy
 
 
 # -- exponential ----------------------------------------------------------------------------------------------------
@@ -151,6 +232,42 @@ def _tanh_grad(gy, y, _):
 
 
 @formula
+def _tanhshrink(x, _):
+    return x - _tanh(x, _)
+
+
+@formula
+def _tanhshrink_grad(gy, x, _):
+    y = _tanh(x, _)
+    return gy * (y * y)
+
+
+@formula
+def _softplus(x, parameters):
+    beta, threshold = parameters
+    z = beta * x
+    return x if z > threshold else (max(z, ZERO) + log1p(exp(-abs(z)))) / beta
+
+
+@formula
+def _softplus_grad(gy, x, parameters):
+    beta, threshold = parameters
+    z = beta * x
+    return gy if z > threshold else gy * _sigmoid(z, ())
+
+
+@formula
+def _softsign(x, _):
+    return x / (ONE + abs(x))
+
+
+@formula
+def _softsign_grad(gy, x, _):
+    d = ONE + abs(x)
+    return gy / (d * d + (d - d))  # NaN at infinity, as y is
+
+
+@formula
 def _erf(x, _):
     return error_function.erf(x)
 
@@ -158,6 +275,21 @@ def _erf(x, _):
 @formula
 def _erfc(x, _):
     return error_function.erfc(x)
+
+
+# -- of differences ------------------------------------------------------------------------------------------------
+
+@formula
+def _huber(d, parameters):
+    (delta,) = parameters
+    size = abs(d)
+    return HALF * size * size if size < delta else delta * (size - HALF * delta)
+
+
+@formula
+def _huber_grad(gy, d, parameters):
+    (delta,) = parameters
+    return gy * (delta if d >= delta else -delta if d <= -delta else d)
 
 
 # -- x times a gate -------------------------------------------------------------------------------------------------
@@ -219,15 +351,24 @@ def _mish_grad(gy, x, _):
     return gy * (n / d + x * slope)
 
 
-relu, relu_grad = _forward(_relu), _backward(_relu_grad)
-leaky_relu, leaky_relu_grad = _forward(_leaky_relu), _backward(_leaky_relu_grad)
-hardtanh, hardtanh_grad = _forward(_hardtanh), _backward(_hardtanh_grad)
-hardswish, hardswish_grad = _forward(_hardswish), _backward(_hardswish_grad)
-elu, elu_grad = _forward(_elu), _backward(_elu_grad)
-sigmoid, sigmoid_grad = _forward(_sigmoid), _backward(_sigmoid_grad)
-tanh, tanh_grad = _forward(_tanh), _backward(_tanh_grad)
-erf, erfc = _forward(_erf), _forward(_erfc)
-silu, silu_grad = _forward(_silu), _backward(_silu_grad)
-gelu, gelu_grad = _forward(_gelu), _backward(_gelu_grad)
-gelu_tanh, gelu_tanh_grad = _forward(_gelu_tanh), _backward(_gelu_tanh_grad)
-mish, mish_grad = _forward(_mish), _backward(_mish_grad)
+relu, relu_grad = _kernel(_relu), _kernel(_relu_grad)
+leaky_relu, leaky_relu_grad = _kernel(_leaky_relu), _kernel(_leaky_relu_grad)
+prelu, prelu_grad, prelu_weight_grad = _kernel(_prelu), _kernel(_prelu_grad), _kernel(_prelu_weight_grad)
+hardtanh, hardtanh_grad = _kernel(_hardtanh), _kernel(_hardtanh_grad)
+hardswish, hardswish_grad = _kernel(_hardswish), _kernel(_hardswish_grad)
+hardsigmoid, hardsigmoid_grad = _kernel(_hardsigmoid), _kernel(_hardsigmoid_grad)
+hardshrink, hardshrink_grad = _kernel(_hardshrink), _kernel(_hardshrink_grad)
+softshrink = _kernel(_softshrink)
+threshold, threshold_grad = _kernel(_threshold), _kernel(_threshold_grad)
+elu, elu_grad = _kernel(_elu), _kernel(_elu_grad)
+sigmoid, sigmoid_grad = _kernel(_sigmoid), _kernel(_sigmoid_grad)
+tanh, tanh_grad = _kernel(_tanh), _kernel(_tanh_grad)
+tanhshrink, tanhshrink_grad = _kernel(_tanhshrink), _kernel(_tanhshrink_grad)
+softplus, softplus_grad = _kernel(_softplus), _kernel(_softplus_grad)
+softsign, softsign_grad = _kernel(_softsign), _kernel(_softsign_grad)
+erf, erfc = _kernel(_erf), _kernel(_erfc)
+huber, huber_grad = _kernel(_huber), _kernel(_huber_grad)
+silu, silu_grad = _kernel(_silu), _kernel(_silu_grad)
+gelu, gelu_grad = _kernel(_gelu), _kernel(_gelu_grad)
+gelu_tanh, gelu_tanh_grad = _kernel(_gelu_tanh), _kernel(_gelu_tanh_grad)
+mish, mish_grad = _kernel(_mish), _kernel(_mish_grad)

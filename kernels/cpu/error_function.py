@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import overload
 
 from .exponential import exp_sum
-from .support import FORMULA, formula
+from .support import FORMULA, formula, polynomial
 
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)  # exact, and no wider than x
 
@@ -31,19 +31,6 @@ NEAR32 = (1.15222299e-6, -4.76527181e-5, 1.61307144e-3, -4.36420515e-2, 1.083075
 NEAR64 = (8.7776074886423536e-14, -6.3768685953016907e-12, 4.1270251519374492e-10, -2.3472289797028639e-8,
           1.1516037795233199e-6, -4.7623369345195526e-5, 1.6130716680617073e-3, -4.3642058886697884e-2,
           1.0830752376761713)
-
-
-def _polynomial(coefficients: tuple[float, ...], real: type) -> Callable:
-    """Horner's scheme, unrolled: with a loop inside, the loop outside would not become vector code."""
-    first = real(coefficients[0])
-    value = formula(lambda z: first)
-    for c in coefficients[1:]:
-        value = _next(value, real(c))
-    return value
-
-
-def _next(value: Callable, c: float) -> Callable:
-    return formula(lambda z: value(z) * z + c)
 
 
 def erf(x):
@@ -66,7 +53,7 @@ KINDS: dict[types.Type, tuple[Any, ...]] = {
 def _formulas(kind: types.Type) -> tuple[Callable, Callable]:
     """erf(x) where |x| < ½, and e^(−x²) with erfc(|x|)."""
     real, near_coefficients, far_coefficients, magic = KINDS[kind]
-    near_sum, far_sum = _polynomial(near_coefficients, real), _polynomial(far_coefficients, real)
+    near_sum, far_sum = polynomial(near_coefficients, real), polynomial(far_coefficients, real)
     one, two, eight, middle, last, magic = real(1), real(2), real(8), real(3.5), real(30), real(magic)
 
     @formula

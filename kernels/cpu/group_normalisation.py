@@ -1,4 +1,4 @@
-"""Group and layer normalisation: each row, the (K, L) numbers of a group, is fetched from memory once and normalised.
+"""Group, layer and root-mean-square normalisation: each row, the (K, L) numbers of a group, is fetched once.
 
 A vector runs along L, or along K where L is 1 (layer normalisation). A job is a few rows; its sums for gw and gb are
 one row of an array (jobs, G, K), added up at the end. Means are float64: what is left of one when it is rounded to the
@@ -14,13 +14,13 @@ from .support import CHUNK, SERIAL, for_floats, inlined, regrouped_sum, threaded
 
 
 @inlined
-def _normalise(x, w, b, eps, y, mean, inv_std, start, stop):
+def _normalise(x, w, b, eps, centred, y, mean, inv_std, start, stop):
     real, length = x.dtype.type, x.shape[1] * x.shape[2]
     for row in range(start, stop):
         v, out, group = x[row].reshape(length), y[row].reshape(length), row % w.shape[0]
-        pivot = np.float64(v[0])
+        pivot = np.float64(v[0]) if centred else 0.0
         first, second = _row_moments(v, pivot)
-        first /= length
+        first = first / length if centred else 0.0
         mean[row] = pivot + first
         inv_std[row] = 1 / np.sqrt(max(second / length - first * first, 0.0) + eps)
         centre, scale = real(mean[row]), real(inv_std[row])
@@ -48,22 +48,22 @@ def _weighted_products(gy, x, w, centre, scale, rest):
 
 
 @inlined
-def _along_channels(gy, x, w, centre, scale, rest, gx, gw, gb):
+def _along_channels(gy, x, w, centre, scale, rest, centred, gx, gw, gb):
     real, total, product = x.dtype.type, 0.0, 0.0
     for start in range(0, x.size, PIECE):
         part = slice(start, start + PIECE)
         a, c = _weighted_products(gy[part], x[part], w[part], centre, scale, rest)
         total, product = total + a, product + c
-    level, slope = real(total / x.size), real(product / x.size)
+    level, slope = real(total / x.size if centred else 0.0), real(product / x.size)
+    for k in range(x.size):  # two loops: LLVM has to check that no array that is written overlaps another
+        gx[k] = scale * (gy[k] * w[k] - level - ((x[k] - centre) * scale + rest) * slope)
     for k in range(x.size):
-        x_hat = (x[k] - centre) * scale + rest
-        gx[k] = scale * (gy[k] * w[k] - level - x_hat * slope)
-        gw[k] += gy[k] * x_hat
+        gw[k] += gy[k] * ((x[k] - centre) * scale + rest)
         gb[k] += gy[k]
 
 
 @inlined
-def _along_length(gy, x, w, centre, scale, rest, gx, gw, gb):
+def _along_length(gy, x, w, centre, scale, rest, centred, gx, gw, gb):
     real, total, product = x.dtype.type, 0.0, 0.0
     for k in range(x.shape[0]):
         a, c = _row_products(gy[k], x[k], centre)
@@ -71,7 +71,7 @@ def _along_length(gy, x, w, centre, scale, rest, gx, gw, gb):
         total, product = total + a * w[k], product + c * w[k]
         gw[k] += real(c)
         gb[k] += real(a)
-    level, slope = real(total / x.size), real(product / x.size)
+    level, slope = real(total / x.size if centred else 0.0), real(product / x.size)
     for k in range(x.shape[0]):
         g, channel, result = gy[k], x[k], gx[k]
         for i in range(channel.size):
@@ -79,36 +79,36 @@ def _along_length(gy, x, w, centre, scale, rest, gx, gw, gb):
 
 
 @inlined
-def _grad(gy, x, mean, inv_std, w, gx, gw, gb, start, stop):
+def _grad(gy, x, mean, inv_std, w, centred, gx, gw, gb, start, stop):
     real = x.dtype.type
     for row in range(start, stop):
         group, centre, scale = row % w.shape[0], real(mean[row]), real(inv_std[row])
         rest = real((centre - mean[row]) * inv_std[row])
         if x.shape[2] == 1:
             k = x.shape[1]
-            _along_channels(gy[row].reshape(k), x[row].reshape(k), w[group], centre, scale, rest, gx[row].reshape(k),
-                            gw[group], gb[group])
+            _along_channels(gy[row].reshape(k), x[row].reshape(k), w[group], centre, scale, rest, centred,
+                            gx[row].reshape(k), gw[group], gb[group])
         else:
-            _along_length(gy[row], x[row], w[group], centre, scale, rest, gx[row], gw[group], gb[group])
+            _along_length(gy[row], x[row], w[group], centre, scale, rest, centred, gx[row], gw[group], gb[group])
 
 
 @threaded
-def _normalise_all(x, w, b, eps, y, mean, inv_std, rows):
+def _normalise_all(x, w, b, eps, centred, y, mean, inv_std, rows):
     if x.size < SERIAL:
-        _normalise(x, w, b, eps, y, mean, inv_std, 0, x.shape[0])
+        _normalise(x, w, b, eps, centred, y, mean, inv_std, 0, x.shape[0])
     else:
         for job in prange((x.shape[0] + rows - 1) // rows):
-            _normalise(x, w, b, eps, y, mean, inv_std, job * rows, min(x.shape[0], (job + 1) * rows))
+            _normalise(x, w, b, eps, centred, y, mean, inv_std, job * rows, min(x.shape[0], (job + 1) * rows))
 
 
 @threaded
-def _grad_all(gy, x, mean, inv_std, w, gx, gw, gb, rows):
+def _grad_all(gy, x, mean, inv_std, w, centred, gx, gw, gb, rows):
     if x.size < SERIAL:
         for job in range(gw.shape[0]):
-            _grad(gy, x, mean, inv_std, w, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
+            _grad(gy, x, mean, inv_std, w, centred, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
     else:
         for job in prange(gw.shape[0]):
-            _grad(gy, x, mean, inv_std, w, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
+            _grad(gy, x, mean, inv_std, w, centred, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
 
 
 def _prepared(x: Array, w: Array | None, b: Array | None) -> tuple[Array, Array, Array, int]:
@@ -121,22 +121,24 @@ def _prepared(x: Array, w: Array | None, b: Array | None) -> tuple[Array, Array,
 
 
 @for_floats
-def group_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
+def group_norm(x: Array, w: Array | None, b: Array | None, eps: float,
+               centred: bool = True) -> tuple[Array, Array, Array]:
     shape = x.shape
     x, w, b, rows = _prepared(x, w, b)
     y, mean, inv_std = np.empty_like(x), np.empty(len(x)), np.empty(len(x))
     if x.size:
-        _normalise_all(x, w, b, float(eps), y, mean, inv_std, rows)
+        _normalise_all(x, w, b, float(eps), bool(centred), y, mean, inv_std, rows)
     return y.reshape(shape), mean.reshape(shape[:2]), inv_std.reshape(shape[:2])
 
 
 @for_floats
-def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None) -> tuple[Array, Array, Array]:
+def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
+                    centred: bool = True) -> tuple[Array, Array, Array]:
     shape = x.shape
     x, w, _, rows = _prepared(x, w, None)
     gx, jobs = np.empty_like(x), -(-len(x) // rows)
     gw, gb = np.zeros((jobs, *w.shape), x.dtype), np.zeros((jobs, *w.shape), x.dtype)
     if x.size:
-        _grad_all(np.ascontiguousarray(gy).reshape(x.shape), x, mean.reshape(-1), inv_std.reshape(-1), w, gx, gw, gb,
-                  rows)
+        _grad_all(np.ascontiguousarray(gy).reshape(x.shape), x, mean.reshape(-1), inv_std.reshape(-1), w, bool(centred),
+                  gx, gw, gb, rows)
     return gx.reshape(shape), *[a.sum(0, dtype=np.float64).astype(x.dtype) for a in (gw, gb)]

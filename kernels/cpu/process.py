@@ -1,4 +1,4 @@
-"""Two settings of the process, made before the first kernel runs.
+"""Three settings of the process, made before the first kernel is compiled.
 
 **Memory is kept.** glibc gives large arrays back to the kernel as soon as they are freed, and every page of the next
 one is then faulted in again, zeroed, at a fifth of a millisecond per megabyte: half of a LeNet training step. Told to
@@ -6,18 +6,30 @@ keep up to 2 GiB of what is freed, it finds the arrays of the last step where th
 
 **Threads wait a little, not long.** GNU's OpenMP lets a thread that has nothing to do spin for milliseconds. On a busy
 machine the others then spin against the very thread they wait for. Some ten microseconds bridge the time from one
-kernel to the next; after that it is better to sleep. Both can be set otherwise from outside, in the environment.
+kernel to the next; after that it is better to sleep.
+
+**Vectors are as wide as they can be.** For most of Intel's processors with AVX-512 LLVM prefers vectors of half the
+width, which early ones ran at a higher clock. Formulas of many steps take a third longer for it.
+
+All can be set otherwise from outside, in the environment.
 """
 
 import ctypes
 import os
 import sys
 
+from numba import config
+from numba.core.codegen import get_host_cpu_features
+
+from . import microkernel
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def set_up() -> None:
-    """Make both settings, where the system has them."""
+    """Make the settings, where the system has them."""
+    if microkernel.BITS == 512 and config.CPU_NAME is None and config.CPU_FEATURES is None:
+        config.CPU_FEATURES = get_host_cpu_features() + ",-prefer-256-bit"
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     if sys.platform == "linux" and not {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & os.environ.keys():

@@ -7,6 +7,7 @@ is. The job itself is an ``inlined`` function with the plain loop that LLVM turn
 """
 
 import zlib
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,26 @@ inlined = njit(**OPTIONS)
 # A formula is part of the loop it stands in, however long it is: a call would keep the loop from becoming vector code.
 FORMULA: Any = OPTIONS | {"forceinline": True}
 formula = register_jitable(**FORMULA)
+
+
+def polynomial(coefficients: tuple[float, ...], real: type) -> Callable:
+    """Horner's scheme, highest power first, unrolled: with a loop inside, that outside would not become vector code."""
+    first = real(coefficients[0])
+    value = formula(lambda z: first)
+    for c in coefficients[1:]:
+        value = _next(value, real(c))
+    return value
+
+
+def _next(value: Callable, c: float) -> Callable:
+    return formula(lambda z: value(z) * z + c)
+
+
 # A sum that may be regrouped runs in vector lanes, which is also more accurate than one running total.
 regrouped_sum = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
-_LENDING = "support.py", "exponential.py", "error_function.py", "elementwise.py", "jobs.py", "normalisation.py"
-_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in _LENDING))
+_LENDING = "support", "exponential", "logarithm", "error_function", "elementwise", "jobs", "normalisation"
+_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))
 
 
 def threaded(function):

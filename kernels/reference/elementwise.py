@@ -39,6 +39,21 @@ def leaky_relu_grad(gy: Array, x: Array, slope: float) -> Array:
 
 
 @_rounded_once
+def prelu(x: Array, w: Array) -> Array:
+    return _array_module(x).where(x > 0, x, w * x)
+
+
+@_rounded_once
+def prelu_grad(gy: Array, x: Array, w: Array) -> Array:
+    return _array_module(x).where(x > 0, gy, w * gy)
+
+
+@_rounded_once
+def prelu_weight_grad(gy: Array, x: Array) -> Array:
+    return _array_module(x).where(x > 0, 0, x * gy)
+
+
+@_rounded_once
 def hardtanh(x: Array, low: float, high: float) -> Array:
     return _array_module(x).clip(x, low, high)
 
@@ -56,6 +71,38 @@ def hardswish(x: Array) -> Array:
 def hardswish_grad(gy: Array, x: Array) -> Array:
     xp = _array_module(x)
     return xp.where(x <= -3, 0, xp.where(x < 3, gy * (x / 3 + 0.5), gy))
+
+
+@_rounded_once
+def hardsigmoid(x: Array) -> Array:
+    return _array_module(x).clip(x + 3, 0, 6) / 6
+
+
+@_rounded_once
+def hardsigmoid_grad(gy: Array, x: Array) -> Array:
+    return _array_module(x).where((x > -3) & (x < 3), gy / 6, 0)
+
+
+def hardshrink(x: Array, width: float) -> Array:
+    return _array_module(x).where((-width <= x) & (x <= width), 0, x)
+
+
+def hardshrink_grad(gy: Array, x: Array, width: float) -> Array:
+    return _array_module(x).where((-width <= x) & (x <= width), 0, gy)
+
+
+@_rounded_once
+def softshrink(x: Array, width: float) -> Array:
+    return x - _array_module(x).clip(x, -width, width)
+
+
+@_rounded_once
+def threshold(x: Array, least: float, other: float) -> Array:
+    return _array_module(x).where(x <= least, other, x)
+
+
+def threshold_grad(gy: Array, x: Array, least: float, other: float) -> Array:
+    return _array_module(x).where(x <= least, 0, gy)
 
 
 # -- exponential ----------------------------------------------------------------------------------------------------
@@ -93,6 +140,40 @@ def tanh(x: Array) -> Array:
 @_rounded_once
 def tanh_grad(gy: Array, y: Array) -> Array:
     return gy * (1 - y * y)
+
+
+@_rounded_once
+def tanhshrink(x: Array) -> Array:
+    return x - _array_module(x).tanh(x)
+
+
+@_rounded_once
+def tanhshrink_grad(gy: Array, x: Array) -> Array:
+    return gy * _array_module(x).tanh(x) ** 2
+
+
+@_rounded_once
+def softplus(x: Array, beta: float, threshold: float) -> Array:
+    xp = _array_module(x)
+    z = beta * x
+    return xp.where(z > threshold, x, (xp.maximum(z, 0) + xp.log1p(xp.exp(-abs(z)))) / beta)
+
+
+@_rounded_once
+def softplus_grad(gy: Array, x: Array, beta: float, threshold: float) -> Array:
+    z = beta * x
+    return _array_module(x).where(z > threshold, gy, gy * sigmoid(z))
+
+
+@_rounded_once
+def softsign(x: Array) -> Array:
+    return x / (1 + abs(x))
+
+
+@_rounded_once
+def softsign_grad(gy: Array, x: Array) -> Array:
+    d = 1 + abs(x)
+    return gy / (d * d + (d - d))  # NaN at infinity, as y is
 
 
 # -- the error function ---------------------------------------------------------------------------------------------
@@ -149,6 +230,19 @@ def erfc(x: Array) -> Array:
     near, far = _both(x)
     xp = _array_module(x)
     return xp.where(abs(x) <= 0.46875, 1 - near, xp.where(x < 0, 2 - far, far))
+
+
+# -- of differences ------------------------------------------------------------------------------------------------
+
+@_rounded_once
+def huber(d: Array, delta: float) -> Array:
+    size = abs(d)
+    return _array_module(d).where(size < delta, size * size / 2, delta * (size - delta / 2))
+
+
+@_rounded_once
+def huber_grad(gy: Array, d: Array, delta: float) -> Array:
+    return gy * _array_module(d).clip(d, -delta, delta)
 
 
 # -- x times a gate -------------------------------------------------------------------------------------------------

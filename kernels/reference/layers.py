@@ -79,6 +79,10 @@ def _per_channel(v: Array) -> Array:
     return v[None, :, None]  # (C) → (1, C, 1), to stand beside (N, C, L)
 
 
+def axis_sum(x: Array) -> Array:
+    return x.sum(1, dtype=np.float64)
+
+
 def channel_sum(x: Array) -> Array:
     return x.sum((0, 2), dtype=np.float64).astype(x.dtype)
 
@@ -116,10 +120,11 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     return gx, gw, gb
 
 
-def group_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
+def group_norm(x: Array, w: Array | None, b: Array | None, eps: float,
+               centred: bool = True) -> tuple[Array, Array, Array]:
     xp = _array_module(x)
     m = max(x.shape[2] * x.shape[3], 1)
-    mean = x.sum((2, 3), dtype=np.float64) / m  # (N, G)
+    mean = x.sum((2, 3), dtype=np.float64) / m * centred  # (N, G)
     d = x - mean[:, :, None, None]
     inv_std = 1 / xp.sqrt((d * d).sum((2, 3)) / m + eps)  # (N, G)
     y = d * inv_std[:, :, None, None]
@@ -130,12 +135,13 @@ def group_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[
     return y.astype(x.dtype), mean, inv_std
 
 
-def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None) -> tuple[Array, Array, Array]:
+def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
+                    centred: bool = True) -> tuple[Array, Array, Array]:
     m = max(x.shape[2] * x.shape[3], 1)
     scale = inv_std[:, :, None, None]
     x_hat = (x - mean[:, :, None, None]) * scale
     g = gy if w is None else gy * w[:, :, None]
-    level = g.sum((2, 3), dtype=np.float64)[:, :, None, None] / m
+    level = g.sum((2, 3), dtype=np.float64)[:, :, None, None] / m * centred
     slope = (g * x_hat).sum((2, 3))[:, :, None, None] / m
     gx = scale * (g - level - x_hat * slope)
     gw, gb = (gy * x_hat).sum((0, 3)), gy.sum((0, 3), dtype=np.float64)  # (G, K)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
-from ..backend import array_module, kernels_for
+from ..backend import kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .arguments import same_floats
 from .basic import refuse_bool
@@ -25,6 +25,7 @@ class Elementwise(Function):
     """y = kernel(x, parameters);  gx = kernel_grad(gy, x or y, parameters), or ``gradient`` where gx is recorded."""
 
     kernel: str
+    kernel_grad: str | None = None  # where it has another name than kernel with "_grad" behind
     keeps_result = False  # whether the gradient is a function of y rather than of x
 
     def __init__(self, *parameters: float) -> None:
@@ -39,7 +40,8 @@ class Elementwise(Function):
         (kept,) = self.saved
         if is_grad_enabled():
             return self.gradient(gy, kept)
-        return Tensor(getattr(kernels_for(gy.data), self.kernel + "_grad")(gy.data, kept.data, *self.parameters))
+        kernel = self.kernel_grad or self.kernel + "_grad"
+        return Tensor(getattr(kernels_for(gy.data), kernel)(gy.data, kept.data, *self.parameters))
 
     def gradient(self, gy: Tensor, kept: Tensor) -> Tensor:
         """gx in operations, from x or y, so that it can be differentiated again."""
@@ -69,16 +71,41 @@ class Elu(Elementwise):
         return gy.where(x > 0, gy * (alpha * input_scale * e)) * scale
 
 
-class LogSigmoid(Function):
-    """y = −log(1 + e⁻ˣ) = min(x, 0) − log(1 + e^−|x|);  gx = gy·σ(−x)."""
+class Softplus(Elementwise):
+    """y = log(1 + e^(β·x))/β;  gx = gy·σ(β·x);  where β·x > threshold, y = x and gx = gy;  (β, threshold)."""
 
-    def forward(self, x):
-        self.save(x)
-        xp = array_module(x)
-        return xp.minimum(x, 0) - xp.log1p(xp.exp(-abs(x)))
+    kernel = "softplus"
 
-    def backward(self, gy):
-        return gy * (-self.saved[0]).sigmoid()
+    def gradient(self, gy, x):
+        beta, threshold = self.parameters
+        z = x * beta
+        return gy.where(z > threshold, gy * z.sigmoid())
+
+
+class LogSigmoid(Softplus):
+    """y = −log(1 + e⁻ˣ), which is softplus with β = −1;  gx = gy·σ(−x)."""
+
+    def __init__(self) -> None:
+        super().__init__(-1.0, math.inf)
+
+
+class Softsign(Elementwise):
+    """y = x/(1 + |x|);  gx = gy/(1 + |x|)²."""
+
+    kernel = "softsign"
+
+    def gradient(self, gy, x):
+        d = 1 + x.abs()
+        return gy / (d * d + (d - d))  # NaN at infinity, as y is
+
+
+class Tanhshrink(Elementwise):
+    """y = x − tanh x;  gx = gy·tanh² x."""
+
+    kernel = "tanhshrink"
+
+    def gradient(self, gy, x):
+        return gy * x.tanh().square()
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -113,11 +140,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
     gx = gy·σ(beta·x). Raises RuntimeError for integers. Dugas et al. 2000.
     """
-    def smooth(x: Tensor) -> Tensor:
-        scaled = x * beta
-        return x.where(scaled > threshold, -LogSigmoid()(-scaled) / beta)
-
-    return activate("softplus", smooth, input)
+    return activate("softplus", Softplus(beta, threshold), input)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -133,7 +156,7 @@ def softsign(input: Tensor) -> Tensor:
 
     gx = gy/(1 + |x|)². Raises TypeError where input is no Tensor. Elliott 1993; Bergstra et al. 2009.
     """
-    return input / (1 + input.abs())
+    return Softsign()(input) if dtypes.is_floating(input.dtype) else input / (1 + input.abs())
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -141,7 +164,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
     gx = gy·tanh²(x). Raises TypeError where input is no Tensor. Collobert et al. 2011.
     """
-    return input - input.tanh()
+    return Tanhshrink()(input) if dtypes.is_floating(input.dtype) else input - input.tanh()
 
 
 # -- along an axis --------------------------------------------------------------------------------------------------

@@ -77,31 +77,40 @@ class BatchNorm(Function):
 
 
 class GroupNorm(Function):
-    """y = x̂·w + b, x̂ = (x − mean)/√(var + eps), of x (N, G, K, L) with mean and var over k and l, w and b (G, K).
+    """y = x̂·w + b, x̂ = (x − mean)/√(var + eps), of x seen as (N, G, K, L), mean and var over k and l, w and b (G·K).
 
     gw = Σ gy·x̂ and gb = Σ gy over n and l; gx as of BatchNorm in training for g = gy·w, with the means of g and g·x̂
-    over k and l. Ba et al. 2016; Wu & He 2018.
+    over k and l. Ba et al. 2016; Wu & He 2018. Unless centred, mean is 0, var the mean of x², and gx has no mean of g.
+    Zhang & Sennrich 2019.
     """
 
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
+    def __init__(self, shape: tuple[int, int, int, int], eps: float, centred: bool = True) -> None:
+        self.shape, self.eps, self.centred = shape, eps, centred
 
     def forward(self, x, w, b):
-        y, mean, inv_std = kernels_for(x).group_norm(x, w, b, self.eps)
+        self.affine = next((a.shape for a in (w, b) if a is not None), None)
+        flat_w, flat_b = [None if a is None else a.reshape(self.shape[1:3]) for a in (w, b)]  # (G, K)
+        y, mean, inv_std = kernels_for(x).group_norm(x.reshape(self.shape), flat_w, flat_b, self.eps, self.centred)
         self.save(x, w, mean, inv_std)
-        return y
+        return y.reshape(x.shape)
 
     def backward(self, gy):
         x, w, mean, inv_std = self.saved
+        affine = self.shape[1:3] if self.affine is None else self.affine
         if not is_grad_enabled():
-            gradients = kernels_for(x.data).group_norm_grad(gy.data, x.data, mean.data, inv_std.data,
-                                                            None if w is None else w.data)
-            return tuple([Tensor(g) for g in gradients])
-        d = x - x.mean((2, 3), keepdim=True)
+            gx, gw, gb = kernels_for(x.data).group_norm_grad(
+                gy.data.reshape(self.shape), x.data.reshape(self.shape), mean.data, inv_std.data,
+                None if w is None else w.data.reshape(self.shape[1:3]), self.centred)
+            return Tensor(gx.reshape(x.shape)), Tensor(gw.reshape(affine)), Tensor(gb.reshape(affine))
+        shape, gy, x = x.shape, gy.reshape(self.shape), x.reshape(self.shape)
+        d = x - x.mean((2, 3), keepdim=True) if self.centred else x
         inv_std = (d.square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
-        x_hat, g = d * inv_std, gy if w is None else gy * w.unsqueeze(-1)
-        gx = inv_std * (g - g.mean((2, 3), keepdim=True) - x_hat * (g * x_hat).mean((2, 3), keepdim=True))
-        return gx, (gy * x_hat).sum((0, 3)), gy.sum((0, 3))
+        x_hat, g = d * inv_std, gy if w is None else gy * w.reshape(1, *self.shape[1:3], 1)
+        gx = g - x_hat * (g * x_hat).mean((2, 3), keepdim=True)
+        if self.centred:
+            gx = gx - g.mean((2, 3), keepdim=True)
+        return ((inv_std * gx).reshape(shape), (gy * x_hat).sum((0, 3)).reshape(affine),
+                gy.sum((0, 3)).reshape(affine))
 
 
 def _flat(x):
@@ -113,11 +122,10 @@ def _wide(*tensors: Tensor | None) -> list[Any]:
     return [t.float() if t is not None and t.dtype.itemsize == 2 else t for t in tensors]
 
 
-def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float) -> Tensor:
+def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float,
+             centred: bool = True) -> Tensor:
     """GroupNorm of x seen as (N, G, K, L)."""
-    wide, *affine = _wide(x, w, b)
-    y = GroupNorm(eps)(wide.reshape(shape), *[None if t is None else t.reshape(shape[1:3]) for t in affine])
-    return y.reshape(x.shape).to(x.dtype)
+    return GroupNorm(shape, eps, centred)(*_wide(x, w, b)).to(x.dtype)
 
 
 # -- over the batch, or over each image -----------------------------------------------------------------------------
@@ -253,9 +261,9 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     Zhang & Sennrich 2019.
     """
     rows, features = _check_last_axes("rms_norm", input, normalized_shape, weight=weight)
-    x, w = _wide(input.reshape(rows, features), weight)
-    y = x * (x.square().mean(1, keepdim=True) + (np.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
-    return (y if w is None else y * w.reshape(features)).reshape(input.shape).to(input.dtype)
+    if eps is None:
+        eps = float(np.finfo(np.float64 if input.dtype.itemsize == 8 else np.float32).eps)
+    return _grouped(input, (rows, 1, features, 1), weight, None, eps, centred=False)
 
 
 def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int], **named: Tensor | None) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Activations made of straight lines."""
 
 from ..backend import Generator, array_module, default_generator, kernels_for
-from ..engine import Function, Tensor
+from ..engine import Function, Tensor, is_grad_enabled
 from .activation import Elementwise, activate
 from .arguments import same_floats
 from .shape import real_axis
@@ -39,15 +39,53 @@ class Hardtanh(Elementwise):
         return gy.where(~((y <= low) | (y >= high)), 0.0)
 
 
+class Hardsigmoid(Elementwise):
+    """y = min(max(x + 3, 0), 6)/6;  gx = gy/6 where −3 < x < 3, else 0."""
+
+    kernel = "hardsigmoid"
+
+    def gradient(self, gy, x):
+        return (gy / 6).where((x > -3) & (x < 3), 0.0)
+
+
+class Hardshrink(Elementwise):
+    """y = 0 where |x| ≤ width, else x;  gx = 0 where |x| ≤ width, else gy, also where x is NaN."""
+
+    kernel = "hardshrink"
+
+    def gradient(self, gy, x):
+        (width,) = self.parameters
+        return gy.masked_fill((x >= -width) & (x <= width), 0.0)
+
+
+class Softshrink(Hardshrink):
+    """y = x − width where x > width, x + width where x < −width, else 0;  gx = 0 where |x| ≤ width, else gy."""
+
+    kernel, kernel_grad = "softshrink", "hardshrink_grad"
+
+
+class Threshold(Elementwise):
+    """y = x where x > least, else other;  gx = gy where x > least, else 0."""
+
+    kernel = "threshold"
+
+    def gradient(self, gy, x):
+        return gy.masked_fill(x <= self.parameters[0], 0.0)
+
+
 class PRelu(Function):
     """y = x where x > 0, else w·x;  gx = gy where x > 0, else w·gy;  gw = 0 where x > 0, else x·gy."""
 
     def forward(self, x, w):
         self.save(x, w)
-        return array_module(x).where(x > 0, x, w * x)
+        return kernels_for(x).prelu(x, w)
 
     def backward(self, gy):
         x, w = self.saved
+        if not is_grad_enabled():
+            kernels = kernels_for(x.data)
+            return (Tensor(kernels.prelu_grad(gy.data, x.data, w.data)) if self.needs[0] else None,
+                    Tensor(kernels.prelu_weight_grad(gy.data, x.data)) if self.needs[1] else None)
         return (gy.where(x > 0, w * gy) if self.needs[0] else None,
                 (x * gy).masked_fill(x > 0, 0.0) if self.needs[1] else None)
 
@@ -84,7 +122,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
     gx = gy/6 where −3 < x < 3, else 0. Raises RuntimeError for integers. Courbariaux et al. 2015.
     """
-    return activate("hardsigmoid", lambda x: Hardtanh(0.0, 6.0)(x + 3) / 6, input, inplace)
+    return activate("hardsigmoid", Hardsigmoid(), input, inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -134,7 +172,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
     gx = gy where x > threshold, else 0. Raises RuntimeError for bool. Collobert et al. 2011.
     """
-    return activate("threshold", lambda x: x.masked_fill(x <= threshold, value), input, inplace, integers=True)
+    return activate("threshold", Threshold(threshold, value), input, inplace, integers=True)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -142,7 +180,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
     gx = gy where |x| > lambd, else 0. Raises RuntimeError for integers. Donoho & Johnstone 1994.
     """
-    return activate("hardshrink", lambda x: x.masked_fill((x >= -lambd) & (x <= lambd), 0.0), input)
+    return activate("hardshrink", Hardshrink(lambd), input)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -152,7 +190,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if not lambd >= 0:
         raise RuntimeError(f"softshrink: lambd = {lambd} must not be negative")
-    return activate("softshrink", lambda x: x - x.clamp(-lambd, lambd), input)
+    return activate("softshrink", Softshrink(lambd), input)
 
 
 def maxout(input: Tensor, pieces: int, dim: int = 1) -> Tensor:
