@@ -1,6 +1,8 @@
 """A recorded step against the step itself, on streams that take down calls and replay them, as a GPU's do."""
 
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -174,10 +176,10 @@ def test_new_arrays_in_the_place_of_the_models_are_seen():
     reports, stream, model = [], Stream(), Layer()
 
     def replace(loss):
-        model.seen.data = model.seen.data + 0
+        model.seen.data = np.array(model.seen.data)
 
     run(Recorded(stepping(stream, model, replace), model, stream, lambda: 1, reports.append), model)
-    assert reports == ["it puts new arrays into the place of the model's"]
+    assert reports == ["it puts new arrays into the place of the model's"] and model.seen.item() == 4 * 9
     stream, model = Stream(), Layer()
     recorded = Recorded(stepping(stream, model), model, stream, lambda: 1, reports.append)
     run(recorded, model, 6)
@@ -254,3 +256,69 @@ def test_what_a_trainer_says(monkeypatch):
 def test_only_gpus_record():
     with pytest.raises(ValueError, match="a step can be recorded on a GPU only, and the model is on cpu"):
         Cupy(Device("cpu"))
+
+
+# -- CuPy -------------------------------------------------------------------------------------------------------------
+
+class FakeCuda:
+    """The part of CuPy that records, which writes down what it is asked for."""
+
+    class CUDARuntimeError(Exception):
+        pass
+
+    def __init__(self, monkeypatch):
+        self.log = log = []
+        self.allocate, self.broken, fake = None, False, self
+
+        class Context:
+            def __init__(self, *names, **options):
+                self.names = names
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                log.append("left")
+
+            malloc = "memory of its own"
+            begin_capture = staticmethod(lambda: log.append("begin"))
+
+            def end_capture(self):
+                log.append("end")
+                if fake.broken:
+                    raise FakeCuda.CUDARuntimeError("cudaErrorStreamCaptureInvalidated")
+                return type("Graph", (), {"launch": staticmethod(lambda: log.append("launch"))})
+
+        def pinned_memory_from(allocate):
+            fake.allocate = allocate
+
+        cupy = type(sys)("cupy")
+        cupy.cuda = type(sys)("cuda")
+        cupy.cuda.runtime = FakeCuda
+        cupy.cuda.Device = cupy.cuda.Stream = cupy.cuda.MemoryPool = Context
+        cupy.cuda.using_allocator = lambda malloc: log.append(malloc) or Context()
+        cupy.cuda.set_pinned_memory_allocator = pinned_memory_from
+        cupy.get_default_pinned_memory_pool = lambda: type("Pool", (), {"malloc": staticmethod(lambda size: size)})
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+
+def test_recording_through_cupy(monkeypatch):
+    """Into memory of its own, and nothing may be copied to the GPU; whatever happens, recording ends."""
+    fake = FakeCuda(monkeypatch)
+    gpu = Cupy(Device("cuda", 0))
+    launch, results = gpu.record(lambda: fake.log.append("work") or (1, 2))
+    assert fake.log == ["memory of its own", "begin", "work", "end", "left", "left", "left"] and results == (1, 2)
+    launch()
+    assert fake.log[-1] == "launch" and fake.allocate(64) == 64
+    for fake.broken in (False, True):
+        fake.log.clear()
+        with pytest.raises(RuntimeError, match="it copies an array to the GPU each time"):
+            gpu.record(lambda: fake.allocate(8))
+        assert fake.log[1:3] == ["begin", "end"] and fake.allocate(64) == 64
+
+    def from_the_loaders_thread():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(fake.allocate, 8).result()
+
+    fake.broken = False
+    assert gpu.record(from_the_loaders_thread)[1] == 8

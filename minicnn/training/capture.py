@@ -9,7 +9,7 @@ a step without the graph, or a graph made anew; and what nobody foresaw shows wh
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,8 +54,8 @@ class Cupy:
             return pinned.malloc(size)
 
         with self._device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(self._pool.malloc):
-            cuda.set_pinned_memory_allocator(refuse)
             stream.begin_capture()
+            cuda.set_pinned_memory_allocator(refuse)
             try:
                 results = work()
             except BaseException:
@@ -92,7 +92,7 @@ class Recorded:
         """The step for a batch."""
         shape = [(t.shape, t.dtype) for t in (x, y)]
         if self.launch is not None and self.shape == shape:
-            if self._still_fits():
+            if self._in_place() and self.baked() == self.numbers:
                 return self._replay(x, y)
             self.launch = None
         if not self.possible or self.launch is not None:  # another shape: most likely the last batch of an epoch
@@ -104,33 +104,33 @@ class Recorded:
 
     def _record(self, x: Tensor, y: Tensor, shape: Any) -> Results:
         """One step in both ways; the graph is kept if it does the same."""
-        memory = [t.data for t in self.model.state_dict().values()]
-        before, random = [a.copy() for a in memory], default_generator.state_dict()
+        self.parameters, self.tensors = list(self.model.parameters()), self._tensors()
+        self.memory = [t.data for t in self.tensors]
+        before, random = [a.copy() for a in self.memory], default_generator.state_dict()
         results = self.step(x, y)
-        gradients = [p.grad for p in self.model.parameters()]
-        after = [a.copy() for a in memory]
+        gradients = [p.grad for p in self.parameters]
+        after = [a.copy() for a in self.memory]
         try:
             if default_generator.state_dict() != random:
                 raise RuntimeError("it draws random numbers, as dropout does, and a graph would repeat them")
-            _write(memory, before)
-            self.shape, self.numbers, self.memory = shape, self.baked(), memory
-            self.inputs = [Tensor(t.data.copy()) for t in (x, y)]
-            for p in self.model.parameters():
-                p.grad = None
-            self.launch, self.results = self.gpu.record(lambda: self.step(*self.inputs))
-            self.gradients = [p.grad for p in self.model.parameters()]
-            if not self._still_fits():
+            if not self._in_place() or any(a is not b for a, b in zip(self.tensors, self._tensors(), strict=True)):
                 raise RuntimeError("it puts new arrays into the place of the model's")
+            _write(self.memory, before)
+            self.shape, self.numbers = shape, self.baked()
+            self.inputs = [Tensor(t.data.copy()) for t in (x, y)]
+            self._give([None] * len(self.parameters))
+            self.launch, self.results = self.gpu.record(lambda: self.step(*self.inputs))
+            self.gradients = [p.grad for p in self.parameters]
             replayed = self._replay(x, y)
             for a, b in zip((*results, *gradients, *map(Tensor, after)),
-                            (*replayed, *self.gradients, *map(Tensor, memory)), strict=True):
+                            (*replayed, *self.gradients, *map(Tensor, self.memory)), strict=True):
                 if not _alike(a, b):
                     raise RuntimeError("the graph does not compute what the step does")
             return replayed
         except Exception as error:  # CuPy's and CUDA's errors have no common base
             self.launch, self.possible = None, False
             self.report(" ".join(str(error).split()))
-            _write(memory, after)
+            _write(self.memory, after)
             self._give(gradients)
             return results
 
@@ -142,15 +142,16 @@ class Recorded:
         self._give(self.gradients)
         return self.results
 
-    def _give(self, gradients: list[Tensor | None]) -> None:
-        for p, g in zip(self.model.parameters(), gradients, strict=True):
+    def _give(self, gradients: Sequence[Tensor | None]) -> None:
+        for p, g in zip(self.parameters, gradients, strict=True):
             p.grad = g
 
-    def _still_fits(self) -> bool:
-        """Whether weights and buffers lie where they did, and the numbers from the host are the same."""
-        here = [t.data for t in self.model.state_dict().values()]
-        return len(here) == len(self.memory) and all(a is b for a, b in zip(here, self.memory)) \
-            and self.baked() == self.numbers
+    def _tensors(self) -> list[Tensor]:
+        return [*self.model.parameters(), *self.model.buffers()]
+
+    def _in_place(self) -> bool:
+        """Whether weights and buffers lie where they did."""
+        return all(t.data is a for t, a in zip(self.tensors, self.memory, strict=True))
 
 
 def _write(places: list[Any], values: list[Any]) -> None:
