@@ -44,6 +44,21 @@ def test_alpha(name, alpha):
         check_op(*both(name, alpha=alpha), np.array([1, 2]), np.array([3, 4]))
     else:
         refused(lambda m: getattr(m, name)(m.tensor([1]), m.tensor([2]), alpha=alpha), f"alpha = {alpha}")
+    refused(lambda m: getattr(m, name)(m.ones(1), m.ones(1), alpha=True), "alpha = True")
+
+
+@pytest.mark.parametrize("alpha", [-1, 2])
+@pytest.mark.parametrize("dtypes", [("float16", "uint8"), ("uint8", "bool"), ("bool", "bool"), ("int64", "int8")])
+def test_alpha_multiplies_in_the_type_of_the_sum(dtypes, alpha):
+    if alpha > 0 or dtypes[0] != "uint8":
+        a, b = (np.array([1, 0, 1]).astype(dtype) for dtype in dtypes)
+        agree(lambda m, x, y: m.add(x, y, alpha=alpha), a, b, constant=[0])
+
+
+def test_a_quotient_can_be_overwritten():
+    """Its gradient comes from what was divided."""
+    agree(lambda m, a, b: (a / b).exp_(), distinct((2, 3)), distinct((3,), 1, 0.3) + 3)
+    agree(lambda m, a: (a / 2).mul_(3), distinct((2, 3)))
 
 
 @pytest.mark.parametrize("name", ["neg", "abs", "clone", "contiguous"])
@@ -161,6 +176,6 @@ def test_powers_of_integers():
 @pytest.mark.parametrize("call", [
     lambda m, b: b - b, lambda m, b: b - 1, lambda m, b: 1.5 - b, lambda m, b: m.ones(2) - b, lambda m, b: -b,
     lambda m, b: abs(b), lambda m, b: b // b, lambda m, b: b % b, lambda m, b: m.fmod(b, b), lambda m, b: b ** b,
-    lambda m, b: m.div(b, b, rounding_mode="trunc")])
+    lambda m, b: m.div(b, b, rounding_mode="trunc"), lambda m, b: m.ones(2) - True, lambda m, b: True - m.ones(2)])
 def test_what_bools_cannot_do(call):
     refused(lambda m: call(m, m.tensor([True, True])), "bool tensors")

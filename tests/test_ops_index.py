@@ -396,6 +396,12 @@ def test_gather_of_numbers():
     agree(lambda m, x: x.gather(0, m.tensor(1)), normal((2,)))
 
 
+def test_scatter_of_numbers():
+    agree(lambda m, x, v: x.scatter(0, m.tensor(0), v), normal(()), normal((), 1))
+    agree(lambda m, x: x.scatter(-1, m.tensor(0), 2.0), normal(()))
+    agree(lambda m, x, v: x.scatter_add(0, m.tensor(0), v), normal(()), normal((), 1))
+
+
 def test_scatter_value():
     agree(lambda m, x: x.scatter(1, m.tensor([[0], [2]]), value=1.0), normal((2, 3)))
     for bad in ({}, {"src": mc.ones(1, 1), "value": 1.0}):
@@ -460,6 +466,7 @@ REFUSED = {
     "gather_axes": (lambda m, x: x.gather(1, m.tensor([0])), "as many axes"),
     "gather_longer": (lambda m, x: x.gather(1, m.tensor([[0], [0], [0]])), "no longer"),
     "gather_floats": (lambda m, x: x.gather(1, m.tensor([[0.0]])), "integers"),
+    "gather_int16": (lambda m, x: x.gather(1, m.tensor([[0]], dtype=m.int16)), "int16"),
     "gather_dim": (lambda m, x: x.gather(2, m.tensor([[0]])), "dim 2"),
     "scatter": (lambda m, x: x.scatter(1, m.tensor([[0], [3]]), 1.0), "index 3"),
     "scatter_type": (lambda m, x: x.scatter(1, m.tensor([[0], [1]]), x.double()), "float32 but src is float64"),
@@ -496,6 +503,11 @@ REFUSED = {
 def test_refused(case):
     f, match = REFUSED[case]
     refused(lambda m: f(m, m.arange(6.0).reshape(2, 3)), match)
+
+
+def test_integers_are_not_added_in_fractions():
+    with pytest.raises(RuntimeError, match="index_add: alpha = 0.5 must be an integer"):  # PyTorch takes alpha for 0
+        mc.ones(2, dtype="int64").index_add(0, mc.tensor([0, 1]), mc.ones(2, dtype="int64"), alpha=0.5)
 
 
 # -- masks ----------------------------------------------------------------------------------------------------------

@@ -171,6 +171,23 @@ def test_types(dtype):
         assert_close(y.float(), expected.float(), 0)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int16"])
+def test_integers(dtype):
+    a, b, c = (np.arange(n).reshape(shape).astype(dtype) for n, shape in ((6, (2, 3)), (6, (2, 3)), (2, (2,))))
+    check_op(linear, torch.nn.functional.linear, a, b, c)
+    check_op(linear, torch.nn.functional.linear, a, b)
+    for equation in ("ij,kj->ik", "ij->j", "ij,kj->", "ij,ik->jk"):
+        agree(lambda m, x, y, e=equation: m.einsum(e, *(x, y)[:1 + ("," in e)]), a, b)
+    agree(lambda m, x, y: m.einsum("ij,ij->ij", x[:1], y), a, b)
+    agree(lambda m, x, y, z: m.addmm(z, x, y.T, beta=2, alpha=3), a, b, c)
+
+
+def test_integers_have_no_fractions():
+    for options in ({"alpha": 0.5}, {"beta": 0.5}):  # PyTorch cuts off the fraction of some
+        with pytest.raises(RuntimeError, match="addmm: .* = 0.5 must be an integer"):
+            mc.addmm(*[mc.ones(2, 2, dtype="int64")] * 3, **options)
+
+
 def test_halves_are_summed_in_single_precision():
     x = mc.ones(1, 5000, dtype="float16")  # adding 1 to 2048 changes nothing in float16
     assert (x @ x.T).item() == 5000
@@ -223,7 +240,7 @@ def test_refused(case):
 
 
 @pytest.mark.parametrize("x, w, b", [((2, 3), (4, 2), None), ((), (4, 3), None), ((2, 3), (4, 3), (3,)),
-                                     ((2, 3), (1, 4, 3), None)])
+                                     ((2, 3), (1, 4, 3), None), ((3,), (3,), (1,)), ((2, 3), (3,), (2,))])
 def test_linear_refuses(x, w, b):
     ours = [None if shape is None else mc.ones(shape) for shape in (x, w, b)]
     theirs = [None if shape is None else torch.ones(shape) for shape in (x, w, b)]

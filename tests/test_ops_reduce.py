@@ -52,6 +52,15 @@ def test_dtype_argument(dtype):
              constant=[0] if dtype == "int32" else [])
     agree(lambda m, x: x.norm(dtype=m.float64), np.array([1.5, -2.5, 3.0]))
     refused(lambda m: m.ones(2).mean(dtype=m.int32), "mean: int32")
+    for name in ("norm", "nanmean"):
+        refused(lambda m, name=name: getattr(m, name)(m.ones(2).int(), dtype=m.float32), f"{name}: int32")
+
+
+@pytest.mark.parametrize("name, args", [("sum", ()), ("nansum", ()), ("prod", ()), ("cumsum", (0,)), ("cumprod", (0,))])
+def test_a_dtype_without_gradients_is_refused_where_one_is_required(name, args):
+    refused(lambda m: getattr(m.ones(2, requires_grad=True), name)(*args, dtype=m.int64), "no gradient")
+    with mc.no_grad():
+        assert getattr(mc.ones(2, requires_grad=True), name)(*args, dtype=mc.int64).dtype == mc.int64
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "nansum", "nanmean"])

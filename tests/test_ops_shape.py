@@ -350,6 +350,9 @@ def test_joining_promotes(dtypes):
     arrays = [np.array([0, 1, 1]).astype(d) for d in dtypes]
     for y, expected in zip(f(mc, *map(mc.tensor, arrays)), f(torch, *map(torch.from_numpy, arrays))):
         assert_close(y, expected, 0)
+    number = np.array(arrays[1][0])  # of which hstack makes a vector before types are mixed
+    assert_close(mc.hstack([mc.tensor(arrays[0]), mc.tensor(number)]),
+                 torch.hstack([torch.from_numpy(arrays[0]), torch.from_numpy(number)]), 0)
     a, b = mc.ones(2, dtype=dtypes[0]), mc.ones(2, dtype="float64", requires_grad=True)
     mc.cat([a, b]).sum().backward()
     assert b.grad.tolist() == [1, 1]
@@ -381,6 +384,7 @@ REFUSED_COPIES = {
     "repeat_interleave_floats": (lambda m, x: x.repeat_interleave(m.tensor([1.0, 2.0]), 0), "whole"),
     "repeat_interleave_dim": (lambda m, x: x.repeat_interleave(1, 2), "dim 2"),
     "flip": (lambda m, x: x.flip(0, 0), "twice"),
+    "flip_nothing": (lambda m, x: x.flip(), "dims"),
     "flip_dim": (lambda m, x: x.flip(2), "dim 2"),
     "roll": (lambda m, x: x.roll((1, 2), 0), "equally long"),
     "roll_flat": (lambda m, x: x.roll((1, 2)), "equally long"),

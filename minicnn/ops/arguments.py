@@ -19,12 +19,19 @@ def same_floats(name: str, **tensors: Tensor | None) -> None:
                            + "; all must have the same floating type (convert with .float() or .to(...))")
 
 
+def integer(value: Any) -> int:
+    """The integer that value is; a bool is none. TypeError otherwise."""
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
 def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
     """One integer per axis, each at least ``least``, from a number or a sequence of one or ``axes`` numbers."""
     if type(value) is int and least <= value <= LARGEST:
         return (value,) * axes
     try:
-        values = tuple([operator.index(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
+        values = tuple([integer(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
     except TypeError:
         values = ()
     if len(values) == 1:

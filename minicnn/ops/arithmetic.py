@@ -3,7 +3,7 @@
 from .. import dtypes
 from ..backend import array_module
 from ..engine import Function, Tensor
-from .basic import Number, TensorOrNumber, float_result, no_gradient, operands, refuse_bool
+from .basic import Number, TensorOrNumber, check_factor, float_result, no_gradient, operands, refuse_bool
 from .comparison import where
 
 __all__ = ["abs", "absolute", "add", "div", "divide", "floor_divide", "fmod", "mul", "multiply", "neg", "negative",
@@ -45,17 +45,16 @@ class Mul(Function):
 
 
 class Div(Function):
-    """y = a/b;  ga = gy/b,  gb = −gy·a/b² = −ga·y."""
+    """y = a/b;  ga = gy/b,  gb = −gy·a/b² = −ga·a/b."""
 
     def forward(self, a, b):
-        y = a / b
-        self.save(b, y)
-        return y
+        self.save(a if self.needs[1:] == (True,) else None, b)
+        return a / b
 
     def backward(self, gy):
-        b, y = self.saved
+        a, b = self.saved
         ga = gy / b
-        return ga, -ga * y if self.needs[1] else None
+        return ga, -ga * (a / b) if self.needs[1] else None
 
 
 class Pow(Function):
@@ -132,20 +131,25 @@ class Remainder(Function):
 # -- public functions -----------------------------------------------------------------------------------------------
 
 def _scaled(name: str, input: TensorOrNumber, other: TensorOrNumber, alpha: Number) -> TensorOrNumber:
-    if isinstance(alpha, float) and not dtypes.is_floating(dtypes.result_type(input, other)):
-        raise RuntimeError(f"{name}: alpha = {alpha} must be an integer for integer tensors")
-    return other * alpha
+    """other · alpha, in the type it has in a sum with input."""
+    if type(alpha) is int and alpha == 1:
+        return other
+    dtype = dtypes.result_type(input, other)
+    check_factor(name, "alpha", alpha, dtype)
+    if isinstance(alpha, bool) and dtype != dtypes.bool_:
+        raise RuntimeError(f"{name}: alpha = {alpha} must be a number, except for bool tensors")
+    return (other.to(dtype) * alpha).to(dtype) if isinstance(other, Tensor) else other * alpha
 
 
 def add(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
     """input + alpha·other, broadcast."""
-    return Add()(*operands("add", input, other if alpha == 1 else _scaled("add", input, other, alpha)))
+    return Add()(*operands("add", input, _scaled("add", input, other, alpha)))
 
 
 def sub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
     """input − alpha·other, broadcast; bool tensors are refused."""
     refuse_bool("sub", input, other, hint="use logical_xor or logical_not")
-    return Sub()(*operands("sub", input, other if alpha == 1 else _scaled("sub", input, other, alpha)))
+    return Sub()(*operands("sub", input, _scaled("sub", input, other, alpha)))
 
 
 def rsub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
@@ -189,7 +193,7 @@ def fmod(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
 def _whole(name: str, operation: Function, input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
     a, b = operands(name, input, other)
     refuse_bool(name, a)
-    if not dtypes.is_floating(b.dtype) and not b.data.all():
+    if not dtypes.is_floating(b.dtype) and a.data.size and not b.data.all():
         raise RuntimeError(f"{name}: integer division by zero")
     return operation(a, b)
 

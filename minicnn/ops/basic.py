@@ -82,10 +82,16 @@ def operands(name: str, *values: TensorOrNumber, dtype: np.dtype | None = None) 
 
 
 def refuse_bool(name: str, *values: Any, hint: str = "convert them with .int()") -> None:
-    """Raise where one of the values is a bool tensor."""
+    """Raise where one of the values is a bool or a tensor of bools."""
     for value in values:
-        if isinstance(value, Tensor) and value.data.dtype == dtypes.bool_:
+        if isinstance(value, bool) or isinstance(value, Tensor) and value.data.dtype == dtypes.bool_:
             raise RuntimeError(f"{name}: bool tensors are not supported; {hint}")
+
+
+def check_factor(name: str, argument: str, factor: Number, dtype: np.dtype) -> None:
+    """Raise where a fraction is to multiply integers."""
+    if isinstance(factor, float) and not dtypes.is_floating(dtype):
+        raise RuntimeError(f"{name}: {argument} = {factor} must be an integer for integer tensors")
 
 
 def no_gradient(gy: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module
 from ..engine import Function, Tensor
-from .basic import Number, as_operand, broadcast_shapes
+from .basic import Number, as_operand, broadcast_shapes, check_factor
 from .shape import axis_of, real_axis
 
 __all__ = ["gather", "index_add", "index_put", "index_select", "masked_fill", "masked_select", "scatter", "scatter_add",
@@ -136,8 +136,8 @@ class Scatter(Function):
 def in_range(index: Tensor, shape: tuple[int, ...], axis: int, lowest: int | None = None) -> Tensor:
     """The index as int64, without negative numbers; raises if one is below lowest (by default −length) or too large."""
     n, a = shape[axis], index.data
-    if a.dtype.kind not in "iu":
-        raise IndexError(f"index must be of integers, not {a.dtype}")
+    if a.dtype not in (dtypes.int64, dtypes.int32):
+        raise IndexError(f"an index must be of integers, int64 or int32, not {a.dtype}; use .long()")
     if a.size == 0:
         return index.to(dtypes.int64)
     low, high = int(a.min()), int(a.max())
@@ -185,6 +185,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number | None 
     """input with y[index[i, j, ...], j, ...] = src[i, j, ...] for dim 0, and so on; a number may be called value."""
     if (src is None) == (value is None):
         raise TypeError("scatter: give either src or value")
+    if input.ndim == 0:  # a number counts as a vector of one element
+        src = src.reshape(-1) if isinstance(src, Tensor) else src
+        return scatter(input.reshape(1), dim, index.reshape(-1), src, value=value).reshape(())
     axis, index = _lanes("scatter", input, dim, index)
     if isinstance(src, Tensor):
         return Scatter(axis)(input, _source("scatter", input, index, src), index)
@@ -193,6 +196,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number | None 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with y[index[i, j, ...], j, ...] += src[i, j, ...] for dim 0, and so on; repeated indices add up."""
+    if input.ndim == 0:
+        return scatter_add(input.reshape(1), dim, index.reshape(-1), src.reshape(-1)).reshape(())
     axis, index = _lanes("scatter_add", input, dim, index)
     return IndexAdd(Lanes(axis), input.shape)(input, _source("scatter_add", input, index, src), index)
 
@@ -242,7 +247,9 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     if source.shape != expected or source.dtype != input.dtype:
         raise RuntimeError(f"index_add: source is {source.dtype} of shape {source.shape}, but input ({input.dtype}, "
                            f"shape {input.shape}) and {index.numel()} indices along dim {dim} need shape {expected}")
-    source = source if alpha == 1 else source * alpha
+    if type(alpha) is not int or alpha != 1:
+        check_factor("index_add", "alpha", alpha, source.dtype)
+        source = source * alpha
     return IndexAdd(Axes((False,) * axis + (True,)), input.shape)(input, source, index)
 
 

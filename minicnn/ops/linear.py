@@ -13,7 +13,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
-from .basic import Number, expect_tensors
+from .basic import Number, check_factor, expect_tensors
 from .shape import axis_of
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer", "tensordot"]
@@ -83,7 +83,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if weight.ndim == 1:
         y = matmul(input, weight)
-        return y if bias is None else y + bias
+        if bias is None:
+            return y
+        _fit("linear", bias.ndim == 0, weight, bias, "a weight of shape (in) goes with one number as bias")
+        return y + bias
     _fit("linear", weight.ndim == 2 and input.ndim > 0 and input.shape[-1] == weight.shape[1], input, weight,
          "the last axis of input must be as long as the second axis of weight, which is (out, in)")
     if bias is None:
@@ -205,6 +208,8 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
 def _added(name: str, input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:
     _fit(name, _broadcast(input.shape, product.shape) == product.shape, input, product,
          "input must broadcast to the product")
+    check_factor(name, "alpha", alpha, product.dtype)
+    check_factor(name, "beta", beta, product.dtype)
     scaled = product if alpha == 1 else product * alpha
     return scaled if beta == 0 else scaled + (input if beta == 1 else input * beta)
 
@@ -291,7 +296,7 @@ _ELLIPSIS = "9876543210"
 
 
 def _simplified(x: Tensor, term: str, others: str) -> tuple[Tensor, str]:
-    """Diagonals taken where a label is repeated, and axes summed whose label occurs nowhere else or is broadcast."""
+    """Diagonals where a label is repeated; sums over axes whose label occurs nowhere else; no axes of length 1."""
     for label in dict.fromkeys(term):
         while term.count(label) > 1:
             i = term.index(label)
@@ -301,10 +306,11 @@ def _simplified(x: Tensor, term: str, others: str) -> tuple[Tensor, str]:
                                    f"and {x.shape[j]}")
             x = x.diagonal(0, i, j)
             term = term[:i] + term[i + 1:j] + term[j + 1:] + label
-    gone = [i for i, label in enumerate(term) if label not in others or x.shape[i] == 1]
+    gone = [i for i, label in enumerate(term) if label not in others]
     if gone:
         x = x.sum(gone)
-    return x, "".join(label for i, label in enumerate(term) if i not in gone)
+    kept = [label for label in term if label in others]
+    return x.squeeze(), "".join(label for label, n in zip(kept, x.shape) if n != 1)
 
 
 def _contracted(a: Tensor, a_labels: str, b: Tensor, b_labels: str, later: str) -> tuple[Tensor, str]:

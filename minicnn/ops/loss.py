@@ -11,7 +11,7 @@ from .. import dtypes
 from ..backend import array_module
 from ..engine import Function, Tensor, no_grad
 from .arithmetic import abs as absolute
-from .basic import Number
+from .basic import Number, refuse_bool
 from .creation import full_like
 from .pointwise import square
 
@@ -37,6 +37,9 @@ class Huber(Function):
 
 
 # -- what all losses share ------------------------------------------------------------------------------------------
+
+EPSILON = float(dtypes.float32.type(1e-12))  # what denominators are at least; PyTorch, too, has it in single precision
+
 
 def reduced(name: str, loss: Tensor, reduction: str, others: str = "") -> Tensor:
     """The loss after the reduction; others names reductions that the caller has besides."""
@@ -107,6 +110,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tens
     Where both are equal the gradient is 0. weight, of the same shape, scales elements; "mean" divides by its sum.
     Raises ValueError where the shapes differ; PyTorch broadcasts, with a warning. Boscovich 1757.
     """
+    refuse_bool("l1_loss", input, target)
     loss = _of_difference("l1_loss", absolute, input, target, weight)
     return _over_weights("l1_loss", loss, weight, reduction)
 

@@ -8,7 +8,7 @@ from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .activation import LogSigmoid, LogSoftmax
 from .arguments import same_floats
-from .loss import reduced, same_shapes, weighted
+from .loss import EPSILON, reduced, same_shapes, weighted
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
 
@@ -46,7 +46,7 @@ class BinaryCrossEntropy(Function):
 
     def backward(self, gy):
         x, t = self.saved
-        gx = gy * (x - t) / (x * (1 - x)).clamp(min=1e-12) if self.needs[0] else None
+        gx = gy * (x - t) / (x * (1 - x)).clamp(min=EPSILON) if self.needs[0] else None
         gt = gy * ((-x).log1p().clamp(min=-100) - x.log().clamp(min=-100)) if self.needs[1] else None
         return gx, gt
 
@@ -62,7 +62,7 @@ def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int)
 
 def class_numbers(name: str, target: Tensor, classes: int, other: int | None = None, meaning: str = "") -> Any:
     """The target as an int64 array, after the check that it holds classes, or the one other number allowed."""
-    if dtypes.is_floating(target.dtype) or target.dtype == dtypes.bool_:
+    if target.dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
     t = target.data
     wrong = (t < 0) | (t >= classes)
@@ -161,7 +161,9 @@ def _over_rows(name: str, loss: Tensor, used: Tensor | None, target: Tensor, sha
     if reduction != "mean":
         return reduced(name, loss.reshape(shape), reduction)
     total = int((target.data >= 0).sum()) if used is None else used.sum()
-    return loss.sum() / total if total else loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
+    if not total and not (target.data >= 0).any():
+        return loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
+    return loss.sum() / total
 
 
 # -- yes or no per element -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from ..engine import Tensor
 from .activation import LogSigmoid
 from .basic import broadcast_shapes
 from .distance import pairwise_distance
-from .loss import reduced, same_shapes, weighted
+from .loss import EPSILON, reduced, same_shapes, weighted
 from .loss_class import class_numbers, class_weights
 
 __all__ = ["contrastive_loss", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss",
@@ -146,7 +146,7 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin
         raise RuntimeError(f"{name}: input1 {input1.shape}, input2 {input2.shape} and target {target.shape} must be "
                            "(N, D), (N, D) and (N), or (D), (D) and ()")
     broadcast_shapes(name, input1.shape[:-1], input2.shape[:-1], target.shape)
-    square1, square2 = input1.square().sum(-1) + 1e-12, input2.square().sum(-1) + 1e-12
+    square1, square2 = input1.square().sum(-1) + EPSILON, input2.square().sum(-1) + EPSILON
     cosine = (input1 * input2).sum(-1) / (square1 * square2).sqrt()
     loss = (1 - cosine).where(target == 1, 0.0) + (cosine - margin).clamp(min=0).where(target == -1, 0.0)
     return reduced(name, loss, reduction)

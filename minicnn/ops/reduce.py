@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import array_module, kernels_for
-from ..engine import Function, Tensor
+from ..engine import Function, Tensor, is_grad_enabled
 from .shape import axis_of
 
 __all__ = ["all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "norm", "std", "std_mean", "sum",
@@ -75,15 +75,18 @@ def _total(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 def widened(input: Tensor, dtype: Any) -> Tensor:
     """What is added up: input in dtype, by default integers and bools as int64."""
     if dtype is not None:
-        return input.to(dtype)
+        result = input.to(dtype)
+        if input.requires_grad and not result.requires_grad and is_grad_enabled():
+            raise RuntimeError(f"a result of {result.dtype} has no gradient, which the input requires; use detach()")
+        return result
     return input if dtypes.is_floating(input.dtype) else input.to(dtypes.int64)
 
 
 def _floating(name: str, input: Tensor, dtype: Any = None) -> Tensor:
-    input = input if dtype is None else input.to(dtype)
+    """The input, which must be floating, in dtype, which must be, too."""
     if not dtypes.is_floating(input.dtype):
         raise RuntimeError(f"{name}: {input.dtype} tensors are not supported; convert the input with .float()")
-    return input
+    return input if dtype is None else _floating(name, input.to(dtype))
 
 
 def keepdim_needs_dim(name: str, dim: Any, keepdim: bool) -> None:
@@ -141,7 +144,7 @@ def _sum(name: str, input: Tensor, dim: Dim, keepdim: bool = False, dtype: Any =
 
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over dim (all axes by default), NaN of no elements; integers need a floating ``dtype``."""
-    return Mean(axes_of("mean", input, dim), keepdim)(_floating("mean", input, dtype))
+    return Mean(axes_of("mean", input, dim), keepdim)(_floating("mean", input if dtype is None else input.to(dtype)))
 
 
 def nansum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -285,6 +288,8 @@ class LogSumExp(Reduction):
 
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """log Σ e^input over dim, without overflow; −inf of no elements; integers give float32."""
+    if dim is None:
+        raise TypeError("logsumexp: give dim, the axes to sum over; () are all")
     axes = axes_of("logsumexp", input, dim)
     return LogSumExp(axes, keepdim)(input if dtypes.is_floating(input.dtype) else input.to(dtypes.float32))
 

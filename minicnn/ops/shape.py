@@ -34,7 +34,7 @@ def variadic(place: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tens
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Tensor:
-            if name in named:
+            if name in named or len(arguments) <= place:
                 return function(*arguments, **named)
             return function(*arguments[:place], arguments[place:], **named)
 
@@ -194,6 +194,8 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: result i repeats the 1-d tensor i along axis i; "xy" exchanges the first two axes."""
     tensors = sizes(tensors)
     expect_tensors("meshgrid", tensors)
+    if not tensors:
+        raise RuntimeError("meshgrid: expected at least one tensor")
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing {indexing!r} must be 'ij' or 'xy'")
     if any(x.ndim > 1 for x in tensors):

@@ -237,7 +237,8 @@ TABLE = [
         two("mse_loss", (3,), (3,), reduction="avg"),
         lambda m, f: f.mse_loss(m.ones(3), m.ones(3), weight=m.ones(1)),
         lambda m, f: f.mse_loss(m.tensor([1, 2]), m.tensor([1, 2]))]),
-    Operator("l1_loss", differences(), wrong=[two("l1_loss", (3,), (3,), reduction="avg")]),
+    Operator("l1_loss", differences(), wrong=[two("l1_loss", (3,), (3,), reduction="avg"),
+                                              lambda m, f: f.l1_loss(m.ones(3), m.ones(3).bool())]),
     Operator("smooth_l1_loss", differences(weighted=False, beta=[0.0, 0.5, 1.0, 2.5]),
              wrong=[two("smooth_l1_loss", (3,), (3,), beta=-1.0)]),
     Operator("huber_loss", differences(delta=[0.5, 1.0, 2.5]), wrong=[
@@ -255,10 +256,16 @@ TABLE = [
         two("gaussian_nll_loss", (3,), (3,), var=1.0, reduction="avg")]),
     Operator("cross_entropy", st.one_of(classes(smoothing=True), soft_classes()), number=150, examples=[
         Case(normal((5, 4)), np.array([3, 0, 1, 1, 2])), Case(normal((200, 10)), np.arange(200) % 10),
-        Case(normal((2, 3, 2)), np.full((2, 2), -100), np.ones(3), fixed=[2], second=False, label_smoothing=0.1)]),
+        Case(normal((2, 3, 2)), np.full((2, 2), -100), np.ones(3), fixed=[2], second=False, label_smoothing=0.1),
+        Case(normal((3, 2)), np.array([0, 1, -100]), np.zeros(2), fixed=[2], second=False)], wrong=[
+            lambda m, f: f.cross_entropy(m.ones(2, 3), m.tensor([0, 1], dtype=m.int32))]),
     Operator("nll_loss", classes(smoothing=False), number=60, examples=[
-        Case(normal((2, 3, 2)), np.full((2, 2), -100), second=False)]),
-    Operator("binary_cross_entropy", yes_or_no(logits=False), wrong=[
+        Case(normal((2, 3, 2)), np.full((2, 2), -100), second=False),
+        Case(normal((3, 2)), np.array([0, 1, -100]), np.zeros(2), fixed=[2], second=False)], wrong=[
+            lambda m, f: f.nll_loss(m.ones(2, 3), m.tensor([0, 1], dtype=m.int32))]),
+    Operator("binary_cross_entropy", yes_or_no(logits=False), examples=[
+        Case(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.25]), fixed=[1], second=False,
+             single=False)], wrong=[
         lambda m, f: f.binary_cross_entropy(m.ones(3), m.ones(3), m.ones(2, 1)),
         lambda m, f: f.binary_cross_entropy(m.ones(3), m.ones(3), m.ones(2))]),
     Operator("binary_cross_entropy_with_logits", yes_or_no(logits=True), wrong=[
@@ -289,8 +296,7 @@ TABLE = [
         two("multilabel_soft_margin_loss", (), ()), two("multilabel_soft_margin_loss", (2, 3), (2, 4)),
         lambda m, f: f.multilabel_soft_margin_loss(m.tensor([1]), m.tensor([1])),
         two("multilabel_soft_margin_loss", (2, 3), (2, 3), reduction="avg")]),
-    # PyTorch's ε is 1e−12 in float32, which shows where an input is 0
-    Operator("cosine_embedding_loss", cosines(), tolerance=1e-8, wrong=[
+    Operator("cosine_embedding_loss", cosines(), wrong=[
         two("cosine_embedding_loss", (4, 3), (4, 3), (3,)), two("cosine_embedding_loss", (4, 3), (4, 3), ()),
         two("cosine_embedding_loss", (4, 3), (4, 3), (4, 1)), two("cosine_embedding_loss", (4, 3), (4, 2), (4,)),
         two("cosine_embedding_loss", (3,), (3,), (), reduction="avg")]),
