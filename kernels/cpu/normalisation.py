@@ -44,27 +44,27 @@ def _row_moments(x, pivot):
 
 
 @formula
-def _passed(gy, y, rectified):
-    """gy, or what a rectifier lets through of it, whose output is y."""
-    return ZERO if rectified and y <= ZERO else gy
+def _passed(gy, y, limit):
+    """gy where y is above the limit: 0 after a rectifier; NaN lets everything through, without a branch in the loop."""
+    return ZERO if y <= limit else gy
 
 
 @regrouped_sum
-def _piece_products(gy, x, mean, y, rectified):
+def _piece_products(gy, x, mean, y, limit):
     total = product = x.dtype.type(0)
     for i in range(gy.size):
-        g = _passed(gy[i], y[i], rectified)
+        g = _passed(gy[i], y[i], limit)
         total += g
         product += g * (x[i] - mean)
     return np.float64(total), np.float64(product)
 
 
 @inlined
-def _row_products(gy, x, mean, y, rectified):
-    total, product = _piece_products(gy[:PIECE], x[:PIECE], mean, y[:PIECE], rectified)
+def _row_products(gy, x, mean, y, limit):
+    total, product = _piece_products(gy[:PIECE], x[:PIECE], mean, y[:PIECE], limit)
     for start in range(PIECE, gy.size, PIECE):
         stop = start + PIECE
-        a, b = _piece_products(gy[start:stop], x[start:stop], mean, y[start:stop], rectified)
+        a, b = _piece_products(gy[start:stop], x[start:stop], mean, y[start:stop], limit)
         total, product = total + a, product + b
     return total, product
 
@@ -99,11 +99,11 @@ def _normalise(x, mean, scale, shift, rectify, y, start, stop):
 
 
 @inlined
-def _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, start, stop):
+def _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, stop):
     real = x.dtype.type
     for n in range(x.shape[0]):
         for c in range(start, stop):
-            total, product = _row_products(gy[n, c], x[n, c], mean[c], y[n, c], rectified)
+            total, product = _row_products(gy[n, c], x[n, c], mean[c], y[n, c], limit)
             gb[c] += total
             gw[c] += product * inv_std[c]
     m = x.shape[0] * x.shape[2]
@@ -113,7 +113,7 @@ def _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, start
             if training:
                 level, slope = real(gb[c] / m), real(inv_std[c] * gw[c] / m)
             for i in range(x.shape[2]):
-                g = _passed(gy[n, c, i], y[n, c, i], rectified)
+                g = _passed(gy[n, c, i], y[n, c, i], limit)
                 gx[n, c, i] = k * (g - level - (x[n, c, i] - mu) * slope)
 
 
@@ -156,14 +156,14 @@ def _normalise_all(x, mean, scale, shift, rectify, y):
 
 
 @threaded
-def _grad_all(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb):
+def _grad_all(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
     channels = x.shape[1]
     if x.size < SERIAL:
-        _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, 0, channels)
+        _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, 0, channels)
     else:
         block = _channels_per_job(x)
         for job in prange((channels + block - 1) // block):
-            _grad(gy, x, mean, inv_std, scale, training, y, rectified, gx, gw, gb, job * block,
+            _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
                   min(channels, (job + 1) * block))
 
 
@@ -217,7 +217,6 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
         gx = gx[:, :, None]
     else:
         gx, gw, gb = np.empty_like(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        rectified = y is not None
-        _grad_all(gy, x, mean, inv_std, scale, bool(training), np.ascontiguousarray(y) if rectified else gy, rectified,
-                  gx, gw, gb)
+        y, limit = (gy, x.dtype.type(np.nan)) if y is None else (np.ascontiguousarray(y), x.dtype.type(0))
+        _grad_all(gy, x, mean, inv_std, scale, bool(training), y, limit, gx, gw, gb)
     return gx, gw.astype(x.dtype), gb.astype(x.dtype)
