@@ -13,10 +13,16 @@ LARGEST = 2**63 - 1  # what an index can be
 
 def same_floats(name: str, **tensors: Tensor | None) -> None:
     """Raise unless all tensors given are of one floating type."""
-    found = {t.data.dtype for t in tensors.values() if t is not None}
-    if len(found) != 1 or not dtypes.is_floating(*found):
-        raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items() if t is not None)
-                           + "; all must have the same floating type (convert with .float() or .to(...))")
+    first = None
+    for t in tensors.values():
+        if t is not None:
+            dtype = t.data.dtype
+            if first is None and dtypes.is_floating(dtype):
+                first = dtype
+            elif dtype != first:
+                raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items()
+                                                           if t is not None)
+                                   + "; all must have the same floating type (convert with .float() or .to(...))")
 
 
 def integer(value: Any) -> int:
@@ -30,6 +36,12 @@ def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) ->
     """One integer per axis, each at least ``least``, from a number or a sequence of one or ``axes`` numbers."""
     if type(value) is int and least <= value <= LARGEST:
         return (value,) * axes
+    if type(value) is tuple and len(value) == axes:
+        for v in value:
+            if type(v) is not int or not least <= v <= LARGEST:
+                break
+        else:
+            return value
     try:
         values = tuple([integer(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
     except TypeError:

@@ -36,7 +36,8 @@ class Mul(Function):
     """y = a·b;  ga = gy·b,  gb = gy·a."""
 
     def forward(self, a, b):
-        self.save(a if self.needs[1:] == (True,) else None, b if self.needs[:1] == (True,) else None)
+        needs_a, needs_b = self.needs
+        self.save(a if needs_b else None, b if needs_a else None)
         return a * b
 
     def backward(self, gy):

@@ -5,13 +5,14 @@ operations of their own (``Cast``, ``Expand``), whose backward casts back and su
 operation needs to know that broadcasting exists.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module
+from ..backend import Device, array_module, device_of, move
 from ..engine import Function, Tensor
 
 __all__ = ["clone", "contiguous", "to"]
@@ -32,6 +33,7 @@ def as_operand(value: Any, dtype: np.dtype, like: Any) -> Tensor:
         raise ValueError(f"{value} does not fit into {dtype}; convert the tensor first, with .to()") from None
 
 
+@lru_cache
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape of operands; an error that shows all of them where there is none."""
     try:
@@ -62,23 +64,29 @@ def operands(name: str, *values: TensorOrNumber, dtype: np.dtype | None = None) 
     if len(values) == 2 and dtype is None:  # the common cases, without the general rules
         a, b = values
         if isinstance(a, Tensor):
-            if isinstance(b, Tensor) and a.data.shape == b.data.shape and a.data.dtype == b.data.dtype:
-                return a, b
-            if type(b) in (int, float) and dtypes.is_floating(a.data.dtype):
+            if isinstance(b, Tensor):
+                if a.data.dtype == b.data.dtype:
+                    return (a, b) if a.data.shape == b.data.shape else _of_one_shape(name, (a, b))
+            elif type(b) in (int, float) and dtypes.is_floating(a.data.dtype):
                 return a, as_operand(b, a.data.dtype, a.data)
+        elif isinstance(b, Tensor) and type(a) in (int, float) and dtypes.is_floating(b.data.dtype):
+            return as_operand(a, b.data.dtype, b.data), b
     expect_operands(name, *values)
     like = next((v.data for v in values if isinstance(v, Tensor)), None)
     if like is None:
         raise TypeError(f"{name}: expected at least one Tensor, got {' and '.join(map(repr, values))}")
     dtype = dtype or dtypes.result_type(*values)
-    tensors = [as_operand(v, dtype, like) for v in values]
-    shapes = [t.data.shape for t in tensors]
-    if len(set(shapes)) > 1:
-        shape = broadcast_shapes(name, *shapes)
-        # a constant without axes is left to NumPy, which has fast loops for it; a shape that matters is expanded
-        tensors = [t if t.data.shape == shape or not t.data.ndim and not t.requires_grad else t.expand(shape)
-                   for t in tensors]
-    return tuple(tensors)
+    return _of_one_shape(name, [as_operand(v, dtype, like) for v in values])
+
+
+def _of_one_shape(name: str, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors, expanded to their common shape.
+
+    A constant without axes is left to NumPy, which has fast loops for it; a shape that matters is expanded.
+    """
+    shape = broadcast_shapes(name, *[t.data.shape for t in tensors])
+    return tuple([t if t.data.shape == shape or not t.data.ndim and not t._requires_grad else Expand(shape)(t)
+                  for t in tensors])
 
 
 def refuse_bool(name: str, *values: Any, hint: str = "convert them with .int()") -> None:
@@ -99,10 +107,12 @@ def no_gradient(gy: Tensor) -> Tensor:
     return Tensor(array_module(gy.data).zeros_like(gy.data))
 
 
-def float_result(a: TensorOrNumber, b: TensorOrNumber) -> np.dtype:
-    """The type of a mix of both where it must be floating: float32 in place of integers."""
-    dtype = dtypes.result_type(a, b)
-    return dtype if dtypes.is_floating(dtype) else dtypes.default
+def float_result(a: TensorOrNumber, b: TensorOrNumber) -> np.dtype | None:
+    """The type to give ``operands`` where the result must be floating: float32, or None if a tensor has such a type."""
+    for value in (a, b):
+        if isinstance(value, Tensor) and dtypes.is_floating(value.data.dtype):
+            return None
+    return dtypes.default
 
 
 def named(function: Any, name: str, doc: str) -> Any:
@@ -110,6 +120,40 @@ def named(function: Any, name: str, doc: str) -> Any:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
+
+
+# -- broadcasting ---------------------------------------------------------------------------------------------------
+
+def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
+    """A view of an array in another shape, read-only; ValueError where it does not broadcast to it."""
+    if not isinstance(x, np.ndarray):
+        return array_module(x).broadcast_to(x, shape)
+    # np.broadcast_to is this and, for twice the time, what keeps subclasses of arrays
+    return np.nditer(x, ["multi_index", "refs_ok", "zerosize_ok"], ["readonly"], itershape=shape, order="C").itviews[0]
+
+
+class Expand(Function):
+    """y = x repeated along axes of length 1 and along new ones in front;  gx = gy summed over them.
+
+    ``aligned`` is the shape of x with axes of length 1 in places other than in front.
+    """
+
+    views = True
+
+    def __init__(self, shape: tuple[int, ...], aligned: tuple[int, ...] | None = None) -> None:
+        self.shape, self.aligned = shape, aligned
+
+    def forward(self, x):
+        self.source = x.shape
+        return broadcast(x if self.aligned is None else x.reshape(self.aligned), self.shape)
+
+    def backward(self, gy):
+        aligned = self.aligned or self.source
+        new = len(self.shape) - len(aligned)
+        axes = tuple(range(new)) + tuple([i + new for i, n in enumerate(aligned) if n == 1 != self.shape[i + new]])
+        if axes:
+            gy = gy.sum(axes, keepdim=not new)
+        return gy if gy.data.shape == self.source else gy.reshape(self.source)
 
 
 # -- types and copies -----------------------------------------------------------------------------------------------
@@ -143,8 +187,6 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
 
     Returns the tensor itself where nothing changes, unless ``copy``. Gradients are converted back.
     """
-    from ..backend import Device, move
-
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
@@ -168,8 +210,6 @@ class Move(Function):
         self.device = device
 
     def forward(self, x):
-        from ..backend import device_of, move
-
         self.source = device_of(x)
         return move(x, self.device)
 

@@ -13,7 +13,12 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
+<<<<<<< Updated upstream
 from .basic import Number, check_factor, expect_tensors
+=======
+from .basic import Number, expect_tensors
+from .reduce import Sum
+>>>>>>> Stashed changes
 from .shape import axis_of
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer", "tensordot"]
@@ -37,7 +42,7 @@ class MatMul(Function):
         self.a_turned, self.b_turned = a_turned, b_turned
 
     def forward(self, a, b):
-        needs_a, needs_b = self.needs or (False, False)
+        needs_a, needs_b = self.needs
         self.save(a if needs_b else None, b if needs_a else None)
         return _product(a.swapaxes(-1, -2) if self.a_turned else a, b.swapaxes(-1, -2) if self.b_turned else b)
 
@@ -55,7 +60,7 @@ class Linear(Function):
     """y = x·wᵀ + b;  gx = gy·w,  gw = gyᵀ·x and gb = Σ gy, both over all axes but the last."""
 
     def forward(self, x, w, b=None):
-        needs_x, needs_w = self.needs[:2] or (False, False)
+        needs_x, needs_w = self.needs[:2]
         self.save(x if needs_w else None, w if needs_x else None)
         return _product(_rows(x), w.T, b).reshape(x.shape[:-1] + (w.shape[0],))
 
@@ -66,7 +71,7 @@ class Linear(Function):
         if gx is not None and gy.ndim != 2:
             gx = gx.reshape((*gy.shape[:-1], gx.shape[-1]))
         gw = MatMul(True)(rows, _rows(x)) if self.needs[1] else None
-        gb = rows.sum(0) if self.needs[2:] == (True,) else None
+        gb = Sum((0,), False)(rows) if self.needs[2:] == (True,) else None
         return (gx, gw, gb)[:len(self.needs)]
 
 
@@ -81,19 +86,25 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     gx = gy·W,  gW = gyᵀ·x,  gb = Σ gy. A weight of shape (in) gives y (...). Raises RuntimeError for shapes or types
     that do not fit. Rosenblatt 1958.
     """
-    if weight.ndim == 1:
+    x_shape, w_shape = input.data.shape, weight.data.shape
+    if len(w_shape) == 1:
         y = matmul(input, weight)
+<<<<<<< Updated upstream
         if bias is None:
             return y
         _fit("linear", bias.ndim == 0, weight, bias, "a weight of shape (in) goes with one number as bias")
         return y + bias
     _fit("linear", weight.ndim == 2 and input.ndim > 0 and input.shape[-1] == weight.shape[1], input, weight,
+=======
+        return y if bias is None else y + bias
+    _fit("linear", len(w_shape) == 2 and x_shape[-1:] == w_shape[1:], input, weight,
+>>>>>>> Stashed changes
          "the last axis of input must be as long as the second axis of weight, which is (out, in)")
     if bias is None:
         return Linear()(input, weight)
-    _fit("linear", bias.shape in (weight.shape[:1], (1,), ()), weight, bias,
+    _fit("linear", bias.shape in (w_shape[:1], (1,), ()), weight, bias,
          "bias must have one element for each row of weight")
-    return Linear()(input, weight, bias if bias.shape == weight.shape[:1] else bias.expand(weight.shape[:1]))
+    return Linear()(input, weight, bias if bias.shape == w_shape[:1] else bias.expand(w_shape[:1]))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -117,7 +128,7 @@ def _fit(name: str, fits: bool, a: Tensor, b: Tensor, rule: str) -> None:
     """Raise unless two operands fit, in shape and type."""
     if not fits:
         raise RuntimeError(f"{name}: shapes {a.shape} and {b.shape} do not fit: {rule}")
-    if a.dtype != b.dtype or a.dtype == dtypes.bool_:
+    if a.data.dtype != b.data.dtype or a.data.dtype == dtypes.bool_:
         raise RuntimeError(f"{name}: operands must have one number type, not {a.dtype} and {b.dtype}; use .to()")
 
 
@@ -135,9 +146,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     A vector on the left counts as a row, on the right as a column, and its axis is not in the result.
     """
     a, b = input, other
-    _fit("matmul", a.ndim > 0 < b.ndim and a.shape[-1] == b.shape[max(b.ndim - 2, 0)], a, b,
+    rows, columns = a.data.ndim, b.data.ndim
+    _fit("matmul", rows > 0 < columns and a.data.shape[-1] == b.data.shape[max(columns - 2, 0)], a, b,
          "the last axis of the first must be as long as the last but one of the second (the only one of a vector)")
-    if a.ndim == 2 == b.ndim:
+    if rows == 2 == columns:
         return MatMul()(a, b)
     if b.ndim < 3:  # all rows of a at once
         y = MatMul()(_rows(a), b.reshape(-1, 1) if b.ndim == 1 else b)

@@ -3,12 +3,20 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .activation import LogSigmoid, LogSoftmax
 from .arguments import same_floats
+<<<<<<< Updated upstream
 from .loss import EPSILON, reduced, same_shapes, weighted
+=======
+from .basic import Expand
+from .loss import reduced, same_shapes, weighted
+from .reduce import summed
+>>>>>>> Stashed changes
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
 
@@ -17,18 +25,25 @@ class CrossEntropy(Function):
     """loss[n] = −log softmax(x[n])[target[n]];  gx[n] = gy[n]·(softmax(x[n]) − onehot(target[n])).
 
     Softmax and logarithm undo each other: the gradient is the difference of what is predicted and what is true. A
-    target outside 0 … K − 1 marks a row to ignore.
+    target outside 0 … K − 1 marks a row to ignore. With a divisor the result is the one number Σ loss / divisor, so
+    that gy[n] = gy / divisor.
     """
+
+    def __init__(self, divisor: int | None = None) -> None:
+        self.divisor = divisor
 
     def forward(self, x, target):
         loss, p = kernels_for(x).cross_entropy(x, target)
         self.save(x, p, target)
-        return loss
+        return loss if self.divisor is None else (summed(loss, (0,), False) / self.divisor).astype(x.dtype)
 
     def backward(self, gy):
         x, p, target = self.saved
         if not is_grad_enabled():
-            return Tensor(kernels_for(gy.data).cross_entropy_grad(gy.data, p.data, target.data)), None
+            g = gy.data if self.divisor is None else (gy.data / self.divisor).repeat(len(target))  # (N)
+            return Tensor(kernels_for(g).cross_entropy_grad(g, p.data, target.data)), None
+        if self.divisor is not None:
+            gy = Expand(target.shape)(gy / self.divisor)
         classes = Tensor(array_module(x.data).arange(x.shape[1]))
         one_hot = (target.unsqueeze(1) == classes).to(x.dtype)  # (N, K)
         kept = one_hot.sum(1, keepdim=True)  # 0 in ignored rows
@@ -60,18 +75,27 @@ def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int)
     same_floats(name, input=input, weight=weight)
 
 
+<<<<<<< Updated upstream
 def class_numbers(name: str, target: Tensor, classes: int, other: int | None = None, meaning: str = "") -> Any:
     """The target as an int64 array, after the check that it holds classes, or the one other number allowed."""
     if target.dtype not in (dtypes.int64, dtypes.uint8):
+=======
+def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None = None, meaning: str = "") -> Any:
+    """The target as an int64 array, in which −1 stands for the ignored; any other number that is no class raises."""
+    if target.data.dtype.kind not in "iu":
+>>>>>>> Stashed changes
         raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
-    t = target.data
-    wrong = (t < 0) | (t >= classes)
-    if other is not None:
-        wrong &= t != other
-    if wrong.any():
-        raise IndexError(f"{name}: target {t[wrong][0]} is out of range for {classes} classes (0 … {classes - 1}"
-                         f"{meaning})")
-    return t.astype(dtypes.int64, copy=False)
+    t = target.data.astype(dtypes.int64, copy=False)
+    outside = t.view(np.uint64) >= classes  # a negative number is a huge one here
+    some = outside.any()
+    if some:
+        wrong = outside if ignored is None else outside & (t != ignored)
+        if wrong.any():
+            raise IndexError(f"{name}: target {t[wrong][0]} is out of range for {classes} classes (0 … {classes - 1}"
+                             f"{meaning})")
+    if ignored is not None and (some or 0 <= ignored < classes):
+        t = array_module(t).where(t == ignored, -1, t)
+    return t
 
 
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
@@ -95,13 +119,17 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
     x, t = _rows("cross_entropy", input, target, ignore_index)
     if weight is None and not label_smoothing:
-        return _over_rows("cross_entropy", CrossEntropy()(x, t), None, t, target.shape, reduction)
+        if reduction != "mean":
+            return reduced("cross_entropy", CrossEntropy()(x, t).reshape(target.shape), reduction)
+        counted = int(array_module(t.data).count_nonzero(t.data >= 0))
+        loss = CrossEntropy(counted or 1)(x, t)
+        return loss if counted else loss + math.nan  # as in PyTorch: NaN, but the gradient is 0
     log_p = LogSoftmax(1)(x)
     loss, used = _picked(log_p, t, weight)
     if label_smoothing:
         uniform = -(log_p if weight is None else log_p * weight).sum(1).where(t >= 0, 0.0) / x.shape[1]
         loss = loss * (1 - label_smoothing) + uniform * label_smoothing
-    return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
+    return _over_rows("cross_entropy", loss, used, target.shape, reduction)
 
 
 def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
@@ -129,7 +157,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore
     class_weights("nll_loss", input, weight, input.shape[1 if input.ndim > 1 else 0] if input.ndim else 0)
     log_p, t = _rows("nll_loss", input, target, ignore_index)
     loss, used = _picked(log_p, t, weight)
-    return _over_rows("nll_loss", loss, used, t, target.shape, reduction)
+    return _over_rows("nll_loss", loss, used, target.shape, reduction)
 
 
 def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
@@ -139,10 +167,11 @@ def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[
         raise ValueError(f"{name}: input {input.shape} needs targets of shape {expected} holding class numbers, got "
                          f"{target.shape}")
     classes = input.shape[1 if input.ndim > 1 else 0]
-    t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}").reshape(-1)  # (M)
-    x = input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1) if input.ndim > 2 else input
-    x = x.reshape(math.prod(x.shape[:-1]), classes)  # (M, C)
-    return x, Tensor(array_module(t).where(t == ignore_index, -1, t))
+    t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}")
+    if input.ndim == 2:
+        return input, Tensor(t)
+    x = input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1)
+    return x.reshape(math.prod(x.shape[:-1]), classes), Tensor(t.reshape(-1))
 
 
 def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -155,15 +184,19 @@ def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tenso
     return -picked.where(target >= 0, 0.0) * used, used
 
 
-def _over_rows(name: str, loss: Tensor, used: Tensor | None, target: Tensor, shape: tuple[int, ...],
-               reduction: str) -> Tensor:
+def _over_rows(name: str, loss: Tensor, used: Tensor, shape: tuple[int, ...], reduction: str) -> Tensor:
     """Reduce losses (M); the mean is over the weights used, so that ignored rows do not count."""
     if reduction != "mean":
         return reduced(name, loss.reshape(shape), reduction)
+<<<<<<< Updated upstream
     total = int((target.data >= 0).sum()) if used is None else used.sum()
     if not total and not (target.data >= 0).any():
         return loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
     return loss.sum() / total
+=======
+    total = used.sum()
+    return loss.sum() / total if total else loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
+>>>>>>> Stashed changes
 
 
 # -- yes or no per element -------------------------------------------------------------------------------------------

@@ -1,13 +1,19 @@
 """Operations that take axes away: sums, means, spread, norms, any and all; the base of the other reductions."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from ..backend import array_module, kernels_for
+<<<<<<< Updated upstream
 from ..engine import Function, Tensor, is_grad_enabled
+=======
+from ..engine import Function, Tensor
+from .basic import Expand
+>>>>>>> Stashed changes
 from .shape import axis_of
 
 __all__ = ["all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "norm", "std", "std_mean", "sum",
@@ -20,16 +26,20 @@ Dim = int | tuple[int, ...] | list[int] | None
 
 def axes_of(name: str, input: Tensor, dim: Dim) -> tuple[int, ...]:
     """The axes meant by dim, counted from 0 and sorted; None and () mean all."""
-    ndim, dims = input.ndim, tuple(dim) if isinstance(dim, (tuple, list)) else () if dim is None else (dim,)
-    if not dims:
-        return tuple(range(ndim))
-    axes = []
+    dims = () if dim is None else tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     for d in dims:
         if not isinstance(d, (int, np.integer)) or isinstance(d, bool):
             raise TypeError(f"{name}: dim must be an int, not {d!r}")
-        axes.append(axis_of(name, d, ndim))
-    if len(set(axes)) < len(axes):
-        raise RuntimeError(f"{name}: dim {dim} names an axis twice")
+    return _axes(name, dims, input.data.ndim)
+
+
+@lru_cache
+def _axes(name: str, dims: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    if not dims:
+        return tuple(range(ndim))
+    axes = {axis_of(name, d, ndim) for d in dims}
+    if len(axes) < len(dims):
+        raise RuntimeError(f"{name}: dim {dims} names an axis twice")
     return tuple(sorted(axes)) if ndim else ()
 
 
@@ -60,16 +70,18 @@ def _single(x: Any) -> Any:
     return x.astype(dtypes.float32) if dtypes.is_floating(x.dtype) and x.dtype.itemsize == 2 else x
 
 
-def _total(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def summed(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """Σ x, in a type in which the errors of adding stay in the last places of x's own.
 
     NumPy adds by halves along the last axes in memory, so that errors hardly grow, but one by one along all others.
     """
     dtype = x.dtype
     if dtypes.is_floating(dtype) and dtype.itemsize < 8:
-        by_halves = x.flags.c_contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim))
-        dtype = dtypes.float32 if by_halves or _count(x.shape, axes) <= 1024 else dtypes.float64
-    return x.sum(axes, dtype=dtype, keepdims=keepdims)
+        dtype = dtypes.float32
+        if x.size > 1024 and _count(x.shape, axes) > 1024:
+            by_halves = x.flags.c_contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim))
+            dtype = dtypes.float32 if by_halves else dtypes.float64
+    return x.sum(axes, dtype, keepdims=keepdims)
 
 
 def widened(input: Tensor, dtype: Any) -> Tensor:
@@ -105,6 +117,10 @@ class Reduction(Function):
         """What has the shape of the result, with the axes that ``shape`` (the input's) lost as axes of length 1."""
         return t if self.keepdim else t.reshape(kept_shape(shape, self.axes))
 
+    def expanded(self, t: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What has the shape of the result, repeated along the axes that were taken away, to ``shape``."""
+        return Expand(shape, None if self.keepdim else kept_shape(shape, self.axes))(t)
+
 
 # -- sums -----------------------------------------------------------------------------------------------------------
 
@@ -116,10 +132,10 @@ class Sum(Reduction):
         if not self.keepdim and x.ndim > 2 and self.axes == (0, *range(2, x.ndim)) and dtypes.is_floating(x.dtype):
             # the gradient of a bias per channel
             return kernels_for(x).channel_sum(x.reshape(*x.shape[:2], math.prod(x.shape[2:])))  # (N, C, L) → (C)
-        return _total(x, self.axes, self.keepdim).astype(x.dtype, copy=False)
+        return summed(x, self.axes, self.keepdim).astype(x.dtype, copy=False)
 
     def backward(self, gy):
-        return self.kept(gy, self.shape).expand(self.shape)
+        return self.expanded(gy, self.shape)
 
 
 class Mean(Reduction):
@@ -127,10 +143,10 @@ class Mean(Reduction):
 
     def forward(self, x):
         self.shape = x.shape
-        return (_total(x, self.axes, self.keepdim) / _count(x.shape, self.axes)).astype(x.dtype, copy=False)
+        return (summed(x, self.axes, self.keepdim) / _count(x.shape, self.axes)).astype(x.dtype, copy=False)
 
     def backward(self, gy):
-        return (self.kept(gy, self.shape) / max(_count(self.shape, self.axes), 1)).expand(self.shape)
+        return self.expanded(gy / max(_count(self.shape, self.axes), 1), self.shape)
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -196,8 +212,8 @@ class Var(Reduction):
 
     def variance(self, x):
         n, x = _count(x.shape, self.axes), _single(x)
-        d = x - (_total(x, self.axes, True) / n).astype(x.dtype, copy=False)
-        off, squares = _total(d, self.axes, self.keepdim), _total(d * d, self.axes, self.keepdim)
+        d = x - (summed(x, self.axes, True) / n).astype(x.dtype, copy=False)
+        off, squares = summed(d, self.axes, self.keepdim), summed(d * d, self.axes, self.keepdim)
         return (squares - off * off / n) / max(n - self.correction, 0)
 
     def forward(self, x):
@@ -276,7 +292,7 @@ class LogSumExp(Reduction):
         wide = _single(x)
         top = wide.max(self.axes, keepdims=True, initial=-math.inf)
         top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-        total = _total(xp.exp(wide - top), self.axes, self.keepdim)
+        total = summed(xp.exp(wide - top), self.axes, self.keepdim)
         y = (xp.log(total) + top.reshape(total.shape)).astype(x.dtype, copy=False)
         self.save(x, y)
         return y
@@ -313,12 +329,12 @@ class Norm(Reduction):
         if math.isinf(self.p):
             return (a.max if self.p > 0 else a.min)(self.axes, keepdims=self.keepdim)
         if self.p == 0:
-            return _total((a != 0).astype(a.dtype), self.axes, self.keepdim)
+            return summed((a != 0).astype(a.dtype), self.axes, self.keepdim)
         if self.p == 1:
-            return _total(a, self.axes, self.keepdim)
+            return summed(a, self.axes, self.keepdim)
         if self.p == 2:
-            return array_module(a).sqrt(_total(a * a, self.axes, self.keepdim))
-        return _total(a ** self.p, self.axes, self.keepdim) ** (1 / self.p)
+            return array_module(a).sqrt(summed(a * a, self.axes, self.keepdim))
+        return summed(a ** self.p, self.axes, self.keepdim) ** (1 / self.p)
 
     def backward(self, gy):
         x, y = self.saved

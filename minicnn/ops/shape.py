@@ -5,11 +5,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..backend import array_module
 from ..engine import Function, Tensor
-from .basic import broadcast_shapes, expect_tensors
+from .basic import Expand, broadcast_shapes, expect_tensors
 
 __all__ = ["as_strided", "broadcast_tensors", "broadcast_to", "diagonal", "expand", "expand_as", "flatten", "meshgrid",
            "moveaxis", "movedim", "narrow", "permute", "ravel", "reshape", "select", "squeeze", "swapaxes", "t",
@@ -143,30 +141,15 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 # -- expand ---------------------------------------------------------------------------------------------------------
 
-class Expand(Function):
-    """y = x repeated along axes of length 1 and along new ones in front;  gx = gy summed over them."""
-
-    views = True
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-
-    def forward(self, x):
-        self.source = x.shape
-        return array_module(x).broadcast_to(x, self.shape)
-
-    def backward(self, gy):
-        new = len(self.shape) - len(self.source)
-        axes = tuple(range(new)) + tuple([i + new for i, n in enumerate(self.source) if n == 1 != self.shape[i + new]])
-        return gy.sum(axes).reshape(self.source) if axes else gy
-
-
 def expand(input: Tensor, size: Dims) -> Tensor:
     """A view with axes of length 1 repeated to ``size``; -1 keeps a length."""
     shape = sizes(size)
-    offset = len(shape) - input.ndim
-    shape = tuple([input.shape[i - offset] if n == -1 and i >= offset else n for i, n in enumerate(shape)])
+    if -1 in shape:
+        offset = len(shape) - input.ndim
+        shape = tuple([input.shape[i - offset] if n == -1 and i >= offset else n for i, n in enumerate(shape)])
     try:
+        if shape and min(shape) < 0:  # NumPy would take any length for a negative one
+            raise ValueError
         return Expand(shape)(input)
     except ValueError:
         raise RuntimeError(f"expand: a tensor of shape {input.shape} cannot be expanded to {shape}: each axis must "
@@ -219,7 +202,7 @@ class Permute(Function):
         return x.transpose(self.axes)
 
     def backward(self, gy):
-        return gy.permute(tuple(map(int, np.argsort(self.axes))))
+        return Permute(tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__)))(gy)
 
 
 def permute(input: Tensor, dims: Dims) -> Tensor:

@@ -19,6 +19,12 @@ def _probabilities(x: np.ndarray, axis: int) -> np.ndarray:
     return e / e.sum(axis, keepdims=True)
 
 
+def _upstream(use: Use) -> np.ndarray:
+    """The gradient of the loss of each row, as a column."""
+    gy = use.gy if use.node.divisor is None else use.gy / use.node.divisor
+    return np.broadcast_to(gy, len(use.inputs[1]))[:, None]
+
+
 def _one_hot(use: Use) -> np.ndarray:
     x, target = use.inputs
     return (target[:, None] == np.arange(x.shape[1])).astype(x.dtype)
@@ -59,7 +65,7 @@ def _(use, gx):
 @cross_entropy(0, "one-hot target not subtracted", "gx = gy·(softmax(x) − onehot(target))")
 def _(use, gx):
     kept = _one_hot(use).sum(1, keepdims=True)
-    return use.gy[:, None] * _probabilities(use.inputs[0], 1) * kept
+    return _upstream(use) * _probabilities(use.inputs[0], 1) * kept
 
 
 @cross_entropy(0, "target minus prediction", "gx = gy·(softmax(x) − onehot(target)), not the other way round")
@@ -70,17 +76,17 @@ def _(use, gx):
 @cross_entropy(0, "logits instead of probabilities", "gx has softmax(x) in it, not x")
 def _(use, gx):
     kept = _one_hot(use).sum(1, keepdims=True)
-    return use.gy[:, None] * (use.inputs[0] * kept - _one_hot(use))
+    return _upstream(use) * (use.inputs[0] * kept - _one_hot(use))
 
 
 @cross_entropy(0, "upstream gradient of the loss forgotten", "gx is multiplied by gy, which has the 1/N of a mean")
 def _(use, gx):
-    return gx / np.where(use.gy == 0, 1, use.gy)[:, None]
+    return gx / np.where(_upstream(use) == 0, 1, _upstream(use))
 
 
 @cross_entropy(0, "ignored rows counted", "where the target is ignore_index, gx is 0")
 def _(use, gx):
-    return use.gy[:, None] * (_probabilities(use.inputs[0], 1) - _one_hot(use))
+    return _upstream(use) * (_probabilities(use.inputs[0], 1) - _one_hot(use))
 
 
 @cross_entropy(0, "only the target's logit gets a gradient", "all logits move the loss: softmax(x) in every column")
