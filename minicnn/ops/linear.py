@@ -13,12 +13,8 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
-<<<<<<< Updated upstream
 from .basic import Number, check_factor, expect_tensors
-=======
-from .basic import Number, expect_tensors
 from .reduce import Sum
->>>>>>> Stashed changes
 from .shape import axis_of
 
 __all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer", "tensordot"]
@@ -86,25 +82,19 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     gx = gy·W,  gW = gyᵀ·x,  gb = Σ gy. A weight of shape (in) gives y (...). Raises RuntimeError for shapes or types
     that do not fit. Rosenblatt 1958.
     """
-    x_shape, w_shape = input.data.shape, weight.data.shape
-    if len(w_shape) == 1:
+    if weight.ndim == 1:
         y = matmul(input, weight)
-<<<<<<< Updated upstream
         if bias is None:
             return y
         _fit("linear", bias.ndim == 0, weight, bias, "a weight of shape (in) goes with one number as bias")
         return y + bias
     _fit("linear", weight.ndim == 2 and input.ndim > 0 and input.shape[-1] == weight.shape[1], input, weight,
-=======
-        return y if bias is None else y + bias
-    _fit("linear", len(w_shape) == 2 and x_shape[-1:] == w_shape[1:], input, weight,
->>>>>>> Stashed changes
          "the last axis of input must be as long as the second axis of weight, which is (out, in)")
     if bias is None:
         return Linear()(input, weight)
-    _fit("linear", bias.shape in (w_shape[:1], (1,), ()), weight, bias,
+    _fit("linear", bias.shape in (weight.shape[:1], (1,), ()), weight, bias,
          "bias must have one element for each row of weight")
-    return Linear()(input, weight, bias if bias.shape == w_shape[:1] else bias.expand(w_shape[:1]))
+    return Linear()(input, weight, bias if bias.shape == weight.shape[:1] else bias.expand(weight.shape[:1]))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

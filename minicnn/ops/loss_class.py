@@ -10,13 +10,9 @@ from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .activation import LogSigmoid, LogSoftmax
 from .arguments import same_floats
-<<<<<<< Updated upstream
-from .loss import EPSILON, reduced, same_shapes, weighted
-=======
 from .basic import Expand
-from .loss import reduced, same_shapes, weighted
+from .loss import EPSILON, reduced, same_shapes, weighted
 from .reduce import summed
->>>>>>> Stashed changes
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
 
@@ -75,15 +71,9 @@ def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int)
     same_floats(name, input=input, weight=weight)
 
 
-<<<<<<< Updated upstream
-def class_numbers(name: str, target: Tensor, classes: int, other: int | None = None, meaning: str = "") -> Any:
-    """The target as an int64 array, after the check that it holds classes, or the one other number allowed."""
-    if target.dtype not in (dtypes.int64, dtypes.uint8):
-=======
 def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None = None, meaning: str = "") -> Any:
     """The target as an int64 array, in which −1 stands for the ignored; any other number that is no class raises."""
-    if target.data.dtype.kind not in "iu":
->>>>>>> Stashed changes
+    if target.dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
     t = target.data.astype(dtypes.int64, copy=False)
     outside = t.view(np.uint64) >= classes  # a negative number is a huge one here
@@ -129,7 +119,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
     if label_smoothing:
         uniform = -(log_p if weight is None else log_p * weight).sum(1).where(t >= 0, 0.0) / x.shape[1]
         loss = loss * (1 - label_smoothing) + uniform * label_smoothing
-    return _over_rows("cross_entropy", loss, used, target.shape, reduction)
+    return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
 
 
 def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
@@ -157,7 +147,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore
     class_weights("nll_loss", input, weight, input.shape[1 if input.ndim > 1 else 0] if input.ndim else 0)
     log_p, t = _rows("nll_loss", input, target, ignore_index)
     loss, used = _picked(log_p, t, weight)
-    return _over_rows("nll_loss", loss, used, target.shape, reduction)
+    return _over_rows("nll_loss", loss, used, t, target.shape, reduction)
 
 
 def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
@@ -184,19 +174,15 @@ def _picked(log_p: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tenso
     return -picked.where(target >= 0, 0.0) * used, used
 
 
-def _over_rows(name: str, loss: Tensor, used: Tensor, shape: tuple[int, ...], reduction: str) -> Tensor:
+def _over_rows(name: str, loss: Tensor, used: Tensor, target: Tensor, shape: tuple[int, ...],
+               reduction: str) -> Tensor:
     """Reduce losses (M); the mean is over the weights used, so that ignored rows do not count."""
     if reduction != "mean":
         return reduced(name, loss.reshape(shape), reduction)
-<<<<<<< Updated upstream
-    total = int((target.data >= 0).sum()) if used is None else used.sum()
+    total = used.sum()
     if not total and not (target.data >= 0).any():
         return loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
     return loss.sum() / total
-=======
-    total = used.sum()
-    return loss.sum() / total if total else loss.sum() + math.nan  # as in PyTorch: NaN, but the gradient is 0
->>>>>>> Stashed changes
 
 
 # -- yes or no per element -------------------------------------------------------------------------------------------

@@ -8,12 +8,8 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import array_module, kernels_for
-<<<<<<< Updated upstream
 from ..engine import Function, Tensor, is_grad_enabled
-=======
-from ..engine import Function, Tensor
 from .basic import Expand
->>>>>>> Stashed changes
 from .shape import axis_of
 
 __all__ = ["all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "norm", "std", "std_mean", "sum",
