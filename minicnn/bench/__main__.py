@@ -69,7 +69,8 @@ def _chosen(words: list[str]) -> tuple[list[str], list[str]]:
             raise UsageError(f"there is no case {word}{did_you_mean(word, [*GROUPS, *NETWORKS, *KERNELS])}",
                              "--list lists the cases") from None
         names += cases.get(word, [] if word in GROUPS else [word])
-    return list(dict.fromkeys(names)), [word for word in words or GROUPS if word in GROUPS and word not in cases]
+    others = [group for group in GROUPS if group not in cases and group in (words or GROUPS)]
+    return list(dict.fromkeys(names)), others
 
 
 def _check_files(args: argparse.Namespace, names: list[str]) -> None:

@@ -96,7 +96,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure: rounds, seconds of each library in a round, threads; and the libraries."""
+    """How to measure: rounds, seconds of each library in one (kernels take a third), threads, and the libraries."""
 
     rounds: int
     seconds: float
@@ -120,24 +120,25 @@ def measure(names: Iterable[str], plan: Plan) -> Iterator[Row]:
         for name in names:
             if is_network(name):
                 with ExitStack() as own:
-                    yield _row(name, plan, plan.workers(own), memory=True)
+                    yield _row(name, plan, plan.workers(own))
             else:
                 workers = workers or plan.workers(shared)
                 yield _row(name, plan, workers)
 
 
-def _row(name: str, plan: Plan, workers: dict[str, Worker], memory: bool = False) -> Row:
+def _row(name: str, plan: Plan, workers: dict[str, Worker]) -> Row:
     first, difference = _agree(name, workers)
     timed = [library for library in workers if library != "reference"]  # that call was long enough
+    seconds = plan.seconds if is_network(name) else plan.seconds / 3
     times: dict[str, list[float]] = {library: [] for library in timed}
     for _ in range(plan.rounds):
         for library in timed:
-            times[library].append(statistics.median(workers[library].ask("time", plan.seconds)))
+            times[library].append(statistics.median(workers[library].ask("time", seconds)))
     milliseconds = {library: 1e3 * statistics.median(values) for library, values in times.items()}
     if "reference" in workers:
         milliseconds["reference"] = 1e3 * first["reference"]
     ratios = sorted(t / m for m, t in zip(times["minicnn"], times["torch"])) if "torch" in times else []
-    peaks = {library: workers[library].ask("memory") for library in timed} if memory else None
+    peaks = {library: workers[library].ask("memory") for library in timed} if is_network(name) else None
     return Row(name, case(name).what, Work(*workers["minicnn"].ask("work")), milliseconds, ratios, peaks, difference)
 
 
