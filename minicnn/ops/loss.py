@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Iterable
 
 from .. import dtypes
-from ..backend import array_module
-from ..engine import Function, Tensor, no_grad
+from ..engine import Tensor, no_grad
+from .activation import Elementwise
 from .arithmetic import abs as absolute
 from .basic import Number, refuse_bool
 from .creation import full_like
@@ -19,21 +19,14 @@ __all__ = ["gaussian_nll_loss", "huber_loss", "kl_div", "l1_loss", "l1_penalty",
            "poisson_nll_loss", "smooth_l1_loss"]
 
 
-class Huber(Function):
+class Huber(Elementwise):
     """y = d²/2 where |d| < δ, else δ·(|d| − δ/2);  gd = gy·d where |d| < δ, else gy·δ·sign d."""
 
-    def __init__(self, delta: float) -> None:
-        self.delta = delta
+    kernel = "huber"
 
-    def forward(self, d):
-        self.save(d)
-        size = abs(d)
-        near = array_module(d).minimum(size, d.dtype.type(self.delta))
-        return near * (size - near / 2)
-
-    def backward(self, gy):
-        (d,) = self.saved
-        return gy * (d.sign() * self.delta).where(d.abs() >= self.delta, d)  # NaN stays NaN
+    def gradient(self, gy, d):
+        (delta,) = self.parameters
+        return gy * (d.sign() * delta).where(d.abs() >= delta, d)  # NaN stays NaN
 
 
 # -- what all losses share ------------------------------------------------------------------------------------------

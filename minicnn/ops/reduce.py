@@ -15,6 +15,8 @@ from .shape import axis_of
 __all__ = ["all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "norm", "std", "std_mean", "sum",
            "var", "var_mean"]
 
+LARGE, FEW = 1 << 15, 32  # elements worth a kernel, and elements of a sum worth one across the others
+
 Dim = int | tuple[int, ...] | list[int] | None
 
 
@@ -69,9 +71,17 @@ def _single(x: Any) -> Any:
 def summed(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """Σ x, in a type in which the errors of adding stay in the last places of x's own.
 
-    NumPy adds by halves along the last axes in memory, so that errors hardly grow, but one by one along all others.
+    A kernel adds up what is large and lies side by side. NumPy adds by halves along the last axes in memory, so that
+    errors hardly grow, but one by one along all others.
     """
     dtype = x.dtype
+    if x.size >= LARGE and dtypes.is_floating(dtype) and axes and axes[-1] - axes[0] < len(axes):
+        count = _count(x.shape, axes)
+        if count >= FEW or axes[-1] == x.ndim - 1:
+            lanes = x.reshape(math.prod(x.shape[:axes[0]]), count, math.prod(x.shape[axes[-1] + 1:]))  # (M, K, L)
+            kept = kept_shape(x.shape, axes)
+            return kernels_for(x).axis_sum(lanes).reshape(
+                kept if keepdims else [n for i, n in enumerate(kept) if i not in axes])
     if dtypes.is_floating(dtype) and dtype.itemsize < 8:
         dtype = dtypes.float32
         if x.size > 1024 and _count(x.shape, axes) > 1024:
