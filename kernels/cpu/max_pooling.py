@@ -143,7 +143,10 @@ def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
         plan = _plan(n * c, tuple(size), windows, lanes(x.itemsize))
         numbers = with_kernels(plan, x.dtype)
         width = numbers["lanes"]
-        run(_largest, -(-n * c // width), plan, np.ascontiguousarray(x), y, index.view(x.dtype),
-            *scratch(x.dtype, numbers["room"] * width, numbers["results"] * width, 2 * numbers["results"] * width),
+        planes, best = scratch(x.dtype, numbers["room"] * width, numbers["results"] * width)
+        # Not in the scratch memory: read as floats, small integers are subnormal, and whoever has its unused lanes
+        # there next would compute with them a hundred times slower.
+        places = np.empty((len(planes), 2 * numbers["results"] * width), x.dtype)
+        run(_largest, -(-n * c // width), plan, np.ascontiguousarray(x), y, index.view(x.dtype), planes, best, places,
             small=x.size < SMALL)
     return y, index
