@@ -66,7 +66,7 @@ def _along_channels(gy, x, w, centre, scale, rest, centred, gx, gw, gb):
 def _along_length(gy, x, w, centre, scale, rest, centred, gx, gw, gb):
     real, total, product = x.dtype.type, 0.0, 0.0
     for k in range(x.shape[0]):
-        a, c = _row_products(gy[k], x[k], centre)
+        a, c = _row_products(gy[k], x[k], centre, gy[k], real(np.nan))  # nothing is rectified
         c = c * scale + a * rest
         total, product = total + a * w[k], product + c * w[k]
         gw[k] += real(c)
