@@ -116,6 +116,14 @@ def test_statistics_that_cannot_be_written():
     F.batch_norm(mc.ones(3, C), mean, var)
 
 
+def test_a_variance_of_zero_is_not_divided_by():
+    for library, function in ((mc, F.batch_norm), (torch, torch.nn.functional.batch_norm)):
+        x, mean, var = library.ones(3, C), library.zeros(C), library.ones(C)
+        with pytest.raises(ValueError, match="eps .*must be positive (in|during) training"):
+            function(x, mean, var, training=True, eps=0)
+        assert (function(x, mean, var, eps=0) == 1).all()
+
+
 def test_statistics_of_half_precision():
     mean, var = mc.zeros(C, dtype=mc.float16), mc.ones(C, dtype=mc.float16)
     x = 100 + 3 * normal((50, C))

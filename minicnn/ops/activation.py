@@ -1,7 +1,7 @@
 """Activations of exponentials, and softmax; those made of straight lines are in piecewise.py, gates in gated.py.
 
 The backward of most is a kernel of its own that runs once over memory, and operations where the gradient is itself
-recorded.
+recorded. Where x is NaN, y is; PyTorch's gx there depends on the length of the array, that of minicnn on x alone.
 """
 
 import math

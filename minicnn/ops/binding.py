@@ -20,7 +20,7 @@ from .shape import variadic
 
 # public functions that are not methods of a tensor, as in PyTorch
 FUNCTIONS_ONLY = {
-    "arange", "atleast_1d", "broadcast_tensors", "cat", "concat", "concatenate", "einsum", "empty", "empty_like", "eye",
+    "arange", "broadcast_tensors", "cat", "concat", "concatenate", "einsum", "empty", "empty_like", "eye",
     "from_dlpack", "from_numpy", "full", "full_like", "hstack", "linspace", "meshgrid", "ones", "ones_like", "rand",
     "rand_like", "randint", "randn", "randn_like", "randperm", "stack", "std_mean", "tensor", "tensordot", "var_mean",
     "vstack", "where", "zeros", "zeros_like",

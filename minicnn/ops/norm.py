@@ -138,7 +138,7 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     the batch, and the running ones move in place: running ← (1 − momentum)·running + momentum·batch, with the unbiased
     variance, as in PyTorch (Keras counts momentum the other way round). Otherwise the running ones are used.
     gweight = Σ gy·x̂, gbias = Σ gy, gx: see BatchNorm. Raises RuntimeError for shapes that do not fit, ValueError where
-    in training a channel has one value only. Ioffe & Szegedy 2015.
+    in training a channel has one value only or eps is 0. Ioffe & Szegedy 2015.
     """
     return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
@@ -158,6 +158,8 @@ def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor 
             raise RuntimeError("batch_norm: running_mean and running_var are needed when training is False")
         y, _, _ = BatchNorm(eps, rectify)(x, w, b, *_wide(running_mean.detach(), running_var.detach()))
         return y.to(input.dtype)
+    if eps == 0:
+        raise ValueError("batch_norm: eps = 0 must be positive in training, where a variance may be 0")
     count = input.numel() // max(input.shape[1], 1)
     if count == 1:
         raise ValueError(f"batch_norm: training needs more than one value per channel, got x {input.shape}; its "

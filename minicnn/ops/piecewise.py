@@ -137,7 +137,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with slopes that are learned: x where x > 0, else weight·x.
 
     input (N, C, ...) → the same shape; weight (C), or (1) or () for one slope for all.
-    gweight = Σ gy·x over all x ≤ 0 of a channel. Raises RuntimeError if weight does not fit. He et al. 2015.
+    gx = gy where x > 0, else weight·gy; gweight = Σ gy·x over all x ≤ 0 of a channel. So are the second derivatives,
+    where those of PyTorch take x = 0 for positive. Raises RuntimeError if weight does not fit. He et al. 2015.
     """
     same_floats("prelu", x=input, weight=weight)
     channels = input.shape[1] if input.ndim > 1 else 1

@@ -161,9 +161,9 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, other.shape)
 
 
-def broadcast_to(input: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A view of input, broadcast to shape."""
-    return expand(input, shape)
+def broadcast_to(input: Tensor, size: tuple[int, ...]) -> Tensor:
+    """A view of input, broadcast to the shape size."""
+    return expand(input, size)
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -223,7 +223,9 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return Permute(tuple(axes))(input)
 
 
-swapaxes = transpose
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """transpose, by the names that NumPy has for it and its arguments."""
+    return transpose(input, axis0, axis1)
 
 
 def t(input: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ __all__ = ["Adagrad"]
 class Adagrad(Optimizer):
     """p ← p − lr/(1 + (t − 1)·lr_decay) · g/(√s + eps), where s ← s + g² starts at initial_accumulator_value.
 
-    g is the gradient + weight_decay·p; maximize climbs. Duchi et al. 2011.
+    g is the gradient + weight_decay·p; maximize climbs. A group may have an initial_accumulator_value of its own, which
+    PyTorch does not read. Duchi et al. 2011.
     """
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-2, lr_decay: float = 0,
