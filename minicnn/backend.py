@@ -73,6 +73,13 @@ def cuda_is_available() -> bool:
     return why_no_cuda() is None
 
 
+def owner(array: Any) -> Any:
+    """The array of whose memory this one is a view, itself if it is none."""
+    while isinstance(array.base, type(array)):
+        array = array.base
+    return array
+
+
 def array_module(a: Any) -> ModuleType:
     """numpy or cupy, by the type of the array."""
     return np if isinstance(a, (np.ndarray, np.generic)) else sys.modules["cupy"]

@@ -34,6 +34,7 @@ from ..contract import Array, Geometry, Pair
 from . import correlation, image_lanes, plans, weight_sums, winograd
 from .gather import copy_steps, inside
 from .jobs import fill, run
+from .memory import empty
 from .microkernel import lanes, shifted
 
 # -- im2col and col2im ------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ class Convolution:
         """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
         if not _compiled_for(x, w):
             return reference.conv2d(x, w, b, geometry)
-        y = np.empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
+        y = empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
         way, _ = self._ways(x.shape, y.shape, w.shape, geometry, x.dtype, False)
         return way.correlate(x, w, b, y, geometry, backward=False)
 
@@ -100,7 +101,7 @@ class Convolution:
         if not _compiled_for(gy, w):
             return reference.conv2d_input_grad(gy, w, x_shape, geometry)
         way, _ = self._ways(x_shape, gy.shape, w.shape, geometry, gy.dtype, True)
-        gx = way.correlate(gy, w, None, np.empty(x_shape, gy.dtype), geometry, backward=True)
+        gx = way.correlate(gy, w, None, empty(x_shape, gy.dtype), geometry, backward=True)
         return reference.conv2d_input_grad(gy, w, x_shape, geometry) if _zeros_count(gx, w, geometry) else gx
 
     def conv2d_weight_grad(self, x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
@@ -110,7 +111,7 @@ class Convolution:
         if not gy.size:
             return np.zeros(w_shape, x.dtype)
         _, way = self._ways(x.shape, gy.shape, w_shape, geometry, x.dtype, False)
-        return way.sum_weights(x, gy, np.empty(w_shape, x.dtype), geometry)
+        return way.sum_weights(x, gy, empty(w_shape, x.dtype), geometry)
 
 
 @lru_cache(256)
@@ -138,7 +139,7 @@ def im2col(x: Array, kernel: Pair, geometry: Geometry) -> Array:
         return reference.im2col(x, kernel, geometry)
     n, c, h, w = x.shape
     oh, ow = geometry.output_size((h, w), kernel)
-    cols = np.empty((n, c * kernel[0] * kernel[1], oh * ow), x.dtype)
+    cols = empty((n, c * kernel[0] * kernel[1], oh * ow), x.dtype)
     if cols.size:
         run(_image_to_columns, n * c, plans.columns(x.shape, tuple(kernel), geometry), np.ascontiguousarray(x), cols)
     return cols
@@ -148,7 +149,7 @@ def col2im(cols: Array, x_shape: tuple[int, ...], kernel: Pair, geometry: Geomet
     """The adjoint of im2col: columns added back where they came from.  cols (N, C·KH·KW, OH·OW) → (N,C,H,W)."""
     if not _compiled_for(cols):
         return reference.col2im(cols, x_shape, kernel, geometry)
-    x = np.empty(x_shape, cols.dtype)
+    x = empty(x_shape, cols.dtype)
     if x.size:
         plan = plans.columns(tuple(x_shape), tuple(kernel), geometry)
         run(_columns_to_image, x_shape[0] * x_shape[1], plan, np.ascontiguousarray(cols), x)

@@ -17,6 +17,7 @@ from ..contract import Array, Geometry
 from . import plans
 from .gather import copy_steps, gather
 from .jobs import SMALL, call, fill, run, scratch, with_kernels
+from .memory import empty
 from .microkernel import ROWS, lanes, shifted
 from .plans import CHANNELS, ROW_BY_ROW, STEPS
 
@@ -27,7 +28,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
         return y
     plan = plans.correlation(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
-    packed = np.empty(numbers["groups"] * numbers["packed"] * numbers["taps"], x.dtype)
+    packed = empty((numbers["groups"] * numbers["packed"] * numbers["taps"],), x.dtype)
     run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed, small=packed.size < SMALL)
     bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
     x = np.ascontiguousarray(x)

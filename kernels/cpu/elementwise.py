@@ -14,6 +14,7 @@ from . import error_function
 from .error_function import HALF, ONE, TWO, ZERO
 from .exponential import exp, expm1
 from .logarithm import log1p
+from .memory import empty
 from .support import CHUNK, SERIAL, for_floats, formula, threaded
 
 THREE, SIX = np.float32(3), np.float32(6)
@@ -81,7 +82,7 @@ def _kernel(element: Callable) -> Callable:
     @for_floats
     @wraps(getattr(contract, element.__name__[1:]))
     def kernel(first: Array, *rest: Array | float) -> Array:
-        y = np.empty(first.shape, first.dtype)
+        y = empty(first.shape, first.dtype)
         arrays = (_flat(first) if count > 1 else first.ravel(), *[np.ravel(a) for a in rest[:count - 1]])
         loop(arrays, y.reshape(-1), tuple([first.dtype.type(p) for p in rest[count - 1:]]))
         return y

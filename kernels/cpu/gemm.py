@@ -22,6 +22,7 @@ from .. import reference
 from ..contract import Array
 
 from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 
 STEPS = 256  # of K at a time: a strip of a and the columns of b it is swept over stay in the first-level cache
@@ -100,7 +101,7 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     if not MASKS or a.shape[0] * b.size <= SMALL or a.dtype not in (np.float32, np.float64):
         return reference.matmul(a, b, bias)
     (a, a_turned), (b, b_turned) = _flat(a), _flat(b)
-    c = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    c = empty((a.shape[0], b.shape[1]), a.dtype)
     plan = _plan(*a.shape, b.shape[1], a_turned, b_turned, bias is not None, lanes(a.itemsize))
     numbers = with_kernels(plan, a.dtype)
     run(_multiply, numbers["jobs"], plan, a.T if a_turned else a, b.T if b_turned else b, c,

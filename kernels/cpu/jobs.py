@@ -10,7 +10,6 @@ and the loop below knows only its address. Jobs write to places of their own, so
 memory they share is the scratch buffer of their thread, which holds nothing from one job to the next.
 """
 
-import mmap
 import threading
 import zlib
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from numba.extending import intrinsic
 
 from ..contract import Array
 from . import microkernel
+from .memory import large_pages
 
 # All that is compiled into jobs from other files than their own, which numba's cache does not look at.
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes()
@@ -139,18 +139,6 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-HUGE = 2 << 20  # bytes of a large page
-
-
-def _large_pages(size: int) -> Array:
-    """Memory in pages of 2 MiB where the system has them: kernels jump about in it, page to page, in small steps."""
-    memory = mmap.mmap(-1, size + HUGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    array = np.frombuffer(memory, np.uint8)
-    return array[-array.ctypes.data % HUGE:][:size]
-
-
 def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
     """A (threads, size) buffer per size, uninitialised and kept for the next call: fresh memory is slow memory."""
     threads = numba.get_num_threads()
@@ -159,7 +147,7 @@ def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
         lengths = [-(-size * dtype.itemsize // 64) * 64 for size in sizes]  # bytes, whole cache lines
         total = threads * sum(lengths) + 64
         if _kept.memory.size < total:
-            _kept.memory = _large_pages(total)
+            _kept.memory = large_pages(total)
             _kept.buffers.clear()
         start, buffers = -_kept.memory.ctypes.data % 64, []
         for length in lengths:

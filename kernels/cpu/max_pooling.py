@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 
 from ..contract import Array, Windows
 from .jobs import Plan, call, run, scratch, with_kernels
+from .memory import empty
 from .microkernel import _emitter, lanes, shifted
 from .support import for_floats
 
@@ -136,8 +137,8 @@ def _plan(planes: int, size: tuple[int, int], windows: Windows, lanes_: int) -> 
 
 @for_floats
 def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
-    y = np.empty((*x.shape[:2], len(windows.row_start), len(windows.col_start)), x.dtype)
-    index = np.empty(y.shape, np.int64)
+    y = empty((*x.shape[:2], len(windows.row_start), len(windows.col_start)), x.dtype)
+    index = empty(y.shape, np.int64)
     if y.size:
         n, c, *size = x.shape
         plan = _plan(n * c, tuple(size), windows, lanes(x.itemsize))

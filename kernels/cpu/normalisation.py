@@ -11,6 +11,7 @@ from numba import prange
 from ..contract import Array
 from . import flat_normalisation
 from .elementwise import ZERO, relu, relu_grad
+from .memory import empty
 from .support import CHUNK, SERIAL, for_floats, formula, inlined, regrouped_sum, threaded
 
 PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
@@ -200,7 +201,7 @@ def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array 
     if length == 1:
         y = flat_normalisation.normalise(x[:, :, 0], mean, scale, shift)[:, :, None]
         return relu(y) if rectify else y
-    y = np.empty_like(x)
+    y = empty(x.shape, x.dtype)
     _normalise_all(x.reshape(n * c, length), mean, scale, shift, bool(rectify), y.reshape(n * c, length))
     return y
 
@@ -216,7 +217,7 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
         gx, gw, gb = flat_normalisation.gradients(gy[:, :, 0], x[:, :, 0], mean, inv_std, scale, training)
         gx = gx[:, :, None]
     else:
-        gx, gw, gb = np.empty_like(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        gx, gw, gb = empty(x.shape, x.dtype), np.zeros(x.shape[1]), np.zeros(x.shape[1])
         y, limit = (gy, x.dtype.type(np.nan)) if y is None else (np.ascontiguousarray(y), x.dtype.type(0))
         _grad_all(gy, x, mean, inv_std, scale, bool(training), y, limit, gx, gw, gb)
     return gx, gw.astype(x.dtype), gb.astype(x.dtype)

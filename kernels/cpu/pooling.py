@@ -16,6 +16,7 @@ from numba import prange
 
 from ..contract import Array, Windows
 from . import elementwise
+from .memory import empty
 from .support import SERIAL, for_floats, inlined, threaded
 
 
@@ -178,7 +179,7 @@ def _one_number(divisor: Array) -> bool:
 
 @for_floats
 def pool_scatter(gy: Array, index: Array, x_shape: tuple[int, ...]) -> Array:
-    gx = np.empty(x_shape, gy.dtype)
+    gx = empty(x_shape, gy.dtype)
     _scatter_all(_flat_planes(gy), _flat_planes(index), _flat_planes(gx))
     return gx
 

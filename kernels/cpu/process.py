@@ -23,7 +23,8 @@ from numba.core.codegen import get_host_cpu_features
 
 from . import microkernel
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_LARGEST = 32 * 2**20  # bytes: glibc takes no larger threshold; what is larger comes from memory.py
 
 
 def set_up() -> None:
@@ -32,8 +33,8 @@ def set_up() -> None:
         config.CPU_FEATURES = get_host_cpu_features() + ",-prefer-256-bit"
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    if sys.platform == "linux" and not {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & os.environ.keys():
+    if sys.platform == "linux" and not {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"} & os.environ.keys():
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
         if mallopt is not None:
-            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_MMAP_THRESHOLD, _LARGEST)
             mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

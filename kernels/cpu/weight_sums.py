@@ -15,6 +15,7 @@ from ..contract import Array, Geometry
 from . import weight_plans
 from .gather import gather, gather_channels_last
 from .jobs import SMALL, call, fill, run, scratch, with_kernels
+from .memory import empty
 from .microkernel import copy_row, lanes, shifted
 from .plans import STEPS
 
@@ -23,7 +24,7 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     """gw = conv2d_weight_grad(x, gy), into gw."""
     plan = weight_plans.weight_sums(x.shape, gy.shape, gw.shape, geometry, lanes(x.itemsize))
     numbers = with_kernels(plan, x.dtype)
-    partial = np.empty(numbers["partials"], x.dtype)
+    partial = empty((numbers["partials"],), x.dtype)
     job, add, adders = ((_sum_tiles, _add_tiles, numbers["groups"] * numbers["packed"] // numbers["lanes"])
                         if numbers["by_tiles"] else (_sum_dots, _add_dots, len(gw)))
     run(job, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,

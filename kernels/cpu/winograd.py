@@ -27,6 +27,7 @@ from numba import carray, njit
 from ..contract import Array, Geometry, Pair
 from .gather import channels_last
 from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 from .plans import up
 from .winograd_tiles import (POINTS, channels_to_points, gradient_to_points, pixels_to_points, points_to_results,
@@ -114,7 +115,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     before = (last - top, last - left) if backward else (top, left)
     plan = _plan(x.shape, y.shape, w.shape[2], before, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
-    points = np.empty(POINTS * numbers["weights"], x.dtype)
+    points = empty((POINTS * numbers["weights"],), x.dtype)
     run(_weights, numbers["blocks"], plan, np.ascontiguousarray(w), points,
         *scratch(x.dtype, numbers["kernel"] * numbers["lanes"]))
     bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
@@ -228,7 +229,7 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     before = geometry.padding[0][0], geometry.padding[1][0]
     plan = _sum_plan(x.shape, gy.shape, gw.shape[2], before, lanes(x.itemsize))
     numbers = with_kernels(plan, x.dtype)
-    partial = np.empty(numbers["chunks"] * POINTS * numbers["sums"], x.dtype)
+    partial = empty((numbers["chunks"] * POINTS * numbers["sums"],), x.dtype)
     run(_sum, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
         *scratch(x.dtype, numbers["image"], numbers["gradient"], POINTS * (numbers["points"] + numbers["gradients"])))
     run(_add, numbers["blocks"], plan, partial, gw,

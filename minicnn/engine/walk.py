@@ -202,13 +202,15 @@ def _with_zeros(gys: list[Tensor | None], outputs: tuple) -> list[Tensor | None]
 
 def _accumulate(pairs: Iterable[tuple[Tensor, Tensor]], seeds: list[Tensor], create_graph: bool) -> None:
     """Add gradients to ``.grad``; every leaf gets an array of its own, so that writing to one changes no other."""
-    taken = {id(g.data) for g in seeds}
+    taken = {id(backend.owner(g.data)) for g in seeds}
     with set_grad_enabled(create_graph):
         for leaf, g in pairs:
             if leaf.grad is None:
-                if g.data.base is not None or id(g.data) in taken or not g.data.flags.c_contiguous:
+                owner = backend.owner(g.data)
+                if owner.size != g.data.size or id(owner) in taken or not g.data.flags.c_contiguous:
                     g = g.clone()
-                taken.add(id(g.data))
+                    owner = g.data
+                taken.add(id(owner))
                 leaf.grad = g
             elif create_graph:
                 leaf.grad = leaf.grad + g

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, nn
+from ..backend import owner
 from ..engine import Function, Tensor, enable_grad, is_grad_enabled, set_grad_enabled
 
 SYMBOLS = 16  # in the texts that a network is shown
@@ -181,4 +182,4 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 def memory(t: Tensor) -> Any:
     """The array that owns a tensor's memory."""
-    return t.data if t.data.base is None else t.data.base
+    return owner(t.data)

@@ -1,0 +1,66 @@
+"""Memory of large arrays: kept when they die, never handed out while anything looks at it."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn.backend import owner
+from minicnn.kernels.cpu import memory
+
+
+@pytest.fixture(autouse=True)
+def small_is_large(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 1 << 12)
+    monkeypatch.setattr(memory, "_dead", {})
+
+
+def blocks():
+    gc.collect()
+    return sum(map(len, memory._dead.values()))
+
+
+def test_memory_is_taken_again_when_the_last_view_has_gone():
+    a = memory.empty((40, 50), np.float32)
+    assert a.shape == (40, 50) and a.dtype == np.float32 and a.flags.c_contiguous and a.flags.writeable
+    place, view = a.ctypes.data, a[3:].reshape(-1)[::2]
+    assert place % memory.HUGE == 0 and owner(view) is owner(a)
+    del a
+    assert blocks() == 0
+    del view
+    assert blocks() == 1
+    other = memory.empty((1000, 2), "float64")  # of another size, but as many pages
+    assert other.ctypes.data == place and blocks() == 0
+    assert memory.empty((40, 50), np.float32).ctypes.data != place
+
+
+def test_arrays_that_live_at_once_share_nothing():
+    arrays = [memory.empty((2000,), np.float64) for _ in range(5)]
+    for i, a in enumerate(arrays):
+        a[:] = i
+    assert [set(a) for a in arrays] == [{i} for i in range(5)]
+
+
+def test_small_arrays_are_numpys():
+    assert memory.empty((4,), np.float32).base is None
+
+
+def test_no_more_is_kept_than_said(monkeypatch):
+    monkeypatch.setattr(memory, "KEPT", 2 * memory.HUGE)
+    del [memory.empty((2000,), np.float64) for _ in range(5)][:]
+    assert blocks() == 2
+
+
+def test_gradients_in_such_memory_are_taken_as_they_are():
+    """One array per leaf, and no copy."""
+    w, v = (mc.randn(100, 100, requires_grad=True) for _ in range(2))
+    (mc.randn(100, 100) @ w).backward(mc.randn(100, 100))
+    assert owner(w.grad.data).base is not None
+    y = v.reshape(-1)
+    gy = mc.randn(100 * 100)
+    y.backward(gy)
+    assert owner(v.grad.data) is not owner(gy.data)
+    before = gy.numpy().copy()
+    v.grad.mul_(2)
+    np.testing.assert_array_equal(gy.numpy(), before)
