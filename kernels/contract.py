@@ -179,6 +179,34 @@ def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     """
 
 
+# -- arithmetic: a and b of one type, and of one shape unless one of them has no axes -------------------------------
+#
+# The names are those of Python's module operator. Results lie in memory in the order in which a and b do.
+
+def add(a: Array, b: Array) -> Array:
+    """a + b."""
+
+
+def sub(a: Array, b: Array) -> Array:
+    """a − b."""
+
+
+def mul(a: Array, b: Array) -> Array:
+    """a·b."""
+
+
+def truediv(a: Array, b: Array) -> Array:
+    """a/b."""
+
+
+def iadd(a: Array, b: Array) -> Array:
+    """In place a ← a + b, both of one shape; returns a."""
+
+
+def concatenate(xs: tuple[Array, ...], axis: int) -> Array:
+    """Arrays of one type end to end along an axis (0 … ndim − 1), where their lengths may differ."""
+
+
 # -- functions of single elements (any shape) -----------------------------------------------------------------------
 
 def relu(x: Array) -> Array:

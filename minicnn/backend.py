@@ -4,9 +4,10 @@ What runs where follows from the type of the array, never from a global "current
 """
 
 import importlib
+import operator
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,9 +17,9 @@ import numpy as np
 from .kernels.contract import Geometry, Windows
 from .kernels.volumes import Volumes
 
-__all__ = ["Device", "Generator", "Geometry", "Windows", "array_module", "constant", "conv_algorithm",
+__all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant", "conv_algorithm",
            "convolution_for", "cuda_is_available", "default_generator", "device_of", "float32_matmul_precision",
-           "get_float32_matmul_precision", "get_num_threads", "kernels_for", "manual_seed", "move",
+           "get_float32_matmul_precision", "get_num_threads", "joined", "kernels_for", "manual_seed", "move",
            "set_float32_matmul_precision", "set_num_threads", "to_numpy", "use_kernels", "why_no_cuda"]
 
 
@@ -141,6 +142,21 @@ def kernels_for(a: Any) -> ModuleType:
             _cpu = importlib.import_module(f"{__package__}.kernels.cpu")
         return _cpu
     return importlib.import_module(f"{__package__}.kernels.cuda")
+
+
+LARGE = 1 << 16  # elements from which threads are worth waking for what takes no longer than to read and write them
+
+
+def arithmetic_for(a: Any, b: Any) -> ModuleType:
+    """What offers add, sub, mul, truediv and iadd of two arrays: kernels for large ones, else what Python calls."""
+    return kernels_for(a) if a.size >= LARGE or b.size >= LARGE else operator
+
+
+def joined(arrays: Sequence[Any], axis: int) -> Any:
+    """Arrays of one type end to end along an axis, in new memory."""
+    if sum([a.size for a in arrays]) < LARGE:
+        return array_module(arrays[0]).concatenate(arrays, axis)
+    return kernels_for(arrays[0]).concatenate(arrays, axis)
 
 
 _BACK_ENDS = {"reference": "reference", "cpu": "cpu", "cuda-emulated": "cuda"}  # the folders of kernels/

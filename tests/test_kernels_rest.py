@@ -352,6 +352,9 @@ def test_axis_sum(shape):
                                    else 1e-10)
 
 
+ARITHMETIC = "add", "sub", "mul", "truediv"  # tested further in test_kernels_arithmetic.py
+
+
 # -- activations ----------------------------------------------------------------------------------------------------
 
 ACTIVATIONS = {
@@ -668,6 +671,8 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     "prelu": lambda k, x, gy: k.prelu(x, gy), "prelu_grad": lambda k, x, gy: k.prelu_grad(gy, x, x[::-1]),
     "prelu_weight_grad": lambda k, x, gy: k.prelu_weight_grad(gy, x),
     "axis_sum": lambda k, x, gy: k.axis_sum(x[0]),
+    **{name: lambda k, x, gy, name=name: getattr(k, name)(x, gy) for name in ARITHMETIC},
+    "iadd": lambda k, x, gy: k.iadd(x.copy(), gy), "concatenate": lambda k, x, gy: k.concatenate((x, gy), 1),
     "softmax": lambda k, x, gy: k.softmax(x[0]),
     "softmax_grad": lambda k, x, gy: k.softmax_grad(gy[0], x[0]),
     "log_softmax": lambda k, x, gy: k.log_softmax(x[0]),
@@ -702,7 +707,7 @@ def test_any_strides_and_nothing_written(kernels, name):
         np.testing.assert_array_equal(base, kept)
         for a in actual if isinstance(actual, tuple) else (actual,):
             assert a.flags.writeable and not np.shares_memory(a, base)
-            assert a.flags.c_contiguous or "reference" in getattr(kernels, name).__module__
+            assert a.flags.c_contiguous or name in ARITHMETIC or "reference" in getattr(kernels, name).__module__
 
 
 def test_every_kernel_is_tried_on_strided_arrays():

@@ -18,6 +18,34 @@ def _rounded_once(function: Callable) -> Callable:
     return rounded
 
 
+# -- arithmetic -----------------------------------------------------------------------------------------------------
+
+def add(a: Array, b: Array) -> Array:
+    return a + b
+
+
+def sub(a: Array, b: Array) -> Array:
+    return a - b
+
+
+def mul(a: Array, b: Array) -> Array:
+    return a * b
+
+
+def truediv(a: Array, b: Array) -> Array:
+    return a / b
+
+
+def iadd(a: Array, b: Array) -> Array:
+    a += b
+    return a
+
+
+def concatenate(xs: tuple[Array, ...], axis: int) -> Array:
+    xp = _array_module(xs[0])
+    return xp.ascontiguousarray(xp.concatenate(xs, axis))
+
+
 # -- piecewise linear -----------------------------------------------------------------------------------------------
 
 def relu(x: Array) -> Array:

@@ -83,10 +83,10 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
         if create_graph:
             return a + b
         if place in sums:
-            a.data += b.data
+            a.data = backend.arithmetic_for(a.data, b.data).iadd(a.data, b.data)
             return a
         sums.add(place)
-        return Tensor(a.data + b.data)
+        return Tensor(backend.arithmetic_for(a.data, b.data).add(a.data, b.data))
 
     def deliver(edge: Any, g: Tensor, sender: Function | str) -> None:
         if type(edge) is tuple:
@@ -215,5 +215,5 @@ def _accumulate(pairs: Iterable[tuple[Tensor, Tensor]], seeds: list[Tensor], cre
             elif create_graph:
                 leaf.grad = leaf.grad + g
             else:
-                leaf.grad.data += g.data
+                leaf.grad.data = backend.arithmetic_for(leaf.grad.data, g.data).iadd(leaf.grad.data, g.data)
                 leaf.grad.touch()

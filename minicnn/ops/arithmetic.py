@@ -1,7 +1,11 @@
-"""Arithmetic, element by element: sums, products, quotients, powers."""
+"""Arithmetic, element by element: sums, products, quotients, powers.
+
+Operands of any shapes that broadcast → their common shape, in their common type. Raises TypeError for what is neither a
+tensor nor a number, RuntimeError for shapes that do not broadcast and for bool where it is refused. As in PyTorch.
+"""
 
 from .. import dtypes
-from ..backend import array_module
+from ..backend import arithmetic_for, array_module
 from ..engine import Function, Tensor
 from .basic import Number, TensorOrNumber, check_factor, float_result, no_gradient, operands, refuse_bool
 from .comparison import where
@@ -16,7 +20,7 @@ class Add(Function):
     """y = a + b;  ga = gy,  gb = gy."""
 
     def forward(self, a, b):
-        return a + b
+        return arithmetic_for(a, b).add(a, b)
 
     def backward(self, gy):
         return gy, gy
@@ -26,7 +30,7 @@ class Sub(Function):
     """y = a − b;  ga = gy,  gb = −gy."""
 
     def forward(self, a, b):
-        return a - b
+        return arithmetic_for(a, b).sub(a, b)
 
     def backward(self, gy):
         return gy, -gy if self.needs[1] else None
@@ -38,7 +42,7 @@ class Mul(Function):
     def forward(self, a, b):
         needs_a, needs_b = self.needs
         self.save(a if needs_b else None, b if needs_a else None)
-        return a * b
+        return arithmetic_for(a, b).mul(a, b)
 
     def backward(self, gy):
         a, b = self.saved
@@ -50,7 +54,7 @@ class Div(Function):
 
     def forward(self, a, b):
         self.save(a if self.needs[1:] == (True,) else None, b)
-        return a / b
+        return arithmetic_for(a, b).truediv(a, b)
 
     def backward(self, gy):
         a, b = self.saved
@@ -143,12 +147,12 @@ def _scaled(name: str, input: TensorOrNumber, other: TensorOrNumber, alpha: Numb
 
 
 def add(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
-    """input + alpha·other, broadcast."""
+    """y = input + alpha·other; the gradients are gy and alpha·gy."""
     return Add()(*operands("add", input, _scaled("add", input, other, alpha)))
 
 
 def sub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
-    """input − alpha·other, broadcast; bool tensors are refused."""
+    """y = input − alpha·other, the gradients are gy and −alpha·gy; bool tensors are refused."""
     refuse_bool("sub", input, other, hint="use logical_xor or logical_not")
     return Sub()(*operands("sub", input, _scaled("sub", input, other, alpha)))
 
@@ -159,15 +163,16 @@ def rsub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> 
 
 
 def mul(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
-    """input · other, element by element, broadcast."""
+    """y = input·other; the gradients are gy·other and gy·input."""
     return Mul()(*operands("mul", input, other))
 
 
 def div(input: TensorOrNumber, other: TensorOrNumber, *, rounding_mode: str | None = None) -> Tensor:
-    """input / other, broadcast; integers give float32.
+    """y = input/other, integers give float32; the gradients are gy/other and −gy·input/other².
 
     rounding_mode "floor" or "trunc" rounds; integers stay integers then, and the gradient is 0.
-    true_divide and divide are the same function; PyTorch's true_divide has no rounding_mode.
+    true_divide and divide are the same function; PyTorch's true_divide has no rounding_mode, and its documentation
+    calls the operands dividend and divisor.
     """
     if rounding_mode is None:
         return Div()(*operands("div", input, other, dtype=float_result(input, other)))
@@ -182,7 +187,10 @@ def floor_divide(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
 
 
 def remainder(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
-    """input − other·⌊input/other⌋: the remainder with the sign of other, as Python's %."""
+    """y = input − other·⌊input/other⌋, the remainder with the sign of other, as Python's %.
+
+    The gradients are gy and −gy·⌊input/other⌋.
+    """
     return _whole("remainder", Remainder("floor"), input, other)
 
 
@@ -203,9 +211,10 @@ SHORT_CUTS: dict[object, str] = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "r
 
 
 def pow(input: TensorOrNumber, exponent: TensorOrNumber) -> Tensor:
-    """input to the power of exponent, broadcast.
+    """y = input to the power of exponent; the gradients are gy·exponent·y/input and gy·y·ln(input).
 
-    Integers to negative integer powers raise; PyTorch does so only if the exponent is a number.
+    Integers to negative integer powers raise; PyTorch does so only if the exponent is a number. A number as input it
+    calls self.
     """
     if type(exponent) in (int, float) and exponent in SHORT_CUTS and isinstance(input, Tensor) and \
             input.is_floating_point():
@@ -218,7 +227,7 @@ def pow(input: TensorOrNumber, exponent: TensorOrNumber) -> Tensor:
 
 
 def neg(input: Tensor) -> Tensor:
-    """−input; bool tensors are refused."""
+    """y = −input, gx = −gy; bool tensors are refused."""
     refuse_bool("neg", input, hint="use logical_not or ~")
     return Neg()(input)
 

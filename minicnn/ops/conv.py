@@ -18,6 +18,7 @@ from typing import Any
 from ..backend import Geometry, convolution_for
 from ..engine import Function, Tensor
 from .arguments import IMAGE, KERNEL, per_axis, same_floats
+from .basic import contiguous
 from .reduce import Sum
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
@@ -44,6 +45,7 @@ class Conv2d(Bilinear):
 
     def backward(self, gy):
         x, w = self.saved
+        gy = contiguous(gy)  # once, for all that read it
         gx = Conv2dInputGrad(self.x_shape, self.geometry)(gy, w) if self.needs[0] else None
         gw = Conv2dWeightGrad(self.w_shape, self.geometry)(x, gy) if self.needs[1] else None
         gb = Sum((0, *range(2, gy.ndim)), False)(gy) if self.needs[2:] == (True,) else None

@@ -1,4 +1,9 @@
-"""Arrangements in new memory: tensors joined, repeated, turned, cut along a diagonal; and split, the adjoint."""
+"""Arrangements in new memory: tensors joined, repeated, turned, cut along a diagonal; and split, the adjoint.
+
+Pieces (..., n, ...) → (..., Σ n, ...), or the other way. The gradient takes gy apart again: each element gets the sum
+over the places where it was put. Raises IndexError for an axis out of range, RuntimeError for lengths or types that do
+not fit. As in PyTorch and NumPy.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -7,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, to_numpy
+from ..backend import array_module, joined, to_numpy
 from ..engine import Function, Tensor
 from .basic import expect_tensors
 from .shape import Diagonal, Dims, PutBack, along_diagonal, axis_of, distinct_axes, real_axis, sizes
@@ -26,7 +31,7 @@ class Cat(Function):
 
     def forward(self, *xs):
         self.lengths = tuple([x.shape[self.axis] for x in xs])
-        return array_module(xs[0]).concatenate(xs, self.axis)
+        return joined(xs, self.axis)
 
     def backward(self, gy):
         return Split(self.lengths, self.axis)(gy)
