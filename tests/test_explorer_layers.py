@@ -106,7 +106,8 @@ def test_layers_inside_a_network_see_its_gradients():
 def test_a_block_is_not_taken_for_its_last_operation():
     """Its output is made by a convolution, but not of what goes into the block, or not with weights of its own."""
     for block in (nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)),
-                  nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2)), nn.Sequential(nn.Conv2d(2, 3, 1))):
+                  nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2)), nn.Sequential(nn.Conv2d(2, 3, 1)),
+                  nn.Sequential(nn.BatchNorm2d(2, affine=False), nn.ReLU()), nn.Sequential(nn.ReLU(), nn.AvgPool2d(2))):
         run, expected = runs(block, mc.randn(1, 2, 5, 4))
         assert run.operation == "other"
         for name in ("x", "y", "gx", "gy"):

@@ -309,6 +309,28 @@ def test_the_network_view(page, explain, lenet, tmp_path):
     assert array(network["filters"]).shape == (6, 1, 5, 5) and page.problems == []
 
 
+def test_pictures_of_a_large_layer_stand_side_by_side_with_its_windows_in_sight(page, explain, lenet):
+    page.open(explain(lenet, "--layer", "conv1")[0], width=1366)
+    page.run("explorer.open(4)")
+    tops = page.run("""["gx-0", "counts", `gy-${explorer.operation.o}`].map((id) =>
+        explorer.grids.find((grid) => grid.panel.id === id).canvas.getBoundingClientRect().top)""")
+    assert len(set(tops)) == 1
+    for row in (2, 25):  # in five rows of windows, of which its own is in the middle; two are out of sight so far
+        hover(page, "gx-0", row, 14)
+    assert page.run("explorer.grids.find((grid) => grid.panel.id === 'gcols').left") == 25 * 28 + 14 - 50
+
+
+def test_an_empty_activation_map_is_explained(page, explain, lenet):
+    page.open(explain(lenet)[0])
+    said = page.run("""[1, 0].map((value) => {
+        const {shape} = page.network.cam, data = Array(shape.reduce((a, b) => a * b)).fill(value);
+        const cam = {shape, type: "float32", blocks: [{start: shape.map(() => 0), shape, data}]};
+        return new NetworkView({...page.network, cam}, explorer.tensors)
+            .elements().map((element) => element.textContent).join(" ");
+    })""")
+    assert ["Grad-CAM is 0 everywhere" in text for text in said] == [False, True]
+
+
 @pytest.mark.parametrize("layer", ["act1", "pool1", "flatten", "fc3"])
 def test_any_layer_can_be_shown(page, explain, lenet, layer):
     check(page, explain(lenet, "--layer", layer)[0])
@@ -324,6 +346,7 @@ def test_of_a_layer_too_large_for_a_page_a_part_is_shown(page, explain, lenet, m
 
 @pytest.mark.parametrize("arguments, message", [
     (("conv2d", "--layer", "x"), "conv2d has no --layer"),
+    (("conv2d", "--image", "mine.png"), "networks have: python -m minicnn.explain lenet --image"),
     (("max_pool2d", "--groups", "2"), "max_pool2d has no --groups"),
     (("conv2d", "--kernel", "9"), "does not fit"),
     (("con2d",), "did you mean conv2d?"),

@@ -67,15 +67,17 @@ def _operation(args: argparse.Namespace) -> None:
     wrong = [*given(args, OF_NETWORKS), *(["option"] if args.option else []),
              *[name for name in sizes if SIZES[name] not in accepted]]
     if wrong:
-        raise UsageError(f"{args.what} has no --{wrong[0]}")
+        hint = f"networks have: python -m minicnn.explain lenet --{wrong[0]} ..." if wrong[0] in OF_NETWORKS else None
+        raise UsageError(f"{args.what} has no --{wrong[0]}", hint)
     try:
         found = operation(**{SIZES[name]: value for name, value in sizes.items()})
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error
-    terminal.show(found.run)
     scenes = [page.scene(run, page.about(run), position) for position, run in
               [(found.position, found.run), *found.others]]
-    _write(args.out, page.page(args.what, scenes, found.sliders, args.lang))
+    written = _write(args.out, page.page(args.what, scenes, found.sliders, args.lang))
+    terminal.show(found.run)
+    print(written)
 
 
 def _network(args: argparse.Namespace) -> None:
@@ -99,7 +101,7 @@ def _explain(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise CommandError(str(error), "--layer NAME chooses another layer, --image another image") from error
     print(seen.text)
-    _write(args.out, page.page(f"{subject.name} · {seen.layer}", [seen.scene], {}, args.lang, seen.network))
+    print(_write(args.out, page.page(f"{subject.name} · {seen.layer}", [seen.scene], {}, args.lang, seen.network)))
 
 
 def _subject(args: argparse.Namespace) -> "Subject":
@@ -165,9 +167,10 @@ def _read(path: str, shape: Sequence[int]) -> "np.ndarray":
     return read_image(path, (size[0], size[1]), 1 if grey else 3, "auto" if grey else False, fit="pad")
 
 
-def _write(path: str, html: str) -> None:
+def _write(path: str, html: str) -> str:
+    """Write the page; a line that says so."""
     Path(path).write_text(html, encoding="utf-8")
-    print(f"page: {path} ({len(html.encode()) / 1e6:.2f} MB); open it in a browser")
+    return f"page: {path} ({len(html.encode()) / 1e6:.2f} MB); open it in a browser"
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:

@@ -117,8 +117,9 @@ class Convolution extends Operation {
     const g = Math.floor(C / this.CG),
       c = C % this.CG,
       terms = [];
+    const windows = [...this.windowsOf(hh, v)];
     for (let o = g * this.OG; o < (g + 1) * this.OG; o++) {
-      for (const [i, j, p, q] of this.windowsOf(hh, v)) {
+      for (const [i, j, p, q] of windows) {
         terms.push(
           this.product(
             this.at("w", o, c, p, q),
@@ -128,13 +129,13 @@ class Convolution extends Operation {
         );
       }
     }
-    const [first] = this.windowsOf(hh, v);
+    const middle = windows[Math.floor(windows.length / 2)]; // to have as many as possible in sight
     return this.explanation("gx", [C, hh, v], terms, {
       c: C,
       h: hh,
       v,
-      row: first && this.row(c, first[2], first[3]),
-      l: first && first[0] * this.OW + first[1],
+      row: middle && this.row(c, middle[2], middle[3]),
+      l: middle && middle[0] * this.OW + middle[1],
     });
   }
 

@@ -161,7 +161,7 @@ class Grid {
     const start = (place, now, count, all) =>
       place === undefined || (place >= now && place < now + count)
         ? now
-        : Math.min(Math.floor(place / count) * count, all - count);
+        : Math.min(Math.max(place - Math.floor(count / 2), 0), all - count);
     const top = start(corner[0], this.top, this.rows, this.panel.rows);
     const left = start(corner[1], this.left, this.cols, this.panel.cols);
     if (top === this.top && left === this.left) return;
@@ -171,16 +171,28 @@ class Grid {
 }
 
 const LARGEST = 36; // pixels of a cell
+const SMALL = 7; // of one that can be pointed at still
 const HIGH = 640; // pixels of a grid with numbers that can be read
+const GAP = 26; // between grids
 
-/* The sizes of the cells of panels: the same for all if they can stand together, or as each can have by itself. */
+/* The sizes of the cells of panels: the same for all if they can stand together with numbers in them, or as each can
+ * have by itself. Those that hold no numbers then, or else all, are made small enough for the row, if that is possible. */
 function cellSizes(panels, width) {
+  const cut = (count) => Math.min(count, MOST);
+  const columns = (grids) => grids.reduce((sum, panel) => sum + cut(panel.cols), 0);
   const grids = panels.filter((panel) => panel.rows),
-    cut = (count) => Math.min(count, MOST);
-  const columns = grids.reduce((sum, panel) => sum + cut(panel.cols), 0),
+    room = width - GAP * panels.length,
     rows = Math.max(...grids.map((panel) => cut(panel.rows)));
-  const together = Math.floor(Math.min((width - 26 * panels.length) / columns, HIGH / rows));
+  const together = Math.floor(Math.min(room / columns(grids), HIGH / rows));
+  if (together >= LEAST) return panels.map(() => Math.min(together, LARGEST));
   const alone = (panel) =>
     Math.max(1, Math.floor(Math.min((width - 4) / cut(panel.cols), LEAST + 4, (0.66 * HIGH) / cut(panel.rows))));
-  return panels.map((panel) => (together >= LEAST ? Math.min(together, LARGEST) : alone(panel)));
+  const pictures = grids.filter((panel) => alone(panel) < LEAST),
+    others = grids.filter((panel) => alone(panel) >= LEAST);
+  const taken = others.reduce((sum, panel) => sum + cut(panel.cols) * alone(panel), 0),
+    small = Math.floor((room - taken) / columns(pictures));
+  if (small < SMALL && together >= SMALL) return panels.map(() => together);
+  return panels.map((panel) =>
+    small >= SMALL && pictures.includes(panel) ? Math.min(alone(panel), small) : alone(panel),
+  );
 }

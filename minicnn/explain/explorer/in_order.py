@@ -257,9 +257,9 @@ def in_order(output: Tensor, x: Tensor, parameters: dict[str, Tensor | None]) ->
     if isinstance(node, AvgPool2d) and x.ndim == 4:
         mean = AvgPoolInOrder(**_bounds(node.windows), divisor=node.divisor.tolist())
         return mean, mean(x)
-    if isinstance(node, BatchNorm) and x.ndim >= 2:
+    if isinstance(node, BatchNorm) and x.ndim >= 2 and not node.rectify:
         norm = BatchNormInOrder(training=node.training, eps=node.eps)
-        return norm, norm(x, w, b, *[t.detach() for t in node.saved[2:]])
+        return norm, norm(x, w, b, *[t.detach() for t in node.saved[2:4]])  # mean, inv_std
     if isinstance(node, Dropout):
         drop = DropoutInOrder(p=node.p)
         return drop, drop(x, Dropout(node.p, node.key)(x.new_ones(*x.shape)))

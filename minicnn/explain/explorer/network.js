@@ -47,7 +47,7 @@ class NetworkView {
       ),
       section(
         t("network.why", names),
-        "",
+        this.cam && !this.largest(this.cam) ? t("network.cam.zero", {layer: data.cam_layer, target: data.target}) : "",
         this.figure(t("network.saliency"), this.over(this.saliency, "saliency")),
         ...(this.cam ? [this.figure(t("network.cam", {layer: data.cam_layer}), this.over(this.cam, "cam"))] : []),
       ),
