@@ -5,6 +5,7 @@ import operator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,12 +138,20 @@ def test_atan2_at_the_origin():
 
 # -- powers ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("exponent", [0, 1, 2, 3, -1, -2, 0.5, 2.5, -0.5, 0.0, 2.0])
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 4, 7, -1, -2, -3, -4, 0.5, 2.5, -0.5, 0.0, 2.0])
 def test_numbers_as_exponents(exponent):
     a = np.array([0.5, -1.5, 2.0, 3.0]) if float(exponent).is_integer() else np.array([0.5, 1.5, 2.0])
     agree(lambda m, x: x ** exponent, a)
     special = SPECIAL if float(exponent).is_integer() else SPECIAL[~np.signbit(SPECIAL)]
     agree(lambda m, x: x ** exponent, special, second=False)
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 4, 5, -1, -2, -3, 0.5, -0.5])
+def test_powers_are_within_one_rounding_of_those_of_pytorch(exponent):
+    x = np.random.default_rng(0).standard_normal(3000, np.float32)
+    x = x if float(exponent).is_integer() else abs(x)
+    expected = (torch.from_numpy(x) ** exponent).numpy()
+    assert (abs((mc.tensor(x) ** exponent).data - expected) <= np.spacing(abs(expected))).all()
 
 
 def test_second_gradients_of_powers_at_zero():

@@ -1,4 +1,8 @@
-"""Functions of single elements. Most are one declaration: forward on arrays, then gradient in operations."""
+"""Functions of single elements. Most are one declaration: forward on arrays, then gradient in operations.
+
+Input of any shape, (∗) → (∗); where there are several, they are broadcast. Integers become float32, unless it says
+otherwise. Raises TypeError for what is no tensor or of a type it does not take. As in PyTorch and NumPy.
+"""
 
 import inspect
 import math
@@ -8,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, kernels_for
+from ..backend import arithmetic_for, array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .basic import Number, TensorOrNumber, float_result, named, no_gradient, operands, refuse_bool
 from .comparison import where
@@ -75,41 +79,49 @@ def unary(name: str, doc: str, value: Callable[..., Any], gradient: Callable[...
 
 # -- exponentials, logarithms, powers -------------------------------------------------------------------------------
 
-exp = unary("exp", "eˣ.", lambda xp, x: xp.exp(x), lambda gy, y: gy * y)
-exp2 = unary("exp2", "2ˣ.", lambda xp, x: xp.exp2(x), lambda gy, y: gy * (y * LN2))
-expm1 = unary("expm1", "eˣ − 1, exact near 0.", lambda xp, x: xp.expm1(x), lambda gy, y: gy * (y + 1))
-log = unary("log", "The natural logarithm; −inf at 0, NaN below.", lambda xp, x: xp.log(x), lambda gy, x: gy / x)
-log2 = unary("log2", "The logarithm to base 2.", lambda xp, x: xp.log2(x), lambda gy, x: gy / (x * LN2))
-log10 = unary("log10", "The logarithm to base 10.", lambda xp, x: xp.log10(x), lambda gy, x: gy / (x * LN10))
-log1p = unary("log1p", "log(1 + x), exact near 0.", lambda xp, x: xp.log1p(x), lambda gy, x: gy / (x + 1))
-sqrt = unary("sqrt", "√x; the gradient at 0 is infinite.", lambda xp, x: xp.sqrt(x), lambda gy, y: gy / (2 * y))
-rsqrt = unary("rsqrt", "1/√x.", lambda xp, x: xp.reciprocal(xp.sqrt(x)), lambda gy, y: gy * (-0.5 * y * y * y))
-square = unary("square", "x²; int64 for bools.",
-               lambda xp, x: x * x if x.dtype != dtypes.bool_ else x.astype(dtypes.int64),
+exp = unary("exp", "y = eˣ;  gx = gy·y.", lambda xp, x: xp.exp(x), lambda gy, y: gy * y)
+exp2 = unary("exp2", "y = 2ˣ;  gx = gy·y·ln 2.", lambda xp, x: xp.exp2(x), lambda gy, y: gy * (y * LN2))
+expm1 = unary("expm1", "y = eˣ − 1, exact near 0;  gx = gy·(y + 1).",
+              lambda xp, x: xp.expm1(x), lambda gy, y: gy * (y + 1))
+log = unary("log", "y = ln x, −inf at 0, NaN below;  gx = gy/x.", lambda xp, x: xp.log(x), lambda gy, x: gy / x)
+log2 = unary("log2", "y = ln x / ln 2;  gx = gy/(x·ln 2).", lambda xp, x: xp.log2(x), lambda gy, x: gy / (x * LN2))
+log10 = unary("log10", "y = ln x / ln 10;  gx = gy/(x·ln 10).",
+              lambda xp, x: xp.log10(x), lambda gy, x: gy / (x * LN10))
+log1p = unary("log1p", "y = ln(1 + x), exact near 0;  gx = gy/(1 + x).",
+              lambda xp, x: xp.log1p(x), lambda gy, x: gy / (x + 1))
+sqrt = unary("sqrt", "y = √x;  gx = gy/(2y), infinite at 0.", lambda xp, x: xp.sqrt(x), lambda gy, y: gy / (2 * y))
+rsqrt = unary("rsqrt", "y = 1/√x;  gx = −gy·y³/2.",
+              lambda xp, x: xp.reciprocal(xp.sqrt(x)), lambda gy, y: gy * (-0.5 * y * y * y))
+square = unary("square", "y = x², in the type of x, int64 for bools;  gx = gy·2x.",
+               lambda xp, x: arithmetic_for(x, x).mul(x, x) if x.dtype != dtypes.bool_ else x.astype(dtypes.int64),
                lambda gy, x: gy * (2 * x), integers="value")
-reciprocal = unary("reciprocal", "1/x.", lambda xp, x: xp.reciprocal(x), lambda gy, y: -gy * (y * y))
+reciprocal = unary("reciprocal", "y = 1/x;  gx = −gy·y².", lambda xp, x: xp.reciprocal(x), lambda gy, y: -gy * (y * y))
 
 # -- trigonometric and hyperbolic -----------------------------------------------------------------------------------
 
-sin = unary("sin", "Sine of x radians.", lambda xp, x: xp.sin(x), lambda gy, x: gy * x.cos())
-cos = unary("cos", "Cosine of x radians.", lambda xp, x: xp.cos(x), lambda gy, x: -gy * x.sin())
-tan = unary("tan", "Tangent of x radians.", lambda xp, x: xp.tan(x), lambda gy, y: gy * (y * y + 1))
-asin = unary("asin", "The angle in −π/2 … π/2 whose sine is x.",
+sin = unary("sin", "y = sin x, x in radians;  gx = gy·cos x.", lambda xp, x: xp.sin(x), lambda gy, x: gy * x.cos())
+cos = unary("cos", "y = cos x, x in radians;  gx = −gy·sin x.", lambda xp, x: xp.cos(x), lambda gy, x: -gy * x.sin())
+tan = unary("tan", "y = tan x, x in radians;  gx = gy·(1 + y²).",
+            lambda xp, x: xp.tan(x), lambda gy, y: gy * (y * y + 1))
+asin = unary("asin", "The angle y in −π/2 … π/2 whose sine is x;  gx = gy/√(1 − x²).",
              lambda xp, x: xp.arcsin(x), lambda gy, x: gy * (1 - x * x).rsqrt())
-acos = unary("acos", "The angle in 0 … π whose cosine is x.",
+acos = unary("acos", "The angle y in 0 … π whose cosine is x;  gx = −gy/√(1 − x²).",
              lambda xp, x: xp.arccos(x), lambda gy, x: -gy * (1 - x * x).rsqrt())
-atan = unary("atan", "The angle in −π/2 … π/2 whose tangent is x.",
+atan = unary("atan", "The angle y in −π/2 … π/2 whose tangent is x;  gx = gy/(1 + x²).",
              lambda xp, x: xp.arctan(x), lambda gy, x: gy / (x * x + 1))
-sinh = unary("sinh", "Hyperbolic sine.", lambda xp, x: xp.sinh(x), lambda gy, x: gy * x.cosh())
-cosh = unary("cosh", "Hyperbolic cosine.", lambda xp, x: xp.cosh(x), lambda gy, x: gy * x.sinh())
+sinh = unary("sinh", "y = (eˣ − e⁻ˣ)/2;  gx = gy·cosh x.", lambda xp, x: xp.sinh(x), lambda gy, x: gy * x.cosh())
+cosh = unary("cosh", "y = (eˣ + e⁻ˣ)/2;  gx = gy·sinh x.", lambda xp, x: xp.cosh(x), lambda gy, x: gy * x.sinh())
 tanh = unary("tanh", "The hyperbolic tangent, (∗) → (∗); gx = gy·(1 − y²). Raises TypeError where input is no Tensor. "
              "LeCun et al. 1998.",
              lambda xp, x: kernels_for(x).tanh(x), lambda gy, y: gy * (1 - y * y), kernel="tanh_grad")
-asinh = unary("asinh", "Inverse of sinh.", lambda xp, x: xp.arcsinh(x), lambda gy, x: gy * (x * x + 1).rsqrt())
-acosh = unary("acosh", "Inverse of cosh, x ≥ 1.", lambda xp, x: xp.arccosh(x), lambda gy, x: gy * (x * x - 1).rsqrt())
-atanh = unary("atanh", "Inverse of tanh.", lambda xp, x: xp.arctanh(x), lambda gy, x: gy / (1 - x * x))
-deg2rad = unary("deg2rad", "x degrees in radians.", lambda xp, x: xp.deg2rad(x), lambda gy: gy * (math.pi / 180))
-rad2deg = unary("rad2deg", "x radians in degrees.", lambda xp, x: xp.rad2deg(x), lambda gy: gy * (180 / math.pi))
+asinh = unary("asinh", "The inverse of sinh;  gx = gy/√(x² + 1).",
+              lambda xp, x: xp.arcsinh(x), lambda gy, x: gy * (x * x + 1).rsqrt())
+acosh = unary("acosh", "The inverse of cosh, x ≥ 1;  gx = gy/√(x² − 1).",
+              lambda xp, x: xp.arccosh(x), lambda gy, x: gy * (x * x - 1).rsqrt())
+atanh = unary("atanh", "The inverse of tanh;  gx = gy/(1 − x²).",
+              lambda xp, x: xp.arctanh(x), lambda gy, x: gy / (1 - x * x))
+deg2rad = unary("deg2rad", "y = x·π/180;  gx = gy·π/180.", lambda xp, x: xp.deg2rad(x), lambda gy: gy * (math.pi / 180))
+rad2deg = unary("rad2deg", "y = x·180/π;  gx = gy·180/π.", lambda xp, x: xp.rad2deg(x), lambda gy: gy * (180 / math.pi))
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 
 sigmoid = unary("sigmoid", "1/(1 + e⁻ˣ) without overflow, (∗) → (∗); gx = gy·y·(1 − y). Raises TypeError where input "
@@ -118,28 +130,32 @@ sigmoid = unary("sigmoid", "1/(1 + e⁻ˣ) without overflow, (∗) → (∗); gx
 
 # -- the error function ---------------------------------------------------------------------------------------------
 
-erf = unary("erf", "2/√π·∫₀ˣ e^(−t²) dt.",
+erf = unary("erf", "y = 2/√π·∫₀ˣ e^(−t²) dt;  gx = gy·2/√π·e^(−x²).",
             lambda xp, x: kernels_for(x).erf(x), lambda gy, x: gy * ((-x * x).exp() * (2 / math.sqrt(math.pi))))
-erfc = unary("erfc", "1 − erf(x), exact where it is tiny.",
+erfc = unary("erfc", "y = 1 − erf(x), exact where it is tiny;  gx = −gy·2/√π·e^(−x²).",
              lambda xp, x: kernels_for(x).erfc(x), lambda gy, x: gy * ((-x * x).exp() * (-2 / math.sqrt(math.pi))))
 
 # -- signs and rounding ---------------------------------------------------------------------------------------------
 
-sign = unary("sign", "−1, 0 or 1; 0 for NaN. The gradient is 0.",
+sign = unary("sign", "y = x/|x|, 0 for 0 and NaN, in the type of x; gradient 0.",
              lambda xp, x: (x > 0).astype(x.dtype) - (x < 0) if x.dtype != bool else x.copy(),
              no_gradient, integers="value")
 sgn = sign
-floor = unary("floor", "The largest integer ≤ x; gradient 0.", lambda xp, x: xp.floor(x), no_gradient, integers="same")
-ceil = unary("ceil", "The smallest integer ≥ x; gradient 0.", lambda xp, x: xp.ceil(x), no_gradient, integers="same")
-trunc = unary("trunc", "x without its fraction; gradient 0.", lambda xp, x: xp.trunc(x), no_gradient, integers="same")
+floor = unary("floor", "⌊x⌋, the largest integer ≤ x; gradient 0.",
+              lambda xp, x: xp.floor(x), no_gradient, integers="same")
+ceil = unary("ceil", "⌈x⌉, the smallest integer ≥ x; gradient 0.",
+             lambda xp, x: xp.ceil(x), no_gradient, integers="same")
+trunc = unary("trunc", "y = sign(x)·⌊|x|⌋, x without its fraction; gradient 0.",
+              lambda xp, x: xp.trunc(x), no_gradient, integers="same")
 fix = trunc
-frac = unary("frac", "x − trunc(x).", lambda xp, x: x - xp.trunc(x), lambda gy: gy, integers="refused")
+frac = unary("frac", "y = x − trunc(x), of floats only;  gx = gy.",
+             lambda xp, x: x - xp.trunc(x), lambda gy: gy, integers="refused")
 _round = unary("round", "The nearest integer, of two the even one; gradient 0.",
                lambda xp, x: xp.rint(x), no_gradient, integers="same")
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """Rounded to ``decimals`` places, halves to even; negative decimals round to tens, hundreds. The gradient is 0."""
+    """The nearest multiple of 10^−decimals, halves to even; negative decimals round to tens, hundreds. gx = 0."""
     if decimals == 0:
         return _round(input)
     if not dtypes.is_floating(input.dtype):
@@ -152,7 +168,7 @@ def nan_to_num(input: Tensor, nan: float | None = 0.0, posinf: float | None = No
                neginf: float | None = None) -> Tensor:
     """NaN and infinities replaced by the numbers given; infinities by default by the largest finite ones.
 
-    gx = gy where input is finite, else 0.
+    gx = gy where input is finite, else 0. nan=None, PyTorch's default, is 0 too.
     """
     if not dtypes.is_floating(input.dtype):
         return input.clone()
@@ -206,7 +222,7 @@ class LogAddExp(Function):
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
-    """log(e^input + e^other), without overflow, broadcast."""
+    """y = log(e^input + e^other), without overflow; the gradients are gy·σ(input − other) and gy·σ(other − input)."""
     return LogAddExp()(*_float_operands("logaddexp", input, other))
 
 
@@ -225,7 +241,7 @@ class XLogY(Function):
 
 
 def xlogy(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
-    """input·ln(other), 0 where input is 0, broadcast; integers give float32."""
+    """y = input·ln(other), 0 where input is 0; the gradients are gy·ln(other) and gy·input/other."""
     return XLogY()(*operands("xlogy", input, other, dtype=float_result(input, other)))
 
 
@@ -243,7 +259,7 @@ class Hypot(Function):
 
 
 def hypot(input: Tensor, other: Tensor) -> Tensor:
-    """√(input² + other²), without overflow, broadcast."""
+    """y = √(input² + other²), without overflow; the gradients are gy·input/y and gy·other/y."""
     return Hypot()(*_float_operands("hypot", input, other))
 
 
@@ -262,7 +278,10 @@ class Atan2(Function):
 
 
 def atan2(input: Tensor, other: Tensor) -> Tensor:
-    """The angle of the point (other, input), in −π … π."""
+    """The angle in −π … π of the point (other, input), whose distance from the origin is r.
+
+    The gradients are gy·other/r² and −gy·input/r², 0 at the origin.
+    """
     return Atan2()(*operands("atan2", input, other, dtype=float_result(input, other)))
 
 
@@ -283,7 +302,7 @@ class CopySign(Function):
 
 
 def copysign(input: Tensor, other: TensorOrNumber) -> Tensor:
-    """|input| with the sign of other."""
+    """|input| with the sign of other; the gradient of input is gy·y/input, 0 at 0, that of other 0."""
     return CopySign()(*operands("copysign", input, other, dtype=float_result(input, other)))
 
 
@@ -302,7 +321,10 @@ class Lerp(Function):
 
 
 def lerp(input: Tensor, end: Tensor, weight: TensorOrNumber) -> Tensor:
-    """input + weight·(end − input), broadcast: input at weight 0, end at weight 1."""
+    """y = input + weight·(end − input): input at weight 0, end at weight 1.
+
+    The gradients are gy·(1 − weight), gy·weight and gy·(end − input).
+    """
     _floats_only("lerp", input, end)
     for name, t in (("end", end), ("weight", weight)):
         if isinstance(t, Tensor) and t.dtype != input.dtype and (t.ndim or name == "end"):
@@ -312,13 +334,13 @@ def lerp(input: Tensor, end: Tensor, weight: TensorOrNumber) -> Tensor:
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """input + value·tensor1·tensor2, broadcast."""
+    """y = input + value·tensor1·tensor2; the gradients are gy, gy·value·tensor2 and gy·value·tensor1."""
     refuse_bool("addcmul", input)
     return input.add(tensor1 * tensor2, alpha=value)
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """input + value·tensor1/tensor2, broadcast."""
+    """y = input + value·tensor1/tensor2; the gradients are gy, gy·value/tensor2, −gy·value·tensor1/tensor2²."""
     if not dtypes.is_floating(tensor1.dtype) and not dtypes.is_floating(tensor2.dtype):
         raise TypeError(f"addcdiv: {tensor1.dtype} and {tensor2.dtype} are not divided; convert one with .float()")
     return input.add(tensor1 / tensor2, alpha=value)
