@@ -87,7 +87,9 @@ class _UserNode(engine.Function):
 class Function:
     """An operation of your own: a subclass with static ``forward(ctx, *args)`` and ``backward(ctx, *grad_outputs)``.
 
-    Both take and return Tensors. A backward written with operations differentiates again. Call it with ``apply``:
+    As in PyTorch, both take and return Tensors. Raises TypeError where they do not, RuntimeError where backward returns
+    another number of gradients than forward has arguments. A backward written with operations differentiates again.
+    Call it with ``apply``:
 
         class Square(Function):
             @staticmethod

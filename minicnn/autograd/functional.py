@@ -3,6 +3,10 @@
 With J[i, j] = ∂yᵢ/∂xⱼ, one backward walk is one product vᵀ·J (``vjp``). It is linear in v, so its own gradient with
 respect to v, in direction u, is J·u: two backward walks give ``jvp``, and nothing has to be derived forwards. A row of
 J is the product with a unit vector (``jacobian``), and the Hessian is the Jacobian of the gradient.
+
+Inputs of shapes T and outputs of shapes S → v of S for ``vjp``, of T for ``jvp`` and ``hvp``. Raises TypeError for what
+is no tensor, RuntimeError for a v that does not fit, an output that is no single number where one is needed, and with
+strict for what does not depend on the inputs. As in PyTorch; jvp by two walks: Townsend 2017.
 """
 
 from collections.abc import Callable, Sequence

@@ -20,7 +20,8 @@ def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, retain_gra
 
     Only what leads to one of the inputs is computed. ``create_graph=True`` records the gradients, so that they can be
     differentiated again. An input that the outputs do not depend on raises, or gives None with ``allow_unused=True``.
-    PyTorch's only_inputs, deprecated there, does not exist.
+    Raises RuntimeError, too, where a tensor requires no gradient or grad_outputs do not fit. PyTorch's only_inputs,
+    deprecated there, is_grads_batched and materialize_grads do not exist.
     """
     outputs, inputs = as_tuple(outputs), as_tuple(inputs)
     seeds = as_tuple(grad_outputs) if grad_outputs is not None else (None,) * len(outputs)
@@ -43,7 +44,10 @@ def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, retain_gra
 
 
 class detect_anomaly:
-    """Inside the block, NaN raises where it first appears, naming the operation and the line that called it."""
+    """Inside the block, NaN raises where it first appears, naming the operation and the line that called it.
+
+    Raises RuntimeError then. PyTorch's check_nan, without which only the line is remembered, does not exist.
+    """
 
     def __enter__(self) -> None:
         self._before, engine.mode.anomaly = engine.mode.anomaly, True

@@ -22,7 +22,9 @@ def gradcheck(func: Callable[..., Tensors], inputs: Tensors, *, eps: float = 1e-
     f(x − eps·v)) / 2eps⟩ and as ⟨Jᵀ·u, v⟩. They may differ by atol + rtol·|numeric| (PyTorch's 1e-5 and 1e-3 hide an
     error of 0.05 %). Two evaluations serve an input of any size, and a wrong gradient would have to be orthogonal to
     every v to pass. On a mismatch the elements are checked one by one, and the error names the input and the index that
-    is worst.
+    is worst. Raises GradcheckError then, unless raise_exception is False. directions and seed are not in PyTorch; its
+    nondet_tol, check_undefined_grad, check_grad_dtypes, check_batched_grad, check_batched_forward_grad,
+    check_forward_ad, check_backward_ad, fast_mode and masked do not exist.
     """
     inputs = as_tuple(inputs)
     checked = [i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]
@@ -42,7 +44,9 @@ def gradgradcheck(func: Callable[..., Tensors], inputs: Tensors, grad_outputs: T
                   seed: int = 0) -> bool:
     """gradcheck of the gradients of func: whether second derivatives agree, also with respect to grad_outputs.
 
-    Its bounds are gradcheck's, narrower than those of PyTorch's.
+    Its atol and rtol are gradcheck's, narrower than PyTorch's, and so are seed and what it Raises. PyTorch's
+    gen_non_contig_grad_outputs, nondet_tol, check_undefined_grad, check_grad_dtypes, check_batched_grad,
+    check_fwd_over_rev, check_rev_over_rev, fast_mode and masked do not exist.
     """
     inputs = as_tuple(inputs)
     if grad_outputs is None:

@@ -177,9 +177,11 @@ class Tensor:
         return self.data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """What NumPy makes an array of: the elements, shared where dtype and copy allow."""
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
+        """The memory, handed to another library by DLPack; a tensor that requires a gradient raises BufferError."""
         if self._requires_grad:
             raise BufferError("can't export a tensor that requires grad; use x.detach()")
         return self.data.__dlpack__(**options)

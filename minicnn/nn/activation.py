@@ -197,7 +197,7 @@ class LogSigmoid(_Activation):
 
 
 class Tanh(_Activation):
-    """The hyperbolic tangent."""
+    """tanh x = (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ)."""
 
     _function = "tanh"
 

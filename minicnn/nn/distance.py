@@ -8,7 +8,7 @@ __all__ = ["CosineSimilarity", "PairwiseDistance"]
 
 
 class CosineSimilarity(Module):
-    """The cosine of the angle between the vectors of two inputs along dim."""
+    """x₁·x₂/(|x₁|·|x₂|), the cosine of the angle between the vectors of two inputs along dim."""
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 With fan_in the number of inputs one output sees and fan_out the number of outputs one input reaches, a layer keeps the
 variance of what passes forward if its weights have variance gain²/fan_in, and of gradients if it is gain²/fan_out.
+
+Each returns the tensor. Raises ValueError for a shape that has no such values and for arguments out of range.
 """
 
 import math
@@ -21,7 +23,8 @@ __all__ = ["calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that makes up for the variance a nonlinearity takes away.
 
-    param is the negative slope of leaky_relu, 0.01 by default.
+    1 for linear, convolutions and sigmoid, 5/3 for tanh, √2 for relu, √(2/(1 + param²)) for leaky_relu, whose negative
+    slope param is, 0.01 by default, and 3/4 for selu.
     """
     slope = 0.01 if param is None else param
     if nonlinearity == "leaky_relu":
@@ -39,29 +42,29 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 # -- plain values ---------------------------------------------------------------------------------------------------
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Every element val."""
+    """y = val everywhere."""
     return _write(tensor, np.asarray(val))
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Every element 1."""
+    """y = 1 everywhere."""
     return constant_(tensor, 1)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Every element 0."""
+    """y = 0 everywhere."""
     return constant_(tensor, 0)
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Ones on the diagonal of a matrix: a linear layer that passes its inputs on."""
+    """y[i, j] = 1 where i = j, else 0: a linear layer that passes its inputs on."""
     _need_axes("eye_", tensor, (2,))
     rows, columns = tensor.shape
     return _write(tensor, np.eye(rows, columns))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """A convolution that passes its input channels on, in each group: a one in the middle of kernel (i, i)."""
+    """y[i, i, middle] = 1 in each group, else 0: a convolution that passes its input channels on."""
     _need_axes("dirac_", tensor, (3, 4, 5))
     out_channels, in_channels = tensor.shape[:2]
     if out_channels % groups:
@@ -79,7 +82,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 # -- random values --------------------------------------------------------------------------------------------------
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Uniform on [a, b)."""
+    """Uniform, a ≤ y < b."""
     values = rand(tensor.shape, generator=generator, dtype=_wide(tensor)).data
     values *= b - a
     values += a
@@ -87,7 +90,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal with the given mean and standard deviation."""
+    """Normal: y = mean + std·z, z of mean 0 and variance 1."""
     values = randn(tensor.shape, generator=generator, dtype=_wide(tensor)).data
     values *= std
     values += mean
@@ -96,7 +99,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
                   generator: Generator | None = None) -> Tensor:
-    """Normal, with values outside a … b drawn again; a and b are values, not numbers of standard deviations."""
+    """Normal, drawn again until a ≤ y ≤ b; a and b are values, not numbers of standard deviations."""
     if not a < b or not std > 0:
         raise ValueError(f"trunc_normal_: a = {a} must be below b = {b}, and std = {std} positive")
     if not a - 2 * std <= mean <= b + 2 * std:
@@ -152,6 +155,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinea
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """gain times a matrix with orthonormal rows or columns, whichever are fewer; axes after the first count as one.
 
+    y·yᵀ = gain²·1 or yᵀ·y = gain²·1.
     Saxe et al. 2013: the Q of the QR decomposition of a normal matrix, its signs fixed so that it is uniform.
     """
     if tensor.ndim < 2:
@@ -166,7 +170,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
-    """Normal, with the fraction sparsity of each column of a matrix (rounded up) set to zero. Martens 2010."""
+    """Normal, y = std·z, but 0 for the fraction sparsity of each column of a matrix (rounded up). Martens 2010."""
     _need_axes("sparse_", tensor, (2,))
     order = rand(tensor.shape, generator=generator).data.argsort(0)  # in each column the rows in random order
     values = randn(tensor.shape, generator=generator, dtype=_wide(tensor)).data * std

@@ -1,4 +1,7 @@
-"""Layers that learn their number of inputs from the first input, and are ordinary layers from then on."""
+"""Layers that learn their number of inputs from the first input, and are ordinary layers from then on.
+
+Raises RuntimeError for a first input with another number of axes. As in PyTorch.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Fully connected layers, and those that only reshape."""
+"""Fully connected layers, and those that only reshape.
+
+Raises RuntimeError where the shapes do not fit. The layers, and how their parameters start, are PyTorch's.
+"""
 
 import math
 from typing import Any
@@ -72,7 +75,7 @@ class Bilinear(Module):
 
 
 class Identity(Module):
-    """y = x; takes any arguments, so that it can stand in for any layer."""
+    """y = x, (...) → (...); takes any arguments, so that it can stand in for any layer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """The axis dim as several, of unflattened_size: Unflatten(1, (2, 3)) takes (N, 6) to (N, 2, 3)."""
+    """The axis dim as several, of unflattened_size: Unflatten(1, (2, 3)) takes (N, 6) → (N, 2, 3)."""
 
     _shown = ("dim", "unflattened_size")
 

@@ -294,7 +294,7 @@ class TripletMarginWithDistanceLoss(_Loss):
 # -- of sequences ---------------------------------------------------------------------------------------------------
 
 class CTCLoss(_Loss):
-    """−log of the probability of target sequences, summed over all their alignments with the input."""
+    """−log Σ P(alignment | input), the sum over all alignments of the target sequence with the input."""
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)

@@ -106,8 +106,9 @@ class _BatchNorm(_Tracking):
 class BatchNorm1d(_BatchNorm):
     """Batch normalisation of features, (N, C) or (N, C, L): mean 0 and variance 1 per channel, then weight and bias.
 
-    In training the mean and variance are those of the batch, and the running ones move towards them by momentum (None:
-    their plain average); in eval mode the running ones are used. Ioffe & Szegedy 2015.
+    y = (x − mean)/√(var + eps)·weight + bias. In training mean and var are those of the batch, and the running ones
+    move towards them by momentum (None: their plain average); in eval mode the running ones are used. Ioffe & Szegedy
+    2015.
     """
 
     ndims = (2, 3)
@@ -148,7 +149,8 @@ class _InstanceNorm(_Tracking):
 class InstanceNorm1d(_InstanceNorm):
     """Each channel of each signal, (N, C, L) or (C, L), gets mean 0 and variance 1, then weight and bias if affine.
 
-    With track_running_stats, eval mode uses running statistics as batch normalisation does. Ulyanov et al. 2016.
+    y = (x − mean)/√(var + eps)·weight + bias. With track_running_stats, eval mode uses running statistics as batch
+    normalisation does. Ulyanov et al. 2016.
     """
 
     ndims = (2, 3)
@@ -169,7 +171,10 @@ class InstanceNorm3d(_InstanceNorm):
 # -- without --------------------------------------------------------------------------------------------------------
 
 class GroupNorm(_Affine):
-    """Each of num_groups groups of channels of each image, (N, C, ...), gets mean 0 and variance 1. Wu & He 2018."""
+    """Each of num_groups groups of channels of each image, (N, C, ...), gets mean 0 and variance 1. Wu & He 2018.
+
+    y = (x − mean)/√(var + eps)·weight + bias, with weight and bias per channel.
+    """
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None,
                  dtype: Any = None, *, bias: bool = True) -> None:
@@ -197,7 +202,7 @@ def _shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]
 
 
 class LayerNorm(_Affine):
-    """Every element of the other axes gets mean 0 and variance 1 over the last ones. Ba et al. 2016."""
+    """(x − mean)/√(var + eps)·weight + bias, mean and var over the last axes, of normalized_shape. Ba et al. 2016."""
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, device: Any = None, dtype: Any = None) -> None:
@@ -217,7 +222,7 @@ class LayerNorm(_Affine):
 
 
 class RMSNorm(_Affine):
-    """Every element of the other axes gets mean square 1 over the last ones. Zhang & Sennrich 2019."""
+    """x/√(mean x² + eps)·weight, the mean over the last axes, of normalized_shape. Zhang & Sennrich 2019."""
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
                  elementwise_affine: bool = True, device: Any = None, dtype: Any = None) -> None:

@@ -54,7 +54,7 @@ class ZeroPad1d(_Padding):
 
 
 class ZeroPad2d(_Padding):
-    """Zeros around the last two axes; a negative number takes elements away."""
+    """Zeros around the last two axes, (..., H, W) → (..., t + H + b, l + W + r); a negative number takes some away."""
 
     axes, value = 2, 0.0
 

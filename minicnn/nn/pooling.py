@@ -147,19 +147,19 @@ class _AdaptiveAvgPool(_Pool):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """The mean over windows chosen so that (N, C, L) becomes (N, C, output_size)."""
+    """The mean over windows chosen so that (N, C, L) → (N, C, output_size)."""
 
     _function = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """The mean over windows chosen so that the image becomes output_size; 1 is global average pooling."""
+    """The mean over windows chosen so that (N, C, H, W) → (N, C, *output_size); 1 is global average pooling."""
 
     _function = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """The mean over boxes chosen so that the volume becomes output_size; 1 is global average pooling."""
+    """The mean over boxes chosen so that (N, C, D, H, W) → (N, C, *output_size); 1 is global average pooling."""
 
     _function = staticmethod(F.adaptive_avg_pool3d)
 
@@ -177,19 +177,19 @@ class _AdaptiveMaxPool(_Pool):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """The largest element of windows chosen so that (N, C, L) becomes (N, C, output_size)."""
+    """The largest element of windows chosen so that (N, C, L) → (N, C, output_size)."""
 
     _function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """The largest element of windows chosen so that the image becomes output_size."""
+    """The largest element of windows chosen so that (N, C, H, W) → (N, C, *output_size)."""
 
     _function = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """The largest element of boxes chosen so that the volume becomes output_size."""
+    """The largest element of boxes chosen so that (N, C, D, H, W) → (N, C, *output_size)."""
 
     _function = staticmethod(F.adaptive_max_pool3d)
 

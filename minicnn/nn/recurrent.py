@@ -1,4 +1,9 @@
-"""Recurrent layers: stacks of them over whole sequences, and single cells for one step."""
+"""Recurrent layers: stacks of them over whole sequences, and single cells for one step.
+
+Layers take (T, N, I), (N, T, I) if batch_first, (T, I) or a PackedSequence → all h, (T, N, D·P) or alike, and the last
+states, (layers·D, N, P), for D directions of P numbers. Raises RuntimeError for inputs and states that do not fit,
+ValueError for numbers out of range.
+"""
 
 import math
 import warnings

@@ -229,5 +229,5 @@ def attach(modules: tuple[ModuleType, ...]) -> None:
     Tensor.__invert__ = _invert
     Tensor.__matmul__ = Tensor.matmul
     Tensor.__rmatmul__ = _reflected(Tensor.matmul)
-    Tensor.T = property(lambda self: self.permute(tuple(reversed(range(self.ndim)))))
-    Tensor.mT = property(lambda self: self.transpose(-2, -1))
+    Tensor.T = property(lambda self: self.permute(tuple(reversed(range(self.ndim)))), doc="A view, its axes reversed.")
+    Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="A view with the last two axes exchanged.")

@@ -1,4 +1,8 @@
-"""Comparison, logic, and what is chosen by them: the larger of two, values within bounds, one or the other."""
+"""Comparison, logic, and what is chosen by them: the larger of two, values within bounds, one or the other.
+
+Operands of any shapes that broadcast → their common shape; comparisons and logic give bool, without gradient. Raises
+TypeError for what is neither a tensor nor a number, RuntimeError for shapes that do not broadcast. As in PyTorch.
+"""
 
 import math
 from typing import Any
@@ -104,22 +108,22 @@ class Extreme(Function):
 
 
 def maximum(input: Tensor, other: Tensor) -> Tensor:
-    """The larger of both, NaN if one is NaN; the gradient is halved between equals."""
+    """y = max(input, other), NaN if one is NaN; the gradient is halved between equals."""
     return Extreme("maximum")(*operands("maximum", input, other))
 
 
 def minimum(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller of both, NaN if one is NaN; the gradient is halved between equals."""
+    """y = min(input, other), NaN if one is NaN; the gradient is halved between equals."""
     return Extreme("minimum")(*operands("minimum", input, other))
 
 
 def fmax(input: Tensor, other: Tensor) -> Tensor:
-    """The larger of both, the other one where one is NaN; the gradient goes to input between equals."""
+    """y = max(input, other), the other one where one is NaN; the gradient goes to input between equals."""
     return Extreme("fmax")(*operands("fmax", input, other))
 
 
 def fmin(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller of both, the other one where one is NaN; the gradient goes to input between equals."""
+    """y = min(input, other), the other one where one is NaN; the gradient goes to input between equals."""
     return Extreme("fmin")(*operands("fmin", input, other))
 
 
@@ -152,12 +156,12 @@ clip = clamp
 
 
 def clamp_min(input: Tensor, min: TensorOrNumber) -> Tensor:
-    """max(input, min), with clamp's gradient."""
+    """y = max(input, min), with clamp's gradient."""
     return clamp(input, min=min)
 
 
 def clamp_max(input: Tensor, max: TensorOrNumber) -> Tensor:
-    """min(input, max), with clamp's gradient."""
+    """y = min(input, max), with clamp's gradient."""
     return clamp(input, max=max)
 
 
@@ -175,7 +179,10 @@ class Where(Function):
 
 
 def where(condition: Tensor, input: TensorOrNumber | None = None, other: TensorOrNumber | None = None) -> Any:
-    """input where condition is true, else other, broadcast; condition alone: its true indices, one tensor per axis."""
+    """y = input where condition is true, else other; the gradient goes to the one that was taken.
+
+    condition alone: its true indices, one tensor per axis.
+    """
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     if condition.dtype != dtypes.bool_:

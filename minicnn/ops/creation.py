@@ -1,6 +1,9 @@
 """New tensors: from data, filled with a value, counted up, or drawn at random.
 
 Values are made in NumPy and then moved to the device, so that a seed gives the same numbers on every device.
+
+A size → a tensor of that shape. Raises ValueError for negative lengths, TypeError for what is no number or dtype. As in
+PyTorch and NumPy.
 """
 
 import math
@@ -31,7 +34,7 @@ def _made(array: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
 
 @np.errstate(over="ignore")
 def tensor(data: Any, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor with a copy of data: numbers, nested lists of numbers, an array, or a tensor (detached).
+    """A new tensor with a copy of data, in its shape: numbers, nested lists of them, an array, or a tensor (detached).
 
     Python floats become float32, ints int64 and bools bool; arrays and tensors keep their dtype. Unlike PyTorch's it
     takes dtype, device and requires_grad by position, too.
@@ -75,7 +78,7 @@ def _nested(data: Any, dtype: np.dtype | None) -> np.ndarray:
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares the memory of a NumPy array: a write to one is seen in the other."""
+    """A tensor that shares the elements, in memory, of a NumPy array: a write to one is seen in the other."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(ndarray).__name__}; use minicnn.tensor(...)")
     dtypes.as_dtype(ndarray.dtype)
@@ -116,7 +119,7 @@ def empty(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_
 
 def full(size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
-    """A tensor with every element fill_value; its dtype is that of the number (bool, int64 or float32)."""
+    """y[i] = fill_value for every element i; the dtype is that of the number (bool, int64 or float32)."""
     dtype = dtypes.of_scalar(fill_value) if dtype is None else dtypes.as_dtype(dtype)
     return _made(np.full(size, fill_value, dtype), device, requires_grad)
 
@@ -189,7 +192,8 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
            device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... up to but without end; ``arange(end)`` and ``arange(end=end)`` start at 0.
 
-    Of ints it is int64, of floats float32. Raises if step is 0 or leads away from end.
+    Without start, end stands first, as in PyTorch. Of ints it is int64, of floats float32. Raises if step is 0 or
+    leads away from end.
     """
     start, end = (0, start) if end is None else (0 if start is None else start, end)
     if end is None:
@@ -207,7 +211,7 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
 
 def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
-    """steps evenly spaced values from start to end, both included."""
+    """y[i] = start + i·(end − start)/(steps − 1): steps evenly spaced values from start to end, both included."""
     if steps < 0:
         raise ValueError(f"linspace: steps = {steps} must not be negative")
     return _made(np.linspace(start, end, steps).astype(dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
@@ -215,7 +219,7 @@ def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device:
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: DeviceLike = None,
         requires_grad: bool = False) -> Tensor:
-    """The (n, m) matrix with ones on the diagonal and zeros elsewhere; m is n by default."""
+    """y[i, j] = 1 where i = j, else 0: the (n, m) matrix with ones on the diagonal; m is n by default."""
     return _made(np.eye(n, m, dtype=dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
 
 
@@ -233,14 +237,14 @@ def _drawn(name: str, method: str, size: tuple, generator: Generator | None, dty
 @variadic(0)
 def rand(size: Size, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
-    """Samples of the uniform distribution on [0, 1), in a size given as in PyTorch."""
+    """Samples of the uniform distribution, 0 ≤ y < 1, in a size given as in PyTorch."""
     return _made(_drawn("rand", "random", sizes(size), generator, dtype), device, requires_grad)
 
 
 @variadic(0)
 def randn(size: Size, *, generator: Generator | None = None, dtype: Any = None, device: DeviceLike = None,
           requires_grad: bool = False) -> Tensor:
-    """Samples of the normal distribution with mean 0 and variance 1, in a size given as in PyTorch."""
+    """Samples of the normal distribution, of density e^(−y²/2)/√(2π), in a size given as in PyTorch."""
     return _made(_drawn("randn", "standard_normal", sizes(size), generator, dtype), device, requires_grad)
 
 
@@ -260,7 +264,10 @@ def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: Any 
 
 def randint(low: Any = 0, high: Any = None, size: Size | None = None, *, generator: Generator | None = None,
             dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
-    """Whole numbers, low … high − 1 equally likely: ``randint(high, size)`` or ``randint(low, high, size)``."""
+    """Whole numbers, low … high − 1 equally likely: ``randint(high, size)`` or ``randint(low, high, size)``.
+
+    The forms, without low or with it, are PyTorch's. The dtype is int64 unless given.
+    """
     if size is None:  # randint(high, size)
         low, high, size = 0, low, high
     elif high is None:  # randint(high, size=...)

@@ -1,4 +1,8 @@
-"""Running sums and products; and the product over an axis, whose gradient is made of running ones."""
+"""Running sums and products; and the product over an axis, whose gradient is made of running ones.
+
+Running ones keep the shape, (..., n, ...) → (..., n, ...). Raises IndexError for a dim out of range. As in PyTorch and
+NumPy.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -77,12 +81,12 @@ def _long(dtype: np.dtype) -> np.dtype:
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """The sums of the first 1, 2, 3, … elements along dim; integers and bools are summed as int64."""
+    """y[i] = x[0] + … + x[i] along dim, integers and bools as int64; gx[i] = gy[i] + … + gy[n − 1]."""
     return _running("cumsum", CumSum, input, dim, dtype)
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """The products of the first 1, 2, 3, … elements along dim; exact gradients where elements are 0."""
+    """y[i] = x[0]·…·x[i] along dim; gx[i] = Σ gy[j]·y[j]/x[i] over j ≥ i, exact also where elements are 0."""
     return _running("cumprod", CumProd, input, dim, dtype)
 
 
@@ -92,7 +96,10 @@ def _running(name: str, operation: Callable[[int], Function], input: Tensor, dim
 
 
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The product over one axis, or of all elements; exact gradients where elements are 0, integers give int64."""
+    """y = Πx over one axis, or of all elements, integers give int64.
+
+    gx = gy times the product of all the others, also where elements are 0.
+    """
     axis, x = one_axis("prod", input, dim), widened(input, dtype)
     keepdim_needs_dim("prod", dim, keepdim)
     return Prod(0, False)(x.reshape(-1)) if dim is None or x.ndim == 0 else Prod(axis, keepdim)(x)

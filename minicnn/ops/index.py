@@ -3,6 +3,9 @@
 Reading at indices and adding at indices are each other's adjoint: y = x[i] has gx = 0 with gy added at i, and y = x
 with v added at i has gv = gy[i]. So ``Index`` and ``IndexAdd`` close under differentiation. What an index means is a
 small object beside them: ``Axes`` (arrays that index whole axes, as in x[i]) or ``Lanes`` (gather's, one axis only).
+
+What is read has the shape of its index, (...) → (...). Raises IndexError for an index or axis out of range and for an
+index of a type that is none, RuntimeError for shapes and masks that do not fit. As in PyTorch and NumPy.
 """
 
 from collections.abc import Sequence
@@ -182,7 +185,10 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number | None = None, *,
             value: Number | None = None) -> Tensor:
-    """input with y[index[i, j, ...], j, ...] = src[i, j, ...] for dim 0, and so on; a number may be called value."""
+    """input with y[index[i, j, ...], j, ...] = src[i, j, ...] for dim 0, and so on.
+
+    A number may be called value, as in PyTorch.
+    """
     if (src is None) == (value is None):
         raise TypeError("scatter: give either src or value")
     if input.ndim == 0:  # a number counts as a vector of one element

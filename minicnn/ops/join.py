@@ -262,7 +262,7 @@ def flip(input: Tensor, dims: Dims) -> Tensor:
 
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
-    """Elements moved on by shifts along dims, the last becoming the first; without dims, in the flattened order."""
+    """y[i + shifts] = x[i] along dims, counted on from the last to the first; without dims, in the flattened order."""
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     dims = (dims,) if isinstance(dims, int) else tuple(dims or ())
     if len(shifts) != (len(dims) or 1):
@@ -312,7 +312,7 @@ def _triangle(half: str, input: Tensor, diagonal: int) -> Tensor:
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix with the vector input on a diagonal, or, of a matrix, a copy of that diagonal."""
+    """y[i, i + diagonal] = input[i], else 0, of a vector; of a matrix a copy of that diagonal."""
     if input.ndim == 2:
         return input.diagonal(diagonal).clone()
     if input.ndim != 1:

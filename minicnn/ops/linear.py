@@ -2,6 +2,9 @@
 
 All come down to one operation on matrices, whose adjoints are products again: y = a·b,  ga = gy·bᵀ,  gb = aᵀ·gy.
 A transpose is a view, which BLAS reads as it is, so nothing is copied.
+
+(..., n, k) and (..., k, m) → (..., n, m). Raises RuntimeError for shapes or types that do not fit. As in PyTorch and
+NumPy.
 """
 
 import math
@@ -131,7 +134,7 @@ def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> Any:
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """The matrix product over the last two axes; the axes in front are broadcast.
+    """y = input·other, the matrix product over the last two axes; the axes in front are broadcast.
 
     A vector on the left counts as a row, on the right as a column, and its axis is not in the result.
     """

@@ -116,7 +116,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     """
     if not beta >= 0:
         raise RuntimeError(f"smooth_l1_loss: beta = {beta} must not be negative")
-    of = (lambda d: Huber(beta)(d) / beta) if beta else absolute
+    of = absolute if beta == 0 else Huber(beta) if beta == 1 else lambda d: Huber(beta)(d) / beta
     return reduced("smooth_l1_loss", _of_difference("smooth_l1_loss", of, input, target), reduction)
 
 

@@ -62,6 +62,26 @@ class BinaryCrossEntropy(Function):
         return gx, gt
 
 
+class LogisticLoss(Function):
+    """y = (1 − t)·x + log(1 + e⁻ˣ);  gx = gy·(1 − t − σ(−x)),  gt = −gy·x."""
+
+    def forward(self, x, t):
+        self.save(x, t)
+        return kernels_for(x).logistic_loss(x, t)
+
+    def backward(self, gy):
+        x, t = self.saved
+        gx = gt = None
+        if self.needs[0]:
+            if is_grad_enabled():
+                gx = gy * (1 - t - (-x).sigmoid())
+            else:
+                gx = Tensor(kernels_for(x.data).logistic_loss_grad(gy.data, x.data, t.data))
+        if self.needs[1]:
+            gt = -gy * x
+        return gx, gt
+
+
 # -- one class per row ---------------------------------------------------------------------------------------------
 
 def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int) -> None:
@@ -214,6 +234,9 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     name = "binary_cross_entropy_with_logits"
     same_shapes(name, input, target)
     same_floats(name, input=input, target=target, weight=weight, pos_weight=pos_weight)
-    scale = 1.0 if pos_weight is None else weighted(name, target, pos_weight - 1, "pos_weight") + 1
-    loss = (1 - target) * input - LogSigmoid()(input) * scale  # since log(1 − σ(x)) = log σ(x) − x
+    if pos_weight is None:
+        loss = LogisticLoss()(input, target)
+    else:
+        scale = weighted(name, target, pos_weight - 1, "pos_weight") + 1
+        loss = (1 - target) * input - LogSigmoid()(input) * scale  # since log(1 − σ(x)) = log σ(x) − x
     return reduced(name, weighted(name, loss, weight), reduction)

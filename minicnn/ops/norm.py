@@ -149,7 +149,8 @@ def rectified_batch_norm(*arguments: Any, **options: Any) -> Tensor:
 
 
 def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
-                bias: Tensor | None, training: bool, momentum: float, eps: float, rectify: bool = False) -> Tensor:
+                bias: Tensor | None, training: bool, momentum: float, eps: float, *,
+                rectify: bool = False) -> Tensor:
     _check_channels("batch_norm", input, eps, running_mean=running_mean, running_var=running_var, weight=weight,
                     bias=bias)
     x, w, b = _wide(input, weight, bias)

@@ -1,4 +1,9 @@
-"""Extremes and order: the largest and smallest elements, sorted ones, their places, the different ones among them."""
+"""Extremes and order: the largest and smallest elements, sorted ones, their places, the different ones among them.
+
+(..., n, ...) → (...) along dim, or (..., 1, ...) with keepdim; what is sorted keeps its shape. The gradient goes to the
+elements that were taken, the indices have none. Raises IndexError for a dim out of range or without elements,
+RuntimeError for a type without order. As in PyTorch and NumPy.
+"""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""Operations that take axes away: sums, means, spread, norms, any and all; the base of the other reductions."""
+"""Operations that take axes away: sums, means, spread, norms, any and all; the base of the other reductions.
+
+(..., n, ...) → (...) over dim, or (..., 1, ...) with keepdim. Raises IndexError for a dim out of range, RuntimeError
+for one named twice and for a type without such a result. As in PyTorch and NumPy.
+"""
 
 import math
 from functools import lru_cache
@@ -156,7 +160,7 @@ class Mean(Reduction):
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Σ input over dim (all axes by default); integers and bools are summed as int64."""
+    """y = Σ input over dim (all axes by default), integers and bools summed as int64; gx = gy, expanded."""
     return _sum("sum", input, dim, keepdim, dtype)
 
 
@@ -165,12 +169,12 @@ def _sum(name: str, input: Tensor, dim: Dim, keepdim: bool = False, dtype: Any =
 
 
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The mean over dim (all axes by default), NaN of no elements; integers need a floating ``dtype``."""
+    """y = Σ input/n over dim (all axes by default), NaN for n = 0; gx = gy/n. Integers need a floating ``dtype``."""
     return Mean(axes_of("mean", input, dim), keepdim)(_floating("mean", input if dtype is None else input.to(dtype)))
 
 
 def nansum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """sum with NaN counted as 0; NaNs get no gradient."""
+    """y = Σ input over dim with NaN counted as 0; gx = gy, but 0 for NaN."""
     return _sum("nansum", input.where(~input.isnan(), 0), dim, keepdim, dtype)
 
 
@@ -182,17 +186,17 @@ def nanmean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any
 
 
 def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
-    """How many elements differ from 0, over dim (all axes by default)."""
+    """How many elements x ≠ 0 there are over dim (all axes by default)."""
     return _sum("count_nonzero", input != 0, dim)
 
 
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Whether an element over dim (all axes by default) differs from 0; bool, or uint8 for uint8."""
+    """Whether x ≠ 0 for an element over dim (all axes by default); bool, or uint8 for uint8."""
     return _logical("any", input, dim, keepdim)
 
 
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Whether every element over dim (all axes by default) differs from 0; bool, or uint8 for uint8."""
+    """Whether x ≠ 0 for every element over dim (all axes by default); bool, or uint8 for uint8."""
     return _logical("all", input, dim, keepdim)
 
 
@@ -252,27 +256,37 @@ def var(input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, kee
         correction: float | None = None) -> Tensor:
     """The variance over dim (all axes by default): squared distances from the mean, summed, over n − correction.
 
-    correction is 1 by default; unbiased=False means 0. Also var(unbiased), as in PyTorch.
+    y = Σ(x − mean)²/(n − correction), gx = gy·2(x − mean)/(n − correction). correction is 1 by default;
+    unbiased=False means 0. Also var(unbiased), as in PyTorch.
     """
     return _spread("var", Var, input, dim, unbiased, keepdim, correction)
 
 
 def std(input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: float | None = None) -> Tensor:
-    """The standard deviation over dim, √var; its gradient where it is 0 is 0."""
+    """The standard deviation over dim, √var; gx = gy·(x − mean)/(y·(n − correction)), 0 where y is 0.
+
+    correction and unbiased as in var, also std(unbiased), as in PyTorch.
+    """
     return _spread("std", Std, input, dim, unbiased, keepdim, correction)
 
 
 def var_mean(input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: float | None = None) -> tuple[Tensor, Tensor]:
-    """(var, mean) over dim."""
+    """(var, mean) = (Σ(x − mean)²/(n − correction), Σx/n) over dim, with the gradients of var and mean.
+
+    unbiased as in var; also var_mean(unbiased), as in PyTorch.
+    """
     return (_spread("var_mean", Var, input, dim, unbiased, keepdim, correction),
             mean(input, None if isinstance(dim, bool) else dim, keepdim))
 
 
 def std_mean(input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: float | None = None) -> tuple[Tensor, Tensor]:
-    """(std, mean) over dim."""
+    """(std, mean) = (√(Σ(x − mean)²/(n − correction)), Σx/n) over dim, with the gradients of std and mean.
+
+    unbiased as in var; also std_mean(unbiased), as in PyTorch.
+    """
     return (_spread("std_mean", Std, input, dim, unbiased, keepdim, correction),
             mean(input, None if isinstance(dim, bool) else dim, keepdim))
 
@@ -309,7 +323,7 @@ class LogSumExp(Reduction):
 
 
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
-    """log Σ e^input over dim, without overflow; −inf of no elements; integers give float32."""
+    """y = log Σ eˣ over dim, without overflow, −inf of no elements; gx = gy·e^(x − y). Integers give float32."""
     if dim is None:
         raise TypeError("logsumexp: give dim, the axes to sum over; () are all")
     axes = axes_of("logsumexp", input, dim)
@@ -364,6 +378,7 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: Dim = None, keepdim:
          dtype: Any = None) -> Tensor:
     """The p-norm over dim (all axes by default) of the elements as one vector; "fro" and None mean p = 2.
 
+    y = (Σ |x|ᵖ)^(1/p), gx = gy·sign(x)·(|x|/y)^(p − 1), 0 where y is 0.
     p may be any number, also ±inf (the largest or smallest magnitude) and 0 (how many differ from 0).
     """
     if p is None or p == "fro":

@@ -1,4 +1,8 @@
-"""Other ways to see the same memory: reshape, expand, permute, and parts of a tensor. All return views if they can."""
+"""Other ways to see the same memory: reshape, expand, permute, and parts of a tensor. All return views if they can.
+
+The gradient puts gy back where its elements were seen, (...) → (...), and adds up what was seen more than once. Raises
+IndexError for an axis out of range, RuntimeError for lengths that do not fit. As in PyTorch and NumPy.
+"""
 
 import functools
 import math
@@ -367,7 +371,8 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int = 0) -> Tensor:
     """A view with the given shape and strides, counted in elements from the first one of input.
 
-    Unlike PyTorch, input must be in C order, and memory outside it (of a tensor that it is a view of) is out of reach.
+    storage_offset, too, counts from there. Unlike PyTorch, input must be in C order, and memory outside it (of a tensor
+    that it is a view of) is out of reach.
     """
     size, stride = tuple(size), tuple(stride)
     if len(size) != len(stride):

@@ -18,7 +18,8 @@ class Optimizer:
     """Base class of optimisers. A subclass defines check(), what options are legal, and update(), its arithmetic.
 
     params are tensors, or dicts {"params": tensors, option: value, ...} with options that differ from the defaults.
-    param_groups lists these dicts, each with every option; state holds what update() keeps, by parameter.
+    param_groups lists these dicts, each with every option; state holds what update() keeps, by parameter. Raises
+    ValueError for options out of range or a parameter that is given twice, TypeError for what is no tensor.
     """
 
     numbers: dict[str, type] = {"step": int}  # the values of state that are no tensors, and what they are

@@ -18,7 +18,7 @@ def fuse_conv_bn_eval(conv: Convolution, bn: BatchNorm1d | BatchNorm2d | BatchNo
     """A copy of conv that computes bn(conv(x)) in evaluation mode; ``transpose`` says that conv is a transposed one.
 
     bn(w ⋆ x + b) = (γ/√(var + eps))·(w ⋆ x + b − mean) + β is a convolution with the weights s·w and the bias
-    s·(b − mean) + β, where s = γ/√(var + eps) per output channel.
+    s·(b − mean) + β, where s = γ/√(var + eps) per output channel. As in PyTorch.
 
     Raises:
         ValueError: one of the two is in training mode, or bn keeps no running statistics.

@@ -1,4 +1,7 @@
-"""Gradients and parameters of a whole network at once."""
+"""Gradients and parameters of a whole network at once, as in PyTorch.
+
+Raises ValueError for a vector of another length, TypeError for what is no tensor.
+"""
 
 import math
 from collections.abc import Iterable
@@ -39,19 +42,19 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Limit every element of every gradient to ±clip_value, in place."""
+    """g ← min(max(g, −clip_value), clip_value) for every element of every gradient, in place."""
     for g in _gradients(parameters):
         array_module(g.data).clip(g.data, -clip_value, clip_value, out=g.data)
         g.touch()
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters, flattened and joined; differentiable."""
+    """All parameters, flattened and joined: tensors of n elements each → (Σ n); differentiable."""
     return cat([p.reshape(-1) for p in parameters])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Copy the slices of a vector back into the parameters it was made of (PyTorch's share its memory)."""
+    """The slices of a vector (Σ n) → the parameters it was made of, copied (PyTorch's share its memory)."""
     parameters = list(parameters)
     total = sum(p.numel() for p in parameters)
     if vec.shape != (total,):

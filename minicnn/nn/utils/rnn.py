@@ -1,4 +1,7 @@
-"""Sequences of different lengths: padded to one length, or packed without padding (see ops/packing.py)."""
+"""Sequences of different lengths: padded to one length, or packed without padding (see ops/packing.py).
+
+Names and layout are PyTorch's. Raises TypeError for what is no sequence of tensors.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
@@ -25,9 +28,9 @@ class _Fields(NamedTuple):
 class PackedSequence(_Fields):
     """A batch of sequences without padding, the longest first, as pack_padded_sequence and pack_sequence make it.
 
-    data (R, ...) has the rows of step 0, below them those of step 1, and so on; batch_sizes (T), int64, says how many
-    each step has. sorted_indices[i] is the number that sequence i had before sorting, unsorted_indices the inverse, or
-    both are None: nothing was sorted.
+    N sequences (L, ...) → data (R, ...), R = Σ L: the rows of step 0, below them those of step 1, and so on;
+    batch_sizes (T), int64, says how many each step has. sorted_indices[i] is the number that sequence i had before
+    sorting, unsorted_indices the inverse, or both are None: nothing was sorted.
     """
 
     def __new__(cls, data: Any, batch_sizes: Tensor | None = None, sorted_indices: Tensor | None = None,

@@ -10,7 +10,10 @@ __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts"]
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the initial rate down to eta_min in T_max steps, and up again. Loshchilov & Hutter 2017."""
+    """Half a cosine from the initial rate down to eta_min in T_max steps, and up again. Loshchilov & Hutter 2017.
+
+    lr[t] = eta_min + (lr[0] − eta_min)·(1 + cos(π·t/T_max))/2.
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max, self.eta_min = T_max, eta_min
@@ -31,7 +34,8 @@ class CosineAnnealingLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine from the initial rate down to eta_min in T_0 steps, then the same in T_0·T_mult steps, and so on.
 
-    It sets the rate outright and cannot be chained. Loshchilov & Hutter 2017.
+    lr = eta_min + (lr[0] − eta_min)·(1 + cos(π·T_cur/T_i))/2 after T_cur of T_i steps. It sets the rate outright and
+    cannot be chained. Loshchilov & Hutter 2017.
     """
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0,

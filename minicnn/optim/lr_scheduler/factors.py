@@ -11,7 +11,7 @@ __all__ = ["ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR",
 
 
 class LambdaLR(LRScheduler):
-    """The initial rate times lr_lambda(last_epoch); lr_lambda is a function, or a list of one per group."""
+    """lr[t] = lr[0]·lr_lambda(t); lr_lambda is a function, or a list of one per group."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
                  last_epoch: int = -1) -> None:
@@ -37,7 +37,7 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """The rate times gamma every step_size steps."""
+    """The rate times gamma every step_size steps: lr[t] = lr[0]·gamma^⌊t/step_size⌋."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size, self.gamma = step_size, gamma
@@ -49,7 +49,7 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """The rate times gamma at each of the milestones; one that is listed twice counts twice."""
+    """lr[t] = lr[0]·gamma^(how many of the milestones are ≤ t); one that is listed twice counts twice."""
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1,
                  last_epoch: int = -1) -> None:
@@ -63,7 +63,7 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """The rate times factor for total_iters steps, then the rate itself."""
+    """The rate times factor for total_iters steps: lr[t] = lr[0]·factor where t < total_iters, then lr[0]."""
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         self.factor, self.total_iters = fraction(self, "factor", factor), total_iters
@@ -77,7 +77,10 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Warm-up: the rate times a factor that goes straight from start_factor to end_factor in total_iters steps."""
+    """Warm-up: the rate times a factor that goes straight from start_factor to end_factor in total_iters steps.
+
+    lr[t] = lr[0]·(start_factor + (end_factor − start_factor)·min(t/total_iters, 1)).
+    """
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
                  last_epoch: int = -1) -> None:
@@ -96,7 +99,7 @@ class LinearLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """The rate times gamma in every step."""
+    """The rate times gamma in every step: lr[t] = lr[0]·gammaᵗ."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma

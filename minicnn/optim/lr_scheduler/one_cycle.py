@@ -13,9 +13,9 @@ class OneCycleLR(LRScheduler):
     """One rise to max_lr and one long fall, a step per batch, with momentum going the other way. Smith & Topin 2018.
 
     From max_lr/div_factor up in the fraction pct_start of total_steps (or epochs·steps_per_epoch), then down to that
-    over final_div_factor, along a cosine or straight ("linear"). three_phase falls to the initial rate in as many steps
-    as it rose, and to the last in the rest. momentum, or beta₁, goes from max_momentum to base_momentum and back if
-    cycle_momentum. It sets the rate outright and cannot be chained.
+    over final_div_factor, along a cosine, lr = end + (start − end)·(1 + cos(π·progress))/2, or straight ("linear").
+    three_phase falls to the initial rate in as many steps as it rose, and to the last in the rest. momentum, or beta₁,
+    goes from max_momentum to base_momentum and back if cycle_momentum. It sets the rate outright and cannot be chained.
     """
 
     def __init__(self, optimizer: Optimizer, max_lr: float | list[float], total_steps: int | None = None,

@@ -10,7 +10,7 @@ __all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """The rate times factor, but not below min_lr, when a metric has not improved for more than patience steps.
+    """lr ← max(lr·factor, min_lr) when a metric has not improved for more than patience steps.
 
     A metric improves if it is below best·(1 − threshold), or best − threshold with threshold_mode="abs"; with
     mode="max" if it is above best·(1 + threshold), or best + threshold. After a change the next cooldown steps do not

@@ -13,10 +13,11 @@ __all__ = ["LRScheduler"]
 
 
 class LRScheduler:
-    """Base class of schedules; a subclass defines get_lr() or following().
+    """Base class of schedules; a subclass defines get_lr() or following(). The names and numbers are PyTorch's.
 
     last_epoch is the number of step() calls so far; constructing the schedule with −1 sets the first rate. With another
-    last_epoch it goes on from there, and every group of the optimiser must have its "initial_lr".
+    last_epoch it goes on from there, and every group of the optimiser must have its "initial_lr"; Raises KeyError where
+    it has none, TypeError for what is no optimiser, ValueError for numbers out of range.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:

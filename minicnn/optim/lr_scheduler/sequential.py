@@ -12,7 +12,7 @@ __all__ = ["SequentialLR"]
 
 
 class SequentialLR(LRScheduler):
-    """Schedules one after the other: the next one starts, at its step 0, at each of the milestones."""
+    """Schedules one after the other: number i gives lr[t − milestones[i − 1]] up to milestones[i], then the next."""
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int],
                  last_epoch: int = -1) -> None:
