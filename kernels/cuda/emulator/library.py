@@ -60,8 +60,8 @@ class Library:
     """The kernels of a CUDA source, a file or its text, compiled once with these options of g++, then kept on disk."""
 
     def __init__(self, source: Path | str, options: Sequence[str] = ("-std=c++17",)) -> None:
-        if isinstance(source, Path):
-            source = f'#line 1 "{source}"\n{source.read_text()}'
+        text = source.read_text() if isinstance(source, Path) else source
+        source = f'#line 1 "{source if isinstance(source, Path) else "source"}"\n{text}'
         names = {name: parameters for name, parameters in _KERNEL.findall(source)}
         self.parameters = {name: re.findall(r"(\w+)\s*(?:,|$)", text) for name, text in names.items()}
         entries = "".join(f"\nEMULATED_KERNEL({name})" for name in names)
