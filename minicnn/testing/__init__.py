@@ -24,6 +24,10 @@ __all__ = ["LAWS", "MISTAKES", "Case", "Finding", "Law", "Mistake", "Report", "V
 
 
 def __getattr__(name: str) -> Any:
-    if name in _STRATEGIES:  # Hypothesis is imported with the first of them
-        return getattr(importlib.import_module(".strategies", __name__), name)
+    if name in _STRATEGIES:
+        try:
+            return getattr(importlib.import_module(".strategies", __name__), name)
+        except ModuleNotFoundError as error:  # Hypothesis is imported with the first of them
+            raise ModuleNotFoundError(f"{__name__}.{name} is drawn by Hypothesis: pip install hypothesis",
+                                      name=error.name) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,9 +30,9 @@ class Slope(NamedTuple):
     jump: float  # Σ |u|·|slope to the right − slope to the left| where there is a kink or a step, else 0
 
 
-def noise_of(path: Path, u: np.ndarray, start: float = 0.0) -> np.ndarray:
+def noise_of(path: Path, u: np.ndarray, start: float = 0.0, points: int = 8) -> np.ndarray:
     """The standard deviation of the rounding error of each u·f around start, at least half a last place."""
-    f = np.stack([path(start + NEAR * k) for k in range(8)])
+    f = np.stack([path(start + NEAR * k) for k in range(points)])
     floor = np.finfo(np.float64).eps / 2 * np.abs(f[0])
     f = f[1:]  # on one side, in case there is a kink
     fourth = f[4:] - 4 * f[3:-1] + 6 * f[2:-2] - 4 * f[1:-3] + f[:-4]
@@ -42,8 +42,10 @@ def noise_of(path: Path, u: np.ndarray, start: float = 0.0) -> np.ndarray:
 
 
 def most_noise_of(path: Path, u: np.ndarray) -> np.ndarray:
-    """The same for all points that slope may look at; a kink in one of the places is not taken for noise."""
-    return np.maximum(noise_of(path, u), np.minimum(noise_of(path, u, FIRST), noise_of(path, u, -FIRST)))
+    """The same for all points that slope may look at, from enough of them to rely on; a kink in one of the places is
+    not taken for noise."""
+    here, right, left = [noise_of(path, u, start, points=40) for start in (0.0, FIRST, -FIRST)]
+    return np.maximum(here, np.minimum(right, left))
 
 
 def slope(path: Path, u: np.ndarray, noise: np.ndarray) -> Slope:
