@@ -345,6 +345,14 @@ def huber_grad(gy: Array, d: Array, delta: float) -> Array:
     """gy·min(max(d, −delta), delta)."""
 
 
+def logistic_loss(x: Array, t: Array) -> Array:
+    """(1 − t)·x + log(1 + e⁻ˣ) = −t·log σ(x) − (1 − t)·log(1 − σ(x)).  t of the shape of x."""
+
+
+def logistic_loss_grad(gy: Array, x: Array, t: Array) -> Array:
+    """gx = gy·(σ(x) − t) = gy·(1 − t − σ(−x)), whichever of the two is exact for a large |x|."""
+
+
 def silu(x: Array) -> Array:
     """x·σ(x)."""
 

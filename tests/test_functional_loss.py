@@ -113,6 +113,10 @@ def test_small_losses_keep_their_digits():
     x = np.array([20.0, 50.0, 80.0], np.float32)
     y = F.binary_cross_entropy_with_logits(mc.tensor(x), mc.ones(3), reduction="none").numpy()
     np.testing.assert_allclose(y, np.exp(-x.astype(float)), rtol=1e-5)
+    for sign, target in ((1, mc.ones(3)), (-1, mc.zeros(3))):
+        logits = mc.tensor(sign * x, requires_grad=True)
+        F.binary_cross_entropy_with_logits(logits, target, reduction="sum").backward()
+        np.testing.assert_allclose(logits.grad.numpy(), -sign * np.exp(-x.astype(float)), rtol=1e-5)
 
 
 def test_the_mean_of_nothing():

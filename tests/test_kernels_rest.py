@@ -352,6 +352,19 @@ def test_axis_sum(shape):
                                    else 1e-10)
 
 
+@pytest.mark.parametrize("n", [0, 5, 70_001])
+def test_logistic_loss(kernels, n):
+    x, t, gy = (30 * normal(seed, n) for seed in range(3))
+    x[:4], t = [0, -0.0, INF, -INF][:n], np.abs(t) % 1
+    a = variable(x)
+    y = F.binary_cross_entropy_with_logits(a, torch.from_numpy(t), reduction="none")
+    with np.errstate(invalid="ignore"):
+        close(kernels.logistic_loss(x, t), y)
+        close(kernels.logistic_loss_grad(gy, x, t), *gradients(y, gy, a))
+    same("logistic_loss", x, t)
+    same("logistic_loss_grad", gy, x, t)
+
+
 ARITHMETIC = "add", "sub", "mul", "truediv"  # tested further in test_kernels_arithmetic.py
 
 
@@ -668,6 +681,8 @@ CALLS = {  # every kernel that returns arrays, on arrays whose strides may be an
     "group_norm": lambda k, x, gy: k.group_norm(x, gy[0, :, :, 0], gy[0, :, :, 1], 0.1),
     "group_norm_grad": lambda k, x, gy: k.group_norm_grad(gy, x, x[:, :, 0, 0].astype(float), abs(gy[:, :, 0, 0].astype(
         float)), gy[0, :, :, 1]),
+    "logistic_loss": lambda k, x, gy: k.logistic_loss(x, gy),
+    "logistic_loss_grad": lambda k, x, gy: k.logistic_loss_grad(gy, x, x[::-1]),
     "prelu": lambda k, x, gy: k.prelu(x, gy), "prelu_grad": lambda k, x, gy: k.prelu_grad(gy, x, x[::-1]),
     "prelu_weight_grad": lambda k, x, gy: k.prelu_weight_grad(gy, x),
     "axis_sum": lambda k, x, gy: k.axis_sum(x[0]),

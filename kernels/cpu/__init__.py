@@ -9,10 +9,10 @@ from .convolution import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, 
 from .ctc import ctc, ctc_grad
 from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardshrink,
                           hardshrink_grad, hardsigmoid, hardsigmoid_grad, hardswish, hardswish_grad, hardtanh,
-                          hardtanh_grad, huber, huber_grad, leaky_relu, leaky_relu_grad, mish, mish_grad, prelu,
-                          prelu_grad, prelu_weight_grad, relu, relu_grad, sigmoid, sigmoid_grad, silu, silu_grad,
-                          softplus, softplus_grad, softshrink, softsign, softsign_grad, tanh, tanh_grad, tanhshrink,
-                          tanhshrink_grad, threshold, threshold_grad)
+                          hardtanh_grad, huber, huber_grad, leaky_relu, leaky_relu_grad, logistic_loss,
+                          logistic_loss_grad, mish, mish_grad, prelu, prelu_grad, prelu_weight_grad, relu, relu_grad,
+                          sigmoid, sigmoid_grad, silu, silu_grad, softplus, softplus_grad, softshrink, softsign,
+                          softsign_grad, tanh, tanh_grad, tanhshrink, tanhshrink_grad, threshold, threshold_grad)
 from .gemm import matmul
 from .group_normalisation import group_norm, group_norm_grad
 from .max_pooling import max_pool2d
@@ -34,9 +34,9 @@ __all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "ad
            "group_norm", "group_norm_grad", "gru_sequence", "gru_sequence_grad", "hardshrink", "hardshrink_grad",
            "hardsigmoid", "hardsigmoid_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "huber",
            "huber_grad", "iadd", "im2col", "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad",
-           "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish", "mish_grad", "mul", "pool_gather",
-           "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad", "random_uniform", "relu", "relu_grad",
-           "resample", "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad", "sample_weight_grad",
-           "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad", "softplus",
-           "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub", "tanh", "tanh_grad", "tanhshrink",
-           "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]
+           "logistic_loss", "logistic_loss_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
+           "mish_grad", "mul", "pool_gather", "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad",
+           "random_uniform", "relu", "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample",
+           "sample_input_grad", "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad",
+           "softmax", "softmax_grad", "softplus", "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub",
+           "tanh", "tanh_grad", "tanhshrink", "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]

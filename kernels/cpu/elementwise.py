@@ -278,7 +278,7 @@ def _erfc(x, _):
     return error_function.erfc(x)
 
 
-# -- of differences ------------------------------------------------------------------------------------------------
+# -- of losses ------------------------------------------------------------------------------------------------------
 
 @formula
 def _huber(d, parameters):
@@ -291,6 +291,17 @@ def _huber(d, parameters):
 def _huber_grad(gy, d, parameters):
     (delta,) = parameters
     return gy * (delta if d >= delta else -delta if d <= -delta else d)
+
+
+@formula
+def _logistic_loss(x, t, _):
+    return (ONE - t) * x + (max(-x, ZERO) + log1p(exp(-abs(x))))
+
+
+@formula
+def _logistic_loss_grad(gy, x, t, _):
+    s = _sigmoid(-abs(x), _)
+    return gy * (s - t if x < ZERO else ONE - t - s)
 
 
 # -- x times a gate -------------------------------------------------------------------------------------------------
@@ -369,6 +380,7 @@ softplus, softplus_grad = _kernel(_softplus), _kernel(_softplus_grad)
 softsign, softsign_grad = _kernel(_softsign), _kernel(_softsign_grad)
 erf, erfc = _kernel(_erf), _kernel(_erfc)
 huber, huber_grad = _kernel(_huber), _kernel(_huber_grad)
+logistic_loss, logistic_loss_grad = _kernel(_logistic_loss), _kernel(_logistic_loss_grad)
 silu, silu_grad = _kernel(_silu), _kernel(_silu_grad)
 gelu, gelu_grad = _kernel(_gelu), _kernel(_gelu_grad)
 gelu_tanh, gelu_tanh_grad = _kernel(_gelu_tanh), _kernel(_gelu_tanh_grad)

@@ -6,10 +6,10 @@ layers, group and layer normalisation and connectionist temporal classification 
 
 from ..reference import (add, axis_sum, concatenate, ctc, ctc_grad, group_norm, group_norm_grad, gru_sequence,
                          gru_sequence_grad, hardshrink, hardshrink_grad, hardsigmoid, hardsigmoid_grad, huber,
-                         huber_grad, iadd, lstm_sequence, lstm_sequence_grad, mul, prelu, prelu_grad,
-                         prelu_weight_grad, random_uniform, rnn_sequence, rnn_sequence_grad, softplus, softplus_grad,
-                         softshrink, softsign, softsign_grad, sub, tanhshrink, tanhshrink_grad, threshold,
-                         threshold_grad, truediv)
+                         huber_grad, iadd, logistic_loss, logistic_loss_grad, lstm_sequence, lstm_sequence_grad, mul,
+                         prelu, prelu_grad, prelu_weight_grad, random_uniform, rnn_sequence, rnn_sequence_grad,
+                         softplus, softplus_grad, softshrink, softsign, softsign_grad, sub, tanhshrink,
+                         tanhshrink_grad, threshold, threshold_grad, truediv)
 from .convolution import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardswish,
                           hardswish_grad, hardtanh, hardtanh_grad, leaky_relu, leaky_relu_grad, mish, mish_grad, relu,
@@ -30,9 +30,9 @@ __all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "ad
            "group_norm", "group_norm_grad", "gru_sequence", "gru_sequence_grad", "hardshrink", "hardshrink_grad",
            "hardsigmoid", "hardsigmoid_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "huber",
            "huber_grad", "iadd", "im2col", "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad",
-           "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish", "mish_grad", "mul", "pool_gather",
-           "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad", "random_uniform", "relu", "relu_grad",
-           "resample", "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad", "sample_weight_grad",
-           "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad", "softplus",
-           "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub", "tanh", "tanh_grad", "tanhshrink",
-           "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]
+           "logistic_loss", "logistic_loss_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
+           "mish_grad", "mul", "pool_gather", "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad",
+           "random_uniform", "relu", "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample",
+           "sample_input_grad", "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad",
+           "softmax", "softmax_grad", "softplus", "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub",
+           "tanh", "tanh_grad", "tanhshrink", "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]

@@ -5,10 +5,10 @@ from .ctc import ctc, ctc_grad
 from .elementwise import (activated_avg_pool2d, activated_avg_pool2d_grad, add, concatenate, elu, elu_grad, erf, erfc,
                           gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, hardshrink, hardshrink_grad, hardsigmoid,
                           hardsigmoid_grad, hardswish, hardswish_grad, hardtanh, hardtanh_grad, huber, huber_grad,
-                          iadd, leaky_relu, leaky_relu_grad, mish, mish_grad, mul, prelu, prelu_grad,
-                          prelu_weight_grad, relu, relu_grad, sigmoid, sigmoid_grad, silu, silu_grad, softplus,
-                          softplus_grad, softshrink, softsign, softsign_grad, sub, tanh, tanh_grad, tanhshrink,
-                          tanhshrink_grad, threshold, threshold_grad, truediv)
+                          iadd, leaky_relu, leaky_relu_grad, logistic_loss, logistic_loss_grad, mish, mish_grad, mul,
+                          prelu, prelu_grad, prelu_weight_grad, relu, relu_grad, sigmoid, sigmoid_grad, silu,
+                          silu_grad, softplus, softplus_grad, softshrink, softsign, softsign_grad, sub, tanh,
+                          tanh_grad, tanhshrink, tanhshrink_grad, threshold, threshold_grad, truediv)
 from .layers import (adam_step, avg_pool2d, avg_pool2d_grad, axis_sum, batch_norm, batch_norm_grad, batch_norm_stats,
                      channel_sum, dropout, group_norm, group_norm_grad, matmul, max_pool2d, pool_gather, pool_scatter,
                      random_uniform, sgd_step)
@@ -24,9 +24,9 @@ __all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "ad
            "group_norm", "group_norm_grad", "gru_sequence", "gru_sequence_grad", "hardshrink", "hardshrink_grad",
            "hardsigmoid", "hardsigmoid_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "huber",
            "huber_grad", "iadd", "im2col", "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad",
-           "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish", "mish_grad", "mul", "pool_gather",
-           "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad", "random_uniform", "relu", "relu_grad",
-           "resample", "rnn_sequence", "rnn_sequence_grad", "sample", "sample_input_grad", "sample_weight_grad",
-           "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softmax_grad", "softplus",
-           "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub", "tanh", "tanh_grad", "tanhshrink",
-           "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]
+           "logistic_loss", "logistic_loss_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
+           "mish_grad", "mul", "pool_gather", "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad",
+           "random_uniform", "relu", "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample",
+           "sample_input_grad", "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad",
+           "softmax", "softmax_grad", "softplus", "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub",
+           "tanh", "tanh_grad", "tanhshrink", "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from math import pi, sqrt
+from math import inf, pi, sqrt
 
 from ..contract import Array, Windows
 from .convolution import _wide
@@ -260,7 +260,7 @@ def erfc(x: Array) -> Array:
     return xp.where(abs(x) <= 0.46875, 1 - near, xp.where(x < 0, 2 - far, far))
 
 
-# -- of differences ------------------------------------------------------------------------------------------------
+# -- of losses ------------------------------------------------------------------------------------------------------
 
 @_rounded_once
 def huber(d: Array, delta: float) -> Array:
@@ -271,6 +271,17 @@ def huber(d: Array, delta: float) -> Array:
 @_rounded_once
 def huber_grad(gy: Array, d: Array, delta: float) -> Array:
     return gy * _array_module(d).clip(d, -delta, delta)
+
+
+@_rounded_once
+def logistic_loss(x: Array, t: Array) -> Array:
+    return (1 - t) * x + softplus(-x, 1, inf)
+
+
+@_rounded_once
+def logistic_loss_grad(gy: Array, x: Array, t: Array) -> Array:
+    s = sigmoid(-abs(x))
+    return gy * _array_module(x).where(x < 0, s - t, 1 - t - s)
 
 
 # -- x times a gate -------------------------------------------------------------------------------------------------

@@ -113,8 +113,8 @@ def _(use, gx):
 
 @huber(0, "delta forgotten beyond it", "beyond delta the gradient is delta·sign, not sign")
 def _(use, gx):
-    d = use.inputs[0]
-    return use.gy * np.where(np.abs(d) < use.node.delta, d, np.sign(d))
+    d, (delta,) = use.inputs[0], use.node.parameters
+    return use.gy * np.where(np.abs(d) < delta, d, np.sign(d))
 
 
 @absolute(0, "sign forgotten", "the derivative of |x| is the sign of x")
