@@ -1,6 +1,6 @@
 """Gradients and parameters of a whole network at once, as in PyTorch.
 
-Raises ValueError for a vector of another length, TypeError for what is no tensor.
+Raises ValueError for a vector of another length, RuntimeError for a norm that is not finite where that is asked.
 """
 
 import math
