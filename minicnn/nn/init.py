@@ -3,7 +3,8 @@
 With fan_in the number of inputs one output sees and fan_out the number of outputs one input reaches, a layer keeps the
 variance of what passes forward if its weights have variance gain²/fan_in, and of gradients if it is gain²/fan_out.
 
-All but calculate_gain return the tensor. Raises ValueError for a shape that has no such values and for arguments out of range.
+All but calculate_gain return the tensor. Raises ValueError for a shape that has no such values and for arguments out of
+range.
 """
 
 import math

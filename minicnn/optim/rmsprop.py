@@ -15,7 +15,8 @@ class RMSprop(Optimizer):
     """p ← p − lr·b, where b ← momentum·b + g/(√v + eps) and v ← alpha·v + (1 − alpha)·g² is a running mean of g².
 
     centered takes the variance v − m² in place of v, with m the running mean of g (Graves 2013). g is the gradient +
-    weight_decay·p; maximize climbs (by keyword only: what PyTorch has before it does not exist). Tieleman & Hinton 2012.
+    weight_decay·p; maximize climbs (by keyword only: what PyTorch has before it does not exist). Tieleman & Hinton
+    2012.
     """
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-2, alpha: float = 0.99,
