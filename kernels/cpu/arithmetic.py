@@ -38,8 +38,8 @@ def _pairs(operation: Callable) -> Callable:
         position, stop = index * CHUNK, min(plan.size, (index + 1) * CHUNK)
         while position < stop:
             count = min(plan.length - position % plan.length, stop - position)
-            first, second = _cut(a, position, plan.length, plan.a_step, count), _cut(b, position, plan.length,
-                                                                                    plan.b_step, count)
+            first = _cut(a, position, plan.length, plan.a_step, count)
+            second = _cut(b, position, plan.length, plan.b_step, count)
             out = _cut(y, position, plan.length, plan.length, count)
             if plan.a_number:
                 number = a[0]
@@ -64,8 +64,8 @@ def _in_place(operation: Callable) -> Callable:
         position, stop = index * CHUNK, min(plan.size, (index + 1) * CHUNK)
         while position < stop:
             count = min(plan.length - position % plan.length, stop - position)
-            first, second = _cut(a, position, plan.length, plan.a_step, count), _cut(b, position, plan.length,
-                                                                                    plan.b_step, count)
+            first = _cut(a, position, plan.length, plan.a_step, count)
+            second = _cut(b, position, plan.length, plan.b_step, count)
             for i in range(count):
                 first[i] = operation(first[i], second[i])
             position += count
