@@ -12,6 +12,7 @@ from .case import Case
 from .choices import Choices, per_axis
 from .values import normal, positive, spaced
 
+LEAST = 6  # values to normalise: of two, nothing is left but which is larger
 MARGIN = 0.01  # how far what a relu sees stays from 0, and the largest of a window from the next
 
 
@@ -83,9 +84,10 @@ class _Made:
         c, o = self.x.shape[1], self.choices.integer(1, 3)
         kernel = [self.choices.integer(1, min(2, n)) for n in self.x.shape[2:]]
         options = ("stride", self.choices.integer(1, 2)), ("padding", self.choices.integer(0, 1))
-        w = normal(self.choices, (o, c, *kernel), 0.7)
+        w = self._scaled(Layer("conv2d", ("weight",), options), normal(self.choices, (o, c, *kernel), 0.7))
         activation = self.choices.option(("relu", "tanh", "gelu", "sigmoid"))
-        if self.choices.option((False, True)):
+        y = self._after(Layer("conv2d", ("weight",), options), w)
+        if y.size // o >= LEAST and self.choices.option((False, True)):
             self.add(Layer("conv2d", ("weight",), options), w)  # a bias would have a gradient of 0
             norm = Layer("batch_norm", ("weight", "bias"), (("running_mean", None), ("running_var", None),
                                                             ("training", True), ("eps", 0.1)))
@@ -100,17 +102,21 @@ class _Made:
 
     def linear(self, outputs: int) -> None:
         """A linear layer."""
-        self.add(Layer("linear", ("weight", "bias")), normal(self.choices, (outputs, self.x.shape[1]), 0.5),
-                 normal(self.choices, (outputs,)))
+        w = self._scaled(Layer("linear", ("weight",)), normal(self.choices, (outputs, self.x.shape[1]), 0.5))
+        self.add(Layer("linear", ("weight", "bias")), w, normal(self.choices, (outputs,)))
+
+    def _scaled(self, layer: Layer, weight: np.ndarray) -> np.ndarray:
+        """The weight with which what comes out spreads as it should, lest a gradient vanish (Mishkin & Matas 2016)."""
+        spread = self._after(layer, weight).std()
+        return weight / spread if spread > MARGIN else weight
 
     def _bias(self, layer: Layer, activation: str, weight: np.ndarray) -> np.ndarray:
-        """Before a relu a bias that puts 0 into the widest gap of what the channel holds; else any."""
+        """Before a relu a bias that puts 0 into the widest gap of what the channel holds, or below it; else any."""
         count = weight.shape[0]
         if activation != "relu":
             return normal(self.choices, (count,))
         y = np.sort(np.moveaxis(self._after(layer, weight, np.zeros(count)), 1, 0).reshape(count, -1))
-        if y.shape[1] < 2:
-            return np.full(count, 1.0) - y[:, 0]
+        y = np.concatenate([y[:, :1] - 10 * MARGIN, y], 1)  # the gap below
         gap = np.diff(y).argmax(1)
         return -(y[np.arange(count), gap] + y[np.arange(count), gap + 1]) / 2
 
