@@ -165,7 +165,7 @@ def test_warming_runs_every_kernel_in_float32(monkeypatch):
         monkeypatch.setattr(cpu, name, watched(name, getattr(cpu, name)))
     monkeypatch.setattr(warm, "NETWORKS", {})
     monkeypatch.setattr(warm, "KERNELS", {})
-    assert list(warm.warm()) == ["activations", "layers", "sequences", "optimisers"]
+    assert list(warm.warm()) == ["activations", "arithmetic", "layers", "sequences", "optimisers"]
     assert not set(names) - seen
     count, folder = warm.cached()
     assert count > 0 and folder.is_dir()

@@ -13,12 +13,14 @@ from .. import functional as F
 from .. import nn
 from ..autograd import grad
 from ..ops.creation import arange, from_numpy, ones, rand, tensor
+from ..ops.join import cat
 from ..optim import SGD, Adam
 from .cases import KERNELS, NETWORKS, case
 
 __all__ = ["cached", "warm"]
 
-ELEMENTWISE = ("elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "sigmoid", "silu", "tanh")
+ELEMENTWISE = ("elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
+               "sigmoid", "silu", "softplus", "softshrink", "softsign", "tanh", "tanhshrink")
 
 
 def warm() -> Iterator[str]:
@@ -29,7 +31,7 @@ def warm() -> Iterator[str]:
     for name in NETWORKS | KERNELS:
         case(name).prepare(mc)[1]()
         yield name
-    for run in (_activations, _layers, _sequences, _optimisers):
+    for run in (_activations, _arithmetic, _layers, _sequences, _optimisers):
         run()
         yield run.__name__.strip("_")
 
@@ -56,12 +58,21 @@ def _activations() -> None:
     for name in ELEMENTWISE:
         _both_ways(getattr(F, name), 4, 300)
     _both_ways(lambda x: F.gelu(x, approximate="tanh"), 4, 300)
+    _both_ways(lambda x: F.threshold(x, 0.1, 0.5), 4, 300)
+    _both_ways(lambda x: F.prelu(x, x.mean().abs().reshape(1)), 4, 300)
+    _both_ways(lambda x: F.huber_loss(x, -x), 4, 300)
+    _both_ways(lambda x: F.binary_cross_entropy_with_logits(x, x.detach().sigmoid()), 4, 300)
     _both_ways(lambda x: x.erf(), 4, 300)
     _both_ways(lambda x: x.erfc(), 4, 300)
     _both_ways(lambda x: F.cross_entropy(x, arange(8)), 8, 40)
     for shape in ((8, 40), (4, 30, 5, 5)):
         _both_ways(lambda x: F.softmax(x, 1), *shape)
         _both_ways(lambda x: F.log_softmax(x, 1), *shape)
+
+
+def _arithmetic() -> None:
+    """Of arrays large enough to be worth the threads."""
+    _both_ways(lambda x: cat([(x + x.exp()) * x - x / (x.abs() + 1), x], 1), 256, 512)
 
 
 def _layers() -> None:
