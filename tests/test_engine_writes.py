@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -307,3 +308,12 @@ def test_random_programs_give_what_pytorch_gives(instructions):
 def test_enough_random_programs_came_to_a_result():
     if sum(programs.values()):  # not when this test is run alone
         assert programs["equal"] > 200 and programs["both refuse"] > 50, programs
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (3,)])
+def test_gradients_can_be_written(shape):
+    """Also where one number stands for all of them on the way."""
+    x = mc.tensor(np.ones(shape, np.float32), requires_grad=True)
+    x.sum().backward()
+    x.grad.mul_(3)
+    np.testing.assert_array_equal(x.grad.numpy(), np.full(shape, 3, np.float32))

@@ -33,7 +33,7 @@ def errors(*arguments: object, cwd: Path, code: int, **variables: str) -> tuple[
     (["lenet", "--lr", "fast"], "argument --lr: invalid float value: 'fast'", HELP),
     (["lenet", "--epochs", "0"], "argument --epochs: 0 must be at least 1", HELP),
     (["lenet", "--workers", "4"], "argument -j/--workers: invalid choice: 4", HELP),
-    (["lenet", "--amp", "float16"], "unrecognized arguments: --amp float16", HELP),
+    (["lenet", "--amp", "float8"], "amp = 'float8' must be one of none, float16, bfloat16", HELP),
     (["lenet", "--recipe", "note003"], "recipe 'note003' is for lenet_tanh, not for lenet", HELP),
     (["lenet", "--threads", "4096"], "--threads 4096", HELP),
     (["--resume", "x", "--name", "y"], "--name is for new runs and cannot go with --resume", HELP),

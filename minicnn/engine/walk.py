@@ -206,8 +206,9 @@ def _accumulate(pairs: Iterable[tuple[Tensor, Tensor]], seeds: list[Tensor], cre
     with set_grad_enabled(create_graph):
         for leaf, g in pairs:
             if leaf.grad is None:
-                owner = backend.owner(g.data)
-                if owner.size != g.data.size or id(owner) in taken or not g.data.flags.c_contiguous:
+                owner, flags = backend.owner(g.data), g.data.flags
+                whole = owner.size == g.data.size and flags.c_contiguous and getattr(flags, "writeable", True)
+                if not whole or id(owner) in taken:
                     g = g.clone()
                     owner = g.data
                 taken.add(id(owner))

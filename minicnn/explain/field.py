@@ -148,7 +148,7 @@ def _(node: BatchNorm, inputs: Inputs, window: Any) -> View:
 
 @_behind.register
 def _(node: GroupNorm, inputs: Inputs, window: Any) -> View:
-    return _joined(node, inputs[:1], window).mixed(2, 3)
+    return _joined(node, inputs[:1], window).reshaped(node.shape).mixed(2, 3).reshaped(node.outputs[0][0])
 
 
 @_behind.register
