@@ -1,6 +1,10 @@
 """Memory of large arrays: kept when they die, never handed out while anything looks at it."""
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +44,15 @@ def test_arrays_that_live_at_once_share_nothing():
     for i, a in enumerate(arrays):
         a[:] = i
     assert [set(a) for a in arrays] == [{i} for i in range(5)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_process_writes_to_pages_of_its_own():
+    program = ("import os, numpy as np; from minicnn.kernels.cpu import memory; a = memory.large_pages(64); a[:] = 1; "
+               "pid = os.fork(); a[:] = 2 if pid == 0 else a; os._exit(0) if pid == 0 else os.waitpid(pid, 0); "
+               "print(set(a.tolist()))")
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).parents[1]).stdout.strip() == "{1}"
 
 
 def test_small_arrays_are_numpys():

@@ -30,7 +30,7 @@ class _Block:
                                     "data": (memory.ctypes.data, False)}
 
     def __del__(self) -> None:
-        if self.memory.size + sum(size * len(blocks) for size, blocks in _dead.items()) <= KEPT:
+        if self.memory.size + sum(size * len(blocks) for size, blocks in list(_dead.items())) <= KEPT:
             _dead.setdefault(self.memory.size, []).append(self.memory)
 
 
@@ -41,13 +41,18 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     if size < LARGE:
         return np.empty(shape, dtype)
     size = -(-size // HUGE) * HUGE
-    blocks = _dead.get(size)
-    return np.asarray(_Block(blocks.pop() if blocks else large_pages(size), tuple(shape), dtype))
+    try:
+        memory = _dead.get(size, []).pop()
+    except IndexError:  # none, or another thread was faster
+        memory = large_pages(size)
+    return np.asarray(_Block(memory, tuple(shape), dtype))
 
 
 def large_pages(size: int) -> Array:
     """So many bytes in pages of 2 MiB where the system has them: jumps from page to page cost less."""
-    memory = mmap.mmap(-1, size + HUGE)
+    # Private: by default the children of a fork would write into the same pages.
+    flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, size + HUGE, **flags)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     array = np.frombuffer(memory, np.uint8)
