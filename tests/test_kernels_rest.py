@@ -773,3 +773,11 @@ def test_average_over_two_by_two_windows_has_a_short_cut_with_the_same_result(si
     np.testing.assert_allclose(cpu.avg_pool2d(x, windows, by), reference.avg_pool2d(x, windows, by), atol=1e-14)
     np.testing.assert_allclose(cpu.avg_pool2d_grad(gy, windows, by, x.shape),
                                reference.avg_pool2d_grad(gy, windows, by, x.shape), atol=1e-14)
+
+
+@pytest.mark.parametrize("shapes", [((20_000,), (1,)), ((1, 300), (300, 1)), ((2, 20_000), (20_000,))])
+def test_arithmetic_of_other_shapes_is_numpys(shapes):
+    a, b = (normal(i, *shape) for i, shape in enumerate(shapes))
+    np.testing.assert_array_equal(cpu.add(a, b), a + b)
+    c, d = normal(2, 1, 20_000), normal(3, 20_000, 1)[::4000]
+    np.testing.assert_array_equal(cpu.mul(c, d), c * d)

@@ -113,6 +113,8 @@ def _planned(a: Array, b: Array) -> Plan | None:
     # Numba has a type of its own for arrays that are read-only, and would compile once more.
     if size <= CHUNK or a.dtype != b.dtype or not (a.flags.writeable and b.flags.writeable):
         return None
+    if a.shape != b.shape and a.shape and b.shape:
+        return None  # only a number stands for all of the other
     return _plan(size, _pieces(a.shape, a.strides, a.itemsize), _pieces(b.shape, b.strides, b.itemsize))
 
 
