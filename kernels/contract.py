@@ -6,6 +6,7 @@ KH×KW kernel, OH×OW output; arrays are ``x w b y``, their gradients ``gx gw gb
 strides and are never written to, unless the sentence says "in place". Callers have checked shapes and types.
 """
 
+from inspect import isfunction
 from typing import NamedTuple
 
 import numpy as np
@@ -512,3 +513,6 @@ def adam_step(p: Array, g: Array, m: Array, v: Array, v_max: Array | None, step:
     g ← ±g + weight_decay·p (or p ← p·(1 − lr·weight_decay) if decoupled);  m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;
     p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps), with v_max ← max(v_max, v) in the place of v for amsgrad.
     """
+
+
+KERNELS = tuple([name for name, value in globals().items() if isfunction(value) and value.__module__ == __name__])

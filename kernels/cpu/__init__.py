@@ -1,9 +1,10 @@
 """The contract in numba: compiled on first use, cached on disk, in as many threads as the machine has."""
 
-from .process import set_up
+from . import process
 
-set_up()
+process.set_up()
 
+from ..contract import KERNELS as __all__
 from .arithmetic import add, concatenate, iadd, mul, sub, truediv
 from .convolution import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .ctc import ctc, ctc_grad
@@ -26,17 +27,3 @@ from .recurrent import (gru_sequence, gru_sequence_grad, lstm_sequence, lstm_seq
 from .resampling import resample, sample, sample_input_grad, sample_weight_grad
 from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax_grad, softmax, softmax_grad
 from .sums import axis_sum
-
-__all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "add", "avg_pool2d", "avg_pool2d_grad",
-           "axis_sum", "batch_norm", "batch_norm_grad", "batch_norm_stats", "channel_sum", "col2im", "concatenate",
-           "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "cross_entropy", "cross_entropy_grad", "ctc",
-           "ctc_grad", "dropout", "elu", "elu_grad", "erf", "erfc", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad",
-           "group_norm", "group_norm_grad", "gru_sequence", "gru_sequence_grad", "hardshrink", "hardshrink_grad",
-           "hardsigmoid", "hardsigmoid_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "huber",
-           "huber_grad", "iadd", "im2col", "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad",
-           "logistic_loss", "logistic_loss_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
-           "mish_grad", "mul", "pool_gather", "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad",
-           "random_uniform", "relu", "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample",
-           "sample_input_grad", "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad",
-           "softmax", "softmax_grad", "softplus", "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub",
-           "tanh", "tanh_grad", "tanhshrink", "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]

@@ -4,6 +4,7 @@ What is not written in CUDA is the reference's, in which every function runs on 
 layers, group and layer normalisation and connectionist temporal classification are made of CuPy's own kernels.
 """
 
+from ..contract import KERNELS as __all__
 from ..reference import (add, axis_sum, concatenate, ctc, ctc_grad, group_norm, group_norm_grad, gru_sequence,
                          gru_sequence_grad, hardshrink, hardshrink_grad, hardsigmoid, hardsigmoid_grad, huber,
                          huber_grad, iadd, logistic_loss, logistic_loss_grad, lstm_sequence, lstm_sequence_grad, mul,
@@ -22,17 +23,3 @@ from .pooling import (activated_avg_pool2d, activated_avg_pool2d_grad, avg_pool2
 from .random import dropout
 from .resampling import resample, sample, sample_input_grad, sample_weight_grad
 from .softmax import cross_entropy, cross_entropy_grad, log_softmax, log_softmax_grad, softmax, softmax_grad
-
-__all__ = ["activated_avg_pool2d", "activated_avg_pool2d_grad", "adam_step", "add", "avg_pool2d", "avg_pool2d_grad",
-           "axis_sum", "batch_norm", "batch_norm_grad", "batch_norm_stats", "channel_sum", "col2im", "concatenate",
-           "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "cross_entropy", "cross_entropy_grad", "ctc",
-           "ctc_grad", "dropout", "elu", "elu_grad", "erf", "erfc", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad",
-           "group_norm", "group_norm_grad", "gru_sequence", "gru_sequence_grad", "hardshrink", "hardshrink_grad",
-           "hardsigmoid", "hardsigmoid_grad", "hardswish", "hardswish_grad", "hardtanh", "hardtanh_grad", "huber",
-           "huber_grad", "iadd", "im2col", "leaky_relu", "leaky_relu_grad", "log_softmax", "log_softmax_grad",
-           "logistic_loss", "logistic_loss_grad", "lstm_sequence", "lstm_sequence_grad", "matmul", "max_pool2d", "mish",
-           "mish_grad", "mul", "pool_gather", "pool_scatter", "prelu", "prelu_grad", "prelu_weight_grad",
-           "random_uniform", "relu", "relu_grad", "resample", "rnn_sequence", "rnn_sequence_grad", "sample",
-           "sample_input_grad", "sample_weight_grad", "sgd_step", "sigmoid", "sigmoid_grad", "silu", "silu_grad",
-           "softmax", "softmax_grad", "softplus", "softplus_grad", "softshrink", "softsign", "softsign_grad", "sub",
-           "tanh", "tanh_grad", "tanhshrink", "tanhshrink_grad", "threshold", "threshold_grad", "truediv"]
