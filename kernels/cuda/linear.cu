@@ -20,8 +20,8 @@ template <bool ALONG> struct Lines {  // the rows of the left matrix, or the col
 
 // y = a·b + bias, a tile for each block: grid (rows, columns).
 template <bool LEFT_ALONG, bool RIGHT_ALONG>
-__device__ void multiply(Tiles<64, 64, 16>& tiles, const Real* a, const Real* b, const Real* bias, Real* y,
-                         const Product& p) {
+__device__ void multiply_lines(Tiles<64, 64, 16>& tiles, const Real* a, const Real* b, const Real* bias, Real* y,
+                               const Product& p) {
     Lines<LEFT_ALONG> left = {a, p.rows, p.left_line, p.left_place};
     Lines<RIGHT_ALONG> right = {b, p.columns, p.right_line, p.right_place};
     int m0 = blockIdx.x * 64, n0 = blockIdx.y * 64;
@@ -41,25 +41,11 @@ __device__ void multiply(Tiles<64, 64, 16>& tiles, const Real* a, const Real* b,
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-multiply_rows_rows(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
+multiply(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
     __shared__ Tiles<64, 64, 16> tiles;
-    multiply<true, false>(tiles, a, b, bias, y, p);
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-multiply_rows_columns(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
-    __shared__ Tiles<64, 64, 16> tiles;
-    multiply<true, true>(tiles, a, b, bias, y, p);
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-multiply_columns_rows(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
-    __shared__ Tiles<64, 64, 16> tiles;
-    multiply<false, false>(tiles, a, b, bias, y, p);
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-multiply_columns_columns(const Real* a, const Real* b, const Real* bias, Real* y, Product p) {
-    __shared__ Tiles<64, 64, 16> tiles;
-    multiply<false, true>(tiles, a, b, bias, y, p);
+    bool left_along = p.left_place == 1, right_along = p.right_place == 1;
+    if (left_along && !right_along) multiply_lines<true, false>(tiles, a, b, bias, y, p);
+    else if (!left_along && right_along) multiply_lines<false, true>(tiles, a, b, bias, y, p);
+    else if (left_along) multiply_lines<true, true>(tiles, a, b, bias, y, p);
+    else multiply_lines<false, false>(tiles, a, b, bias, y, p);
 }

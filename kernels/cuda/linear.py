@@ -9,8 +9,6 @@ from .. import reference
 from ..contract import Array
 from .module import THREADS, contiguous, empty, for_floats, is_recording, launch, wide_type
 
-_ORDERS = {False: "rows", True: "columns"}
-
 
 @for_floats
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
@@ -20,9 +18,8 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     (rows, depth), columns = a.shape, b.shape[1]
     y = empty((rows, columns), a)
     steps = ((1, rows) if a_turned else (depth, 1)) + ((depth, 1) if b_turned else (1, columns))
-    launch("linear.cu", f"multiply_{_ORDERS[a_turned]}_{_ORDERS[b_turned]}", (-(-rows // 64), -(-columns // 64)),
-           (THREADS,), a.T if a_turned else a, b.T if b_turned else b, bias if bias is None else contiguous(bias), y,
-           (rows, depth, columns, *steps))
+    launch("linear.cu", "multiply", (-(-rows // 64), -(-columns // 64)), (THREADS,), a.T if a_turned else a,
+           b.T if b_turned else b, bias if bias is None else contiguous(bias), y, (rows, depth, columns, *steps))
     return y
 
 
