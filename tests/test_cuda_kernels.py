@@ -1,6 +1,6 @@
 """The CUDA kernels in the emulator: equal to the reference in any order of threads, right for every reason they have.
 
-tests/test_kernels_rest.py and test_kernels_convolution.py try the same kernels against PyTorch.
+tests/test_kernels_*.py try the same kernels against PyTorch.
 """
 
 import os
@@ -22,8 +22,8 @@ from minicnn.kernels import contract, cuda, reference
 from minicnn.kernels.contract import Geometry, Windows
 from minicnn.kernels.cuda import module
 from minicnn.kernels.cuda.emulator import CudaError, Library, thread_order
+from kernels_util import CALLS, normal
 from test_kernels_convolution import TOLERANCE, arrays, by, cases, close
-from test_kernels_rest import CALLS, normal
 
 PLAIN = Geometry(padding=((1, 1), (1, 1)))
 WINDOWS = Windows(np.array([0, 1]), np.array([3, 4]), np.array([0, 2]), np.array([3, 5]))

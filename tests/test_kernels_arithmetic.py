@@ -4,13 +4,13 @@ import operator
 
 import numpy as np
 import pytest
+from kernels_util import ARITHMETIC
 
 import minicnn as mc
 from minicnn import backend
 from minicnn.kernels import cpu, reference
 from minicnn.kernels.cpu.arithmetic import _planned
 
-NAMES = ["add", "sub", "mul", "truediv"]
 SHAPES = [(3, 40, 25, 31), (7, 12345), (70_001,), (2, 3, 16_411), (70, 1, 1013)]
 
 
@@ -48,7 +48,7 @@ def same_bits(actual: np.ndarray, expected: np.ndarray) -> None:
 def test_of_two_arrays_and_of_one_with_a_number(shape, dtype):
     a, b = normal(shape, dtype), normal(shape[::-1], dtype).reshape(shape)
     number = np.asarray(1.7, dtype)
-    for name in NAMES:
+    for name in ARITHMETIC:
         own, plain = getattr(cpu, name), getattr(operator, name)
         for first in lying(a):
             for second in [*lying(b), number]:
@@ -85,6 +85,15 @@ def test_concatenate(shape, dtype):
         y = cpu.concatenate(parts, axis)
         same_bits(y, np.concatenate(parts, axis))
         assert y.flags.c_contiguous and reference.concatenate(parts, axis).flags.c_contiguous
+
+
+@pytest.mark.parametrize("shapes", [((20_000,), (1,)), ((1, 300), (300, 1)), ((2, 20_000), (20_000,))])
+def test_arithmetic_of_other_shapes_is_numpys(shapes):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape) for shape in shapes)
+    np.testing.assert_array_equal(cpu.add(a, b), a + b)
+    c, d = rng.standard_normal((1, 20_000)), rng.standard_normal((20_000, 1))[::4000]
+    np.testing.assert_array_equal(cpu.mul(c, d), c * d)
 
 
 def test_what_goes_in_threads():
