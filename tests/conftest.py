@@ -1,6 +1,7 @@
 """Settings for all tests: reproducible examples, one PyTorch thread, no leftovers of random state."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
@@ -47,3 +48,11 @@ def kernels(request: pytest.FixtureRequest) -> Any:
 def seed() -> None:
     mc.manual_seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def pytorch_in_doubles() -> Iterator[None]:
+    """PyTorch's own numbers, such as NAdam's product of momenta, in double precision, as ours are."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
