@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from .cli import UsageError, did_you_mean, execute, positive
 if TYPE_CHECKING:
     from .testing.table import Row
 
-COLUMNS = ("operation", "cases", "float64, jvp", "float32", "second order", "sees", "PyTorch", "time")
-WIDTHS = (34, 7, 18, 18, 18, 7, 9, 6)
+COLUMNS = ("operation", "cases", "float64, jvp", "sees", "float32", "sees", "second order", "PyTorch", "time")
+WIDTHS = (34, 7, 20, 7, 20, 7, 20, 9, 6)
 COLOURS = {"PASS": "green", "FAIL": "bold red"}
 
 
@@ -38,19 +39,22 @@ def run(args: argparse.Namespace) -> int:
             row = check_operation(name, args.cases, args.seed)
             show(_cells(row))
             done.append(row)
-    for row in done:
-        for failure in row.failures:
-            print(f"\n{failure}")
-    wrong = [row.name for row in done if row.failed]
-    print(f"\nwrong gradients in {', '.join(wrong)}" if wrong else "\nall gradients are right")
+    for text in [text for row in done for text in row.doubts + row.failures]:
+        print(f"\n{text}")
+    checks = Counter(verdict for row in done for tally in (row.first, row.single, row.second)
+                     for verdict in tally.verdicts.elements())
+    print(f"\n{sum(row.cases for row in done)} cases, {checks.total()} checks: "
+          f"{', '.join(f'{count} {verdict}' for verdict, count in checks.items())}")
+    wrong = [row.name for row in done if row.failures]
+    print(f"wrong gradients in {', '.join(wrong)}" if wrong else "all gradients are right")
     print("sees: the smallest relative error that would have been noticed; PyTorch: the largest difference to it")
     return 1 if wrong else 0
 
 
 def _cells(row: "Row") -> list[str]:
     apart = "-" if row.apart is None else f"{row.apart:.0e}"
-    return [row.name, str(row.cases), row.first, row.single, row.second, f"{row.precision:.0e}", apart,
-            f"{row.seconds:.1f} s"]
+    return [row.name, str(row.cases), str(row.first), f"{row.first.precision:.0e}", str(row.single),
+            f"{row.single.precision:.0e}", str(row.second), apart, f"{row.seconds:.1f} s"]
 
 
 def _printer() -> Callable[[Sequence[str]], None]:
@@ -66,7 +70,7 @@ def _printer() -> Callable[[Sequence[str]], None]:
     console = Console(highlight=False)
 
     def coloured(cells: Sequence[str]) -> None:
-        styles = [COLOURS.get(cell, "yellow" if cell.isupper() else "") for cell in cells]
+        styles = [COLOURS.get(cell.partition(" ")[0], "yellow" if cell[:2].isupper() else "") for cell in cells]
         console.print(Text.assemble(*zip(padded(cells), styles, strict=True)), soft_wrap=True)
 
     return coloured

@@ -17,6 +17,7 @@ from minicnn.testing.choices import RandomChoices, Simplest
 from minicnn.testing.functions import differentiable
 from minicnn.testing.layer_cases import KINKS, NORMS
 from minicnn.testing.mistakes import named
+from minicnn.testing.report import strongest
 from minicnn.testing.table import OPERATIONS, check_operation, difference
 
 STRATEGIES = {
@@ -30,7 +31,8 @@ STRATEGIES = {
 def verdict(case: Case) -> Verdict:
     """What gradcheck says in one direction, without a diagnosis."""
     with np.errstate(all="ignore"):
-        return Check("", differentiable(case.function(), case.tensors(), wrt=case.wrt), 0).run(1, False).verdict
+        check = Check("", differentiable(case.function(), case.tensors(), wrt=case.wrt), 0)
+        return strongest(check.run(1, False).values()).verdict
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -51,6 +53,24 @@ def test_cases_are_free_of_ties_and_kinks(name):
         assert gradcheck(case.plain(), case).verdict is Verdict.PASS
 
     run()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["conv2d", "pool2d", "norm", "loss", "networks"])
+def test_a_hundred_thousand_cases(name):
+    @settings(max_examples=20_000, derandomize=False, suppress_health_check=[])
+    @given(STRATEGIES[name])
+    def run(case):
+        assert difference(case, torch) < 1e-8
+
+    run()
+
+
+@pytest.mark.parametrize("seed", [31, 115, 142, 267, 308, 350, 399, 429])
+def test_float32_is_enough_for_networks(seed):
+    """Where tanh was saturated for a whole channel, or under one upstream gradient that of a bias all but cancelled."""
+    case = OPERATIONS["networks"](RandomChoices(seed)).astype(np.float32)
+    assert gradcheck(case.plain(), case)
 
 
 def test_ties_and_kinks_on_request():
@@ -167,9 +187,10 @@ def test_laws_by_name_and_operation():
 
 def test_the_table_of_an_operation():
     row = check_operation("max_pool2d", 2, 0)
-    assert not row.failed and row.first is row.second is row.single is Verdict.PASS
-    assert row.apart is not None and row.apart < 1e-12 and row.precision < 1e-8
+    assert not row.failures and not row.doubts
+    assert {str(row.first), str(row.single), str(row.second)} == {"PASS"}
+    assert row.apart is not None and row.apart < 1e-12 and row.first.precision < 1e-8 and row.single.precision < 1e-4
     with planted(named("pooled gradient one column off")):
         row = check_operation("max_pool2d", 3, 0)
-    assert row.failed and row.first is Verdict.FAIL and "differs from PyTorch by" in "".join(row.failures)
+    assert str(row.first) == "FAIL in 1" and "differs from PyTorch by" in "".join(row.failures)
     assert set(NORMS) <= set(OPERATIONS)

@@ -98,6 +98,18 @@ def test_verdicts(name):
     assert gradcheck(function, (mc.tensor(x, requires_grad=True),)).verdict is verdict
 
 
+@pytest.mark.parametrize("x", [8.0, 8.7, 9.0, 12.0])
+def test_where_float32_rounds_a_gradient_away_it_is_not_wrong(x):
+    """1 − tanh² is some last places of 1 there, and the shadow in float64 sees the difference to 4·exp(−2x)."""
+    def backward(gy, x, wrong=0.0):
+        return gy * (1 - np.tanh(x) ** 2) + x.dtype.type(wrong) * gy
+
+    inputs = (np.full(5, x, np.float32),)
+    assert gradcheck(np.tanh, inputs, backward).verdict is Verdict.PRECISION_LIMITED
+    assert gradcheck(np.tanh, inputs, lambda gy, x: backward(gy, x, 1e-3)).verdict is Verdict.FAIL
+    assert gradcheck(np.tanh, inputs, lambda gy, x: backward(gy, x, 1e-7)).verdict is Verdict.FAIL  # in float64, too
+
+
 def test_a_gradient_beyond_the_slopes_on_either_side_of_a_kink_is_wrong():
     for at_zero, verdict in ((0.0, Verdict.KINK), (1.0, Verdict.KINK), (0.3, Verdict.KINK), (-0.1, Verdict.FAIL),
                              (1.1, Verdict.FAIL)):

@@ -14,6 +14,7 @@ from .windows import windows
 
 if TYPE_CHECKING:
     from .check import Check
+    from .report import Report
 
 SAME = {"float64": 1e-6, "float32": 1e-3}  # how near two gradients are that come from one formula
 
@@ -102,9 +103,9 @@ def _factors(right: np.ndarray, options: dict) -> list[tuple[str, float]]:
     return [(name, value) for name, value in factors if value != 1]
 
 
-def diagnose(check: "Check", case: Case | None, call: str) -> None:
+def diagnose(check: "Check", report: "Report", case: Case | None, call: str) -> None:
     """Complete the report of a wrong gradient: windows, known mistakes, and code that shows it again."""
-    report, number = check.report, check.function.places.index(check.report.input)
+    number = check.function.places.index(report.input)
     given = check.gradients[number].astype(check.dtype)
     if case is not None and library_gradient(case, check.us, report.input) is not None:
         report.mistakes = recognise(case, check.us, report.input, given)
@@ -113,13 +114,13 @@ def diagnose(check: "Check", case: Case | None, call: str) -> None:
     if not report.mistakes and number in check.numeric:
         report.mistakes = simple_mistakes(given, check.numeric[number], SAME[str(check.dtype)],
                                           {} if case is None else case.options)
-    report.reproducer = reproducer(check, case, call)
+    report.reproducer = reproducer(check, report, case, call)
 
 
-def reproducer(check: "Check", case: Case | None, call: str) -> str:
+def reproducer(check: "Check", report: "Report", case: Case | None, call: str) -> str:
     """Code to paste, with values of few digits where the gradient is wrong for those, too."""
     inputs = list(check.function.inputs) if case is None else list(case.arrays)
-    for i, a in zip(check.function.places, check.simple_arrays(), strict=True):
+    for i, a in zip(check.function.places, check.simple_arrays(report), strict=True):
         inputs[i] = a
     if case is not None:
         simple = Case(case.operation, tuple(inputs), case.options, case.fixed)

@@ -9,9 +9,10 @@ from .case import Case
 from .check import Check
 from .diagnosis import diagnose
 from .functions import differentiable
-from .report import Report, Verdict
+from .report import Report, Verdict, strongest
 
-ATTEMPTS = 3  # with other upstream gradients, if under the first ones so much cancels that little can be seen
+UNCLEAR = (Verdict.ILL_CONDITIONED, Verdict.PRECISION_LIMITED)
+ATTEMPTS = 3  # with other upstream gradients, for inputs where under the first so much cancels that little is seen
 
 
 def gradcheck(function: Callable, inputs: Sequence[Any] | Case, backward: Callable | None = None, *,
@@ -43,13 +44,17 @@ def gradcheck(function: Callable, inputs: Sequence[Any] | Case, backward: Callab
     seen = differentiable(function, inputs, backward, jvp if callable(jvp) else None, wrt)
     name = name if order == 1 else f"{name}, second order"
     with np.errstate(all="ignore"):  # steps may lead out of the domain
+        reports: dict[int, Report] = {}
         for attempt in range(ATTEMPTS):
             check = Check(name, seen.to_order(order, seed + attempt), seed + attempt)
-            report = check.run(directions, bool(jvp))
-            if report.verdict not in (Verdict.ILL_CONDITIONED, Verdict.PRECISION_LIMITED):
+            unclear = [i for i in range(len(check.arrays)) if i not in reports or reports[i].verdict in UNCLEAR]
+            reports |= check.run(directions, bool(jvp), unclear)
+            report = strongest(reports.values())
+            if report.verdict not in UNCLEAR:
                 break
+        report.precision = max([r.precision for r in reports.values()])
         if report.verdict is Verdict.FAIL and order == 1:
-            diagnose(check, case, call)
+            diagnose(check, report, case, call)
     return report
 
 

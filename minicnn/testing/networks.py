@@ -111,11 +111,13 @@ class _Made:
         return weight / spread if spread > MARGIN else weight
 
     def _bias(self, layer: Layer, activation: str, weight: np.ndarray) -> np.ndarray:
-        """Before a relu a bias that puts 0 into the widest gap of what the channel holds, or below it; else any."""
+        """A bias that all but centres each channel, lest the activation be flat for the whole of it; before a relu one
+        that puts 0 into the widest gap of what the channel holds, or below it.
+        """
         count = weight.shape[0]
-        if activation != "relu":
-            return normal(self.choices, (count,))
         y = np.sort(np.moveaxis(self._after(layer, weight, np.zeros(count)), 1, 0).reshape(count, -1))
+        if activation != "relu":
+            return normal(self.choices, (count,), 0.5) - y.mean(1)
         y = np.concatenate([y[:, :1] - 10 * MARGIN, y], 1)  # the gap below
         gap = np.diff(y).argmax(1)
         return -(y[np.arange(count), gap] + y[np.arange(count), gap + 1]) / 2

@@ -1,5 +1,6 @@
 """What a gradient check found, in a form that says what to do next."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,6 +31,11 @@ MEANING = {
     Verdict.KINK: "the function has a kink here, so that its gradient is a convention; the one given is possible",
     Verdict.FAIL: "the gradient is wrong",
 }
+
+
+def strongest(reports: Iterable["Report"]) -> "Report":
+    """The report whose verdict outweighs those of the others."""
+    return max(reports, key=lambda report: report.verdict.rank)
 
 
 @dataclass
