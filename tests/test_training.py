@@ -12,8 +12,8 @@ import torch
 import minicnn as mc
 from minicnn import data, models, nn, training
 from minicnn.interop import safetensors
-from minicnn.training import (Evaluation, History, NonFiniteError, Recipe, RunFolder, Trainer, checkpoint, evaluate,
-                              fit, loaders, recipe_for)
+from minicnn.training import (Evaluation, History, NonFiniteError, Recipe, RecipeError, RunFolder, Trainer,
+                              checkpoint, evaluate, fit, loaders, recipe_for)
 from minicnn.training.pipeline import fitted, transform_for
 from training_util import ROWS, digits, small_trainer, weights_of
 
@@ -39,6 +39,30 @@ def test_fit_takes_any_module_and_loader(capsys):
     assert history.history.keys() == {"loss", "accuracy"}
     assert history.best.acc > 0.9
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("given", "settings", "message"), [
+    (lambda images, loader: (loader, images), {}, "train is a DataLoader and val a ImageDataset; both must be"),
+    (lambda images, loader: (images, loader), {}, "train is a ImageDataset and val a DataLoader; both must be"),
+    (lambda images, loader: ((images.images, images.labels),), {}, "train is a tuple and val a NoneType"),
+    (lambda images, loader: (None,), {}, "train is a NoneType"),
+    (lambda images, loader: (images,), {"width": 0.5}, "width cannot be set here: it is an option of models.create"),
+    (lambda images, loader: (images,), {"dtype": "float64"}, r"dtype cannot be set here: model.to\(dtype\)"),
+    (lambda images, loader: (images,), {"data": "mnist"}, "data cannot be set here: it is the name of the data set"),
+    (lambda images, loader: (loader,), {"batch_size": 8}, "batch_size cannot be set here: a DataLoader is taken as"),
+    (lambda images, loader: (loader,), {"augment": True}, "augment cannot be set here"),
+])
+def test_what_fit_cannot_do_is_refused(given, settings, message):
+    images = digits()[0]
+    with pytest.raises(TypeError, match=f"fit: {message}"):
+        fit(models.create("lenet"), *given(images, data.DataLoader(images, 16)), verbose=False, **settings)
+
+
+@pytest.mark.parametrize("layers", [[nn.Flatten(), nn.Linear(784, 10)],
+                                    [nn.Conv2d(1, 10, 28), nn.Conv2d(10, 10, 1, bias=False), nn.Flatten()]])
+def test_a_bias_that_is_not_there_is_not_set(layers):
+    with pytest.raises(RecipeError, match=r"last_bias = 1.0 needs a last convolution with a bias, which Sequential has"):
+        fit(nn.Sequential(*layers), digits()[0], verbose=False, last_bias=1.0)
 
 
 def test_steps_equal_pytorch():

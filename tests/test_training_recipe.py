@@ -40,17 +40,23 @@ def test_recipe_of_note_003():
     ({"opt": "sgdm"}, "opt = 'sgdm' must be one of sgd, momentum, adam, adamw"),
     ({"sched": "linear"}, "sched = 'linear' must be one of"), ({"init": "zeros"}, "init"),
     ({"pixels": "8bit"}, "pixels"), ({"dtype": "float16"}, "dtype = 'float16' must be one of float32, float64"),
-    ({"epochs": 0}, "epochs = 0 must be at least 1"),
-    ({"batch_size": 0}, "batch_size"), ({"accum": 0}, "accum"), ({"lr": 0.0}, "lr = 0.0 must be a positive number"),
+    ({"epochs": 0}, "epochs = 0 must be an integer of at least 1"), ({"epochs": 2.5}, "epochs = 2.5 must be an integer"),
+    ({"batch_size": 0}, "batch_size"), ({"accum": 0}, "accum"), ({"resize": 0}, "resize"), ({"pad": -1}, "pad = -1"), ({"lr": 0.0}, "lr = 0.0 must be a positive number"),
     ({"lr": math.nan}, "lr = nan"), ({"clip_grad": -1.0}, "clip_grad"),
     ({"momentum": 1.0, "opt": "momentum"}, "momentum = 1.0"),
     ({"momentum": 0.9}, "momentum belongs to opt momentum; adam has none"), ({"weight_decay": -0.1}, "weight_decay"),
+    ({"momentum": None, "opt": "momentum"}, "momentum = None must be a number for opt momentum"),
     ({"label_smoothing": 1.0}, "label_smoothing"),
     ({"warmup_epochs": 10.0}, "warmup_epochs = 10.0 must be at least 0 and less than 10"),
-    ({"seed": -1}, "seed = -1")])
+    ({"seed": -1}, "seed = -1"), ({"seed": 2**64}, "seed = 18446744073709551616 must be")])
 def test_recipe_refuses(changes, message):
     with pytest.raises(RecipeError, match=message):
         Recipe.make(Recipe(), **changes)
+
+
+def test_recipe_without_such_a_field():
+    with pytest.raises(TypeError, match="recipe: 'learning_rate' is unknown; there are data, epochs, batch_size"):
+        recipe_for("lenet", learning_rate=0.1)
 
 
 def test_recipe_in_words():
@@ -80,13 +86,20 @@ def test_initialise():
     ({"sched": "cosine"}, [(1 + math.cos(math.pi * i / 12)) / 2 for i in range(12)]),
     ({"sched": "none", "warmup_epochs": 1.0}, [0.2, 0.4, 0.6, 0.8] + [1.0] * 8),
     ({"sched": "cosine", "warmup_epochs": 1.0},
-     [0.2, 0.4, 0.6, 0.8] + [(1 + math.cos(math.pi * i / 8)) / 2 for i in range(8)])])
+     [0.2, 0.4, 0.6, 0.8] + [(1 + math.cos(math.pi * i / 8)) / 2 for i in range(8)]),
+    ({"sched": "cosine", "warmup_epochs": 2.99}, [i / 13 for i in range(1, 13)]),
+    ({"sched": "multistep", "warmup_epochs": 1.0}, [0.2, 0.4, 0.6, 0.8] + [1.0] * 2 + [0.1] * 3 + [0.01] * 3),
+    ({"sched": "step", "warmup_epochs": 1.25}, [i / 6 for i in range(1, 6)] + [0.1] * 3 + [0.01] * 4),
+    ({"sched": "step", "steps": 5}, [1.0] * 5 + [0.1] * 5 + [0.01] * 5),
+    ({"sched": "step", "epochs": 1, "steps": 11}, [1.0] * 4 + [0.1] * 4 + [0.01] * 3),
+    ({"sched": "multistep", "epochs": 1, "steps": 1}, [1.0])])
 def test_schedules(changes, expected):
-    """Three epochs of four steps, as fractions of lr."""
-    recipe = Recipe.make(Recipe(epochs=3), opt="sgd", lr=0.5, **changes)
+    """Three epochs of four steps, if nothing else is said, as fractions of lr."""
+    steps = changes.get("steps", 4)
+    recipe = Recipe.make(Recipe(epochs=3), opt="sgd", lr=0.5, **{k: v for k, v in changes.items() if k != "steps"})
     optimizer = make_optimizer(recipe, [nn.Parameter(np.ones(1))])
-    schedule, rates = make_schedule(recipe, optimizer, 4), []
-    for _ in range(12):
+    schedule, rates = make_schedule(recipe, optimizer, steps), []
+    for _ in range(recipe.epochs * steps):
         rates.append(optimizer.param_groups[0]["lr"] / 0.5)
         optimizer.step()
         schedule.step()

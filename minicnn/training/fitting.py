@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..data import ImageDataset
+from ..data import DataLoader, ImageDataset
 from ..nn import Module
 from .compiling import announce_compiling
 from .display import display
@@ -13,6 +13,12 @@ from .recipes import Recipe, recipe_for
 from .trainer import Trainer
 
 __all__ = ["fit"]
+
+# Fields of Recipe that are settled before fit is called, and where; and those that say how batches are made. Pixels say
+# of a DataLoader whether raw ones are meant.
+MADE = {"data": "it is the name of the data set", "width": "it is an option of models.create",
+        "dtype": "model.to(dtype) converts the model"}
+OF_BATCHES = ("batch_size", "pad", "resize", "augment", "seed")
 
 
 def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **settings: Any) -> History:
@@ -31,12 +37,20 @@ def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **s
 
     Raises:
         NonFiniteError: the loss or a gradient became NaN or infinite.
+        TypeError: train and val are not of one kind, or a setting is about what is made already.
     """
     spec = getattr(model, "spec", None)
-    if "width" in settings:
-        raise TypeError("fit: the model is made already; its width is an option of models.create")
+    are_images = isinstance(train, ImageDataset)
+    kind = ImageDataset if are_images else DataLoader
+    if not all(isinstance(samples, kind) for samples in ([train] if val is None else [train, val])):
+        raise TypeError(f"fit: train is a {type(train).__name__} and val a {type(val).__name__}; both must be "
+                        "ImageDatasets, or both DataLoaders (val may be None)")
+    made = MADE if are_images else MADE | dict.fromkeys(OF_BATCHES, "a DataLoader is taken as it is")
+    for name in settings:
+        if name in made:
+            raise TypeError(f"fit: {name} cannot be set here: {made[name]}")
     settings = {"init": "default", "last_bias": None, **settings}
-    if isinstance(train, ImageDataset):
+    if are_images:
         recipe = recipe_for(spec.name if spec else "", train.name, **settings)
         train, val = loaders(recipe, train, val)
     else:

@@ -6,17 +6,26 @@ from typing import Any
 from .. import models, nn, optim
 from ..optim import lr_scheduler
 from ..engine import Parameter
-from .recipes import Recipe
+from .recipes import Recipe, RecipeError
 
 __all__ = ["begin", "make_optimizer", "make_schedule"]
 
+DROPS = {"step": ((1, 3), (2, 3)), "multistep": ((1, 2), (3, 4))}  # parts of all steps, after which the rate is a tenth
+
 
 def begin(model: nn.Module, recipe: Recipe) -> None:
-    """Give a new model the recipe's initial weights."""
+    """Give a new model the recipe's initial weights.
+
+    Raises:
+        RecipeError: the model has no such bias as the recipe gives a value.
+    """
     models.initialise(model, recipe.init)
     if recipe.last_bias is not None:
-        *_, last = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
-        nn.init.constant_(last.bias, recipe.last_bias)
+        convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+        if not convolutions or convolutions[-1].bias is None:
+            raise RecipeError(f"recipe: last_bias = {recipe.last_bias} needs a last convolution with a bias, which "
+                              f"{type(model).__name__} has not")
+        nn.init.constant_(convolutions[-1].bias, recipe.last_bias)
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[Parameter]) -> optim.Optimizer:
@@ -37,11 +46,10 @@ def make_schedule(recipe: Recipe, optimizer: optim.Optimizer, steps_per_epoch: i
     warmup = round((recipe.warmup_epochs or 0) * steps_per_epoch)
     main: lr_scheduler.LRScheduler
     if recipe.sched == "cosine":
-        main = lr_scheduler.CosineAnnealingLR(optimizer, T_max=total - warmup)
-    elif recipe.sched == "step":
-        main = lr_scheduler.StepLR(optimizer, step_size=max(1, total // 3), gamma=0.1)
-    elif recipe.sched == "multistep":
-        main = lr_scheduler.MultiStepLR(optimizer, [total // 2, total * 3 // 4], gamma=0.1)
+        main = lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, total - warmup))
+    elif recipe.sched in DROPS:
+        drops = [max(0, -(-total * part // whole) - warmup) for part, whole in DROPS[recipe.sched]]
+        main = lr_scheduler.MultiStepLR(optimizer, drops, gamma=0.1)
     else:
         main = lr_scheduler.ConstantLR(optimizer, factor=1.0)
     if not warmup:

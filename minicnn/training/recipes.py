@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..nn.arguments import is_whole
+
 __all__ = ["Recipe", "RecipeError", "recipe_for"]
 
 OPTIMISERS = {"sgd": 0.1, "momentum": 0.05, "adam": 0.002, "adamw": 0.002}  # each with the learning rate it begins at
@@ -80,10 +82,10 @@ class Recipe:
                               ("dtype", ("float32", "float64")), ("amp", ("none", "float16", "bfloat16"))):
             if getattr(self, name) not in choices:
                 raise RecipeError(f"recipe: {name} = {getattr(self, name)!r} must be one of {', '.join(choices)}")
-        for name in ("epochs", "batch_size", "accum", "resize"):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accum", 1), ("resize", 1), ("pad", 0), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RecipeError(f"recipe: {name} = {value} must be at least 1")
+            if value is not None and not is_whole(value, least):
+                raise RecipeError(f"recipe: {name} = {value} must be an integer of at least {least}")
         for name in ("lr", "clip_grad", "width"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -97,15 +99,20 @@ class Recipe:
             raise RecipeError(f"recipe: amp = {self.amp!r} is for dtype float32, not {self.dtype}")
         if self.momentum is not None and self.opt != "momentum":
             raise RecipeError(f"recipe: momentum belongs to opt momentum; {self.opt} has none")
+        if self.momentum is None and self.opt == "momentum":
+            raise RecipeError("recipe: momentum = None must be a number for opt momentum")
 
     @classmethod
     def make(cls, base: "Recipe", **changes: Any) -> "Recipe":
         """A recipe changed in some places; another optimiser brings its own learning rate and momentum with it."""
+        names = [field.name for field in fields(cls)]
+        unknown = [name for name in changes if name not in names]
+        if unknown:
+            raise TypeError(f"recipe: {unknown[0]!r} is unknown; there are {', '.join(names)}")
         opt = changes.get("opt", base.opt)
         if opt != base.opt:
-            changes = {"lr": OPTIMISERS.get(opt, base.lr), "momentum": None, **changes}
-        recipe = replace(base, **changes)
-        return replace(recipe, momentum=0.9) if opt == "momentum" and recipe.momentum is None else recipe
+            changes = {"lr": OPTIMISERS.get(opt, base.lr), "momentum": 0.9 if opt == "momentum" else None, **changes}
+        return replace(base, **changes)
 
     def summary(self) -> str:
         """The recipe in a line or two, for people."""
