@@ -158,6 +158,11 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
             folder.commit({"last.safetensors": b"new"}, {"n": 2})
         with pytest.raises(SaveError, match="cannot write .*metrics.csv"):
             folder.append(ROWS[0])
+    folder.stage_settings({"lr": 0.1})
+    (folder.path / "run.json").mkdir()  # where no file can be put
+    with pytest.raises(SaveError, match="cannot write .*run.json"):
+        folder.commit({"last.safetensors": b"new"}, {"n": 2})
+    (folder.path / "run.json").rmdir()
     assert folder.state() == ({"n": 1, "files": folder._hashes()}, {"last.safetensors": b"old"})
     assert sorted(path.name for path in folder.path.iterdir()) == ["last.safetensors", "state.json"]
 

@@ -32,7 +32,8 @@ class Lines(Observer):
 
     def step(self, progress: Progress) -> None:
         steps, step = self.trainer.steps_per_epoch, self.trainer.step_in_epoch
-        if step % self.interval == 0 if self.interval else self.is_silent():
+        due = step % self.interval == 0 if self.interval else self.is_silent()
+        if due:
             self.write(f"epoch {progress.epoch}/{self.trainer.recipe.epochs}  step {step}/{steps}  {_so_far(progress)}")
 
     def is_silent(self) -> bool:

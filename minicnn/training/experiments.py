@@ -14,7 +14,7 @@ from .diagnosis import NonFiniteError
 from .history import History
 from .recipes import DIGITS_BATCH, recipe_for
 from .run_folder import SETTINGS, RunFolder
-from .session import Selection, resume, start
+from .session import Selection, Session, resume, start
 from .trainer import Observer
 
 __all__ = ["EXPERIMENTS", "Arm", "Experiment", "Outcome", "run_experiment"]
@@ -147,7 +147,8 @@ def run_experiment(experiment: Experiment, out: Path, *, quick: bool = False, se
     for arm in experiment.arms:
         histories, parameters, diverged = [], 0, 0
         for seed in range(seeds):
-            trainer = _session(experiment, arm, out, quick, seed, changes or {}, selection, device).trainer
+            session = _session(experiment, arm, out, quick, seed, changes or {}, selection, device)
+            trainer = session.trainer
             parameters = sum(p.numel() for p in trainer.parameters)
             if trainer.progress.epoch <= trainer.recipe.epochs:
                 trainer.observer = report(arm, seed, parameters)
@@ -156,14 +157,14 @@ def run_experiment(experiment: Experiment, out: Path, *, quick: bool = False, se
                 except NonFiniteError:  # that is what some arms are there to show
                     diverged += 1
             else:
-                trainer.folder.unlock()
+                session.folder.unlock()
             histories.append(trainer.history)
         outcomes.append(Outcome(arm, parameters, histories, diverged))
     return outcomes
 
 
 def _session(experiment: Experiment, arm: Arm, out: Path, quick: bool, seed: int, changes: dict[str, Any],
-             selection: Selection, device: str) -> Any:
+             selection: Selection, device: str) -> Session:
     """The run of an arm with a seed, begun or gone on with."""
     slug = "".join(letter if letter.isalnum() else "-" for letter in arm.label.replace("×", "x").lower())
     name = f"{slug}-seed{seed}"

@@ -34,7 +34,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Give a file new content; whoever looks, at any time, finds the old or the new one complete. Raises SaveError."""
     temporary = path.with_name(f".{path.name}.tmp")
     write_durably(temporary, content)
-    replace(temporary, path)
+    try:
+        replace(temporary, path)
+    except SaveError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def replace(source: Path, target: Path) -> None:

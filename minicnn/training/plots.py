@@ -15,10 +15,10 @@ __all__ = ["plot_history", "plot_outcomes"]
 INK, TRAIN, HELD_OUT = "#737c86", "#e57200", "#3a6ee0"
 ARMS = (HELD_OUT, TRAIN, "#1d6f3b", "#9b4290")  # of an experiment
 STYLE: Any = {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-         "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.xmargin": 0.02,
-         "axes.grid": True, "grid.color": INK, "grid.alpha": 0.2, "grid.linewidth": 0.6, "lines.linewidth": 1.8,
-         "axes.titlesize": 11, "axes.titlelocation": "left", "font.size": 9.5, "savefig.transparent": True,
-         "savefig.dpi": 144, "svg.hashsalt": "minicnn"}  # the salt: equal curves make equal files
+              "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.xmargin": 0.02,
+              "axes.grid": True, "grid.color": INK, "grid.alpha": 0.2, "grid.linewidth": 0.6, "lines.linewidth": 1.8,
+              "axes.titlesize": 11, "axes.titlelocation": "left", "font.size": 9.5, "savefig.transparent": True,
+              "savefig.dpi": 144, "svg.hashsalt": "minicnn"}  # the salt: equal curves make equal files
 LINE = 0.075  # height of a line of text, as a share of that of the axes
 LOSS, ACCURACY = "loss, nats", "accuracy"
 

@@ -225,7 +225,7 @@ class RunFolder:
                 self.write_settings(self._staged)
                 self._staged = None
         except SaveError:
-            for name in files:
+            for name in (*files, STATE):
                 self._next(name).unlink(missing_ok=True)
             raise
         replace(self._next(STATE), self.path / STATE)  # from here on the new checkpoint is the one that counts
