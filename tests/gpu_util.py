@@ -21,7 +21,7 @@ class OnGpu:
             cupy = sys.modules["cupy"]
             moved = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
             result = kernel(*moved, **options)
-            if name.endswith("_step"):  # of an optimiser
+            if name == "iadd" or name.endswith(("_step", "_sequence")):
                 for place, array in zip(arguments, moved, strict=True):
                     if isinstance(place, np.ndarray):
                         place[...] = array.get()

@@ -97,13 +97,15 @@ def test_the_order_of_threads_changes_no_bit(name):
 @pytest.mark.parametrize("name", CALLS)
 def test_bfloat16_is_rounded_once(name):
     """As far from float64 as the rounding of its own result, and of what it was given, makes it."""
-    if "reference" in getattr(cuda, name).__module__:
-        return
+    if "reference" in getattr(cuda, name).__module__ or name.endswith("_sequence"):
+        return  # recurrent layers round in every step
     x, gy = (normal(seed, 7, 7, 7, 7).astype(ml_dtypes.bfloat16) for seed in (0, 1))
-    found, wanted = CALLS[name](cuda, x, gy), CALLS[name](reference, *(a.astype(np.float64) for a in (x, gy)))
-    for a, b in zip(*[v if isinstance(v, tuple) else (v,) for v in (found, wanted)], strict=True):
-        assert a.dtype == (ml_dtypes.bfloat16 if b.dtype == np.float64 else b.dtype)
-        np.testing.assert_allclose(a.astype(np.float64), b, rtol=2 ** -8, atol=1e-2 * np.abs(b).max())
+    found = CALLS[name](cuda, x, gy)
+    single, wanted = (CALLS[name](reference, x.astype(dtype), gy.astype(dtype)) for dtype in (np.float32, np.float64))
+    for a, narrow, b in zip(*[v if isinstance(v, tuple) else (v,) for v in (found, single, wanted)], strict=True):
+        assert a.dtype == (ml_dtypes.bfloat16 if narrow.dtype == np.float32 else narrow.dtype)
+        np.testing.assert_allclose(a.astype(np.float64), b, rtol=2 ** -8,
+                                   atol=1e-2 * np.abs(b).max(initial=0, where=np.isfinite(b)))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
@@ -139,6 +141,11 @@ def exercise() -> None:
     by(cuda, *(a.astype(np.float32) for a in operands), geometry)
     x = normal(0, 20, 2, 40).astype(np.float32)
     cuda.batch_norm_stats(x)
+    _, mean, inv_std = cuda.group_norm(x[:, :, :, None], None, None, 1e-5)
+    cuda.group_norm_grad(x[:, :, :, None], x[:, :, :, None], mean, inv_std, None)
+    alignment = np.array([[0, 1, 0, 1, 0]] * 2), np.array([3, 2]), np.array([5, 3])
+    _, alpha = cuda.ctc(x[:3], *alignment)
+    cuda.ctc_grad(x[0, :, 0], x[:3], *alignment, alpha)
     x = x.reshape(5, 8, 5, 8)
     cuda.pool_scatter(x, np.zeros(x.shape, np.int64) + np.arange(8), x.shape)
 

@@ -9,13 +9,13 @@ import torch
 
 import minicnn as mc
 import minicnn.functional as F
-from minicnn.kernels import cpu, reference
+from minicnn.kernels import reference
 
 from util import assert_close, normal, rng_of
 
 TF = torch.nn.functional
 NAN, INF = float("nan"), float("inf")
-KERNELS = pytest.mark.parametrize("kernels", ["reference", "cpu"])
+KERNELS = pytest.mark.parametrize("kernels", ["reference", "cpu", "cuda-emulated"])
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -65,17 +65,17 @@ def problem(frames: int, batch: int, classes: int, longest: int, seed: int = 0) 
 
 @pytest.mark.parametrize("sizes", [(7, 4, 3, 3), (1, 1, 2, 1), (40, 9, 5, 12)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
-def test_kernels_agree(sizes, dtype):
+def test_kernels_agree(kernels, sizes, dtype):
     """Alone and in threads, with arrays that do not lie in order in memory."""
     x, *alignment = problem(*sizes)
     x = np.asfortranarray(x.astype(dtype))
     gy = np.repeat(normal((sizes[1],)), 2).astype(dtype)[::2]
     gy[1:2] = 0
     results = []
-    for kernels in (reference, cpu):
-        loss, alpha = kernels.ctc(x, *alignment)
+    for each in (reference, kernels):
+        loss, alpha = each.ctc(x, *alignment)
         with np.errstate(invalid="ignore"):  # ∞ − ∞ where a target is too long
-            results.append((loss, alpha, kernels.ctc_grad(gy, x, *alignment, alpha)))
+            results.append((loss, alpha, each.ctc_grad(gy, x, *alignment, alpha)))
     for a, b in zip(*results, strict=True):
         assert_close(a, b, {8: 1e-12, 4: 1e-5, 2: 1e-2}[a.itemsize])
 

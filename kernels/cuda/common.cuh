@@ -46,6 +46,11 @@ __device__ inline Real rounded(Wide x) { return Conversion<Real>::round(x); }
 
 __device__ inline Wide infinity() { return __uint_as_float(0x7f800000); }
 
+__device__ inline Wide sigmoid_of(Wide x) {
+    Wide e = exp(-fabs(x));  // never above 1
+    return (x < 0 ? e : 1) / (1 + e);
+}
+
 // -- loops and sums ---------------------------------------------------------------------------------------------------
 
 // Every i below n, shared out among all threads of the grid.

@@ -54,6 +54,66 @@ def hardswish_grad(gy: Array, x: Array) -> Array:
 
 
 @for_floats
+def prelu(x: Array, w: Array) -> Array:
+    return _each("prelu", x, w)
+
+
+@for_floats
+def prelu_grad(gy: Array, x: Array, w: Array) -> Array:
+    return _each("prelu_grad", gy, x, w)
+
+
+@for_floats
+def prelu_weight_grad(gy: Array, x: Array) -> Array:
+    return _each("prelu_weight_grad", gy, x)
+
+
+@for_floats
+def hardsigmoid(x: Array) -> Array:
+    return _each("hardsigmoid", x)
+
+
+@for_floats
+def hardsigmoid_grad(gy: Array, x: Array) -> Array:
+    return _each("hardsigmoid_grad", gy, x)
+
+
+@for_floats
+def hardshrink(x: Array, width: float) -> Array:
+    return _each("hardshrink", x, width)
+
+
+@for_floats
+def hardshrink_grad(gy: Array, x: Array, width: float) -> Array:
+    return _each("hardshrink_grad", gy, x, width)
+
+
+@for_floats
+def softshrink(x: Array, width: float) -> Array:
+    return _each("softshrink", x, width)
+
+
+@for_floats
+def threshold(x: Array, least: float, other: float) -> Array:
+    return _each("threshold", x, least, other)
+
+
+@for_floats
+def threshold_grad(gy: Array, x: Array, least: float, other: float) -> Array:
+    return _each("threshold_grad", gy, x, least, other)
+
+
+@for_floats
+def softsign(x: Array) -> Array:
+    return _each("softsign", x)
+
+
+@for_floats
+def softsign_grad(gy: Array, x: Array) -> Array:
+    return _each("softsign_grad", gy, x)
+
+
+@for_floats
 def elu(x: Array, alpha: float, scale: float, input_scale: float) -> Array:
     return _each("elu", x, alpha, scale, input_scale)
 
@@ -81,6 +141,26 @@ def tanh(x: Array) -> Array:
 @for_floats
 def tanh_grad(gy: Array, y: Array) -> Array:
     return _each("tanh_grad", gy, y)
+
+
+@for_floats
+def tanhshrink(x: Array) -> Array:
+    return _each("tanhshrink", x)
+
+
+@for_floats
+def tanhshrink_grad(gy: Array, x: Array) -> Array:
+    return _each("tanhshrink_grad", gy, x)
+
+
+@for_floats
+def softplus(x: Array, beta: float, threshold: float) -> Array:
+    return _each("softplus", x, beta, threshold)
+
+
+@for_floats
+def softplus_grad(gy: Array, x: Array, beta: float, threshold: float) -> Array:
+    return _each("softplus_grad", gy, x, beta, threshold)
 
 
 @for_floats
@@ -131,3 +211,23 @@ def mish(x: Array) -> Array:
 @for_floats
 def mish_grad(gy: Array, x: Array) -> Array:
     return _each("mish_grad", gy, x)
+
+
+@for_floats
+def huber(d: Array, delta: float) -> Array:
+    return _each("huber", d, delta)
+
+
+@for_floats
+def huber_grad(gy: Array, d: Array, delta: float) -> Array:
+    return _each("huber_grad", gy, d, delta)
+
+
+@for_floats
+def logistic_loss(x: Array, t: Array) -> Array:
+    return _each("logistic_loss", x, t)
+
+
+@for_floats
+def logistic_loss_grad(gy: Array, x: Array, t: Array) -> Array:
+    return _each("logistic_loss_grad", gy, x, t)

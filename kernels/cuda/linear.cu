@@ -7,17 +7,6 @@ struct Product {
     int rows, depth, columns, left_line, left_place, right_line, right_place;
 };
 
-template <bool ALONG> struct Lines {  // the rows of the left matrix, or the columns of the right one
-    const Real* data;
-    int count, line_step, place_step;
-    static constexpr bool ALONG_K = ALONG;
-    typedef int Line;  // −1: none
-    typedef int Place;
-    __device__ Line line(int index) const { return index < count ? index * line_step : -1; }
-    __device__ Place place(int index) const { return index * place_step; }
-    __device__ Wide value(Line line, Place place) const { return line >= 0 ? wide(data[line + place]) : Wide(0); }
-};
-
 // y = a·b + bias, a tile for each block: grid (rows, columns).
 template <bool LEFT_ALONG, bool RIGHT_ALONG>
 __device__ void multiply_lines(Tiles<64, 64, 16>& tiles, const Real* a, const Real* b, const Real* bias, Real* y,

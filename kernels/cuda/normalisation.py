@@ -1,4 +1,4 @@
-"""Sums over channels and batch normalisation: channels are cut into parts, so that a few of them keep a GPU busy."""
+"""Sums over channels, batch and group normalisation: channels are cut into parts, so that a few keep a GPU busy."""
 
 import numpy as np
 
@@ -7,19 +7,24 @@ from .module import THREADS, contiguous, divisor, empty, for_floats, launch, mod
 
 _FILE = "normalisation.cu"
 _BLOCKS = 1024  # that all channels together are cut into, where there are elements enough
-_LEAST = 4096  # elements of a part
+_LEAST = 4096  # elements that a block sums
+_SHORT = 8  # L from which on neighbouring threads have neighbouring elements of one channel
 
 
-def _channels(shape: tuple[int, ...]) -> tuple[tuple, int]:
-    """struct Channels of normalisation.cu and the number of parts of a channel."""
+def _channels(shape: tuple[int, ...], across: int = 1) -> tuple[tuple, int]:
+    """struct Channels of normalisation.cu and the number of parts of a channel, where a block has so many channels."""
     n, c, length = shape
     count = max(n * length, 1)
-    per_part = -(-count // max(1, min(-(-_BLOCKS // max(c, 1)), count // _LEAST)))
+    per_part = -(-count // max(1, min(-(-_BLOCKS * across // max(c, 1)), count * across // _LEAST)))
     return (n, c, length, per_part, divisor(max(length, 1)), divisor(max(c, 1))), -(-count // per_part)
 
 
 def _parts(count: int, like: Array) -> Array:
-    return module_of(like).empty((count, like.shape[1]), np.float64)
+    return _doubles((count, like.shape[1]), like)
+
+
+def _doubles(shape: tuple[int, ...], like: Array) -> Array:
+    return module_of(like).empty(shape, np.float64)
 
 
 def _add(like: Array, parts: Array) -> Array:
@@ -71,3 +76,37 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     launch(_FILE, "batch_norm_grad", spread(gx.size), (THREADS,), gy, x, y, mean, inv_std,
            w if w is None else contiguous(w), gw, gb, gx, gx.size, training, channels)
     return gx, gw, gb
+
+
+def _rows(shape: tuple[int, ...]) -> tuple[tuple[int], tuple[int], tuple]:
+    """Grid, block and struct Groups of normalisation.cu: a block for each row, of so many threads as find work."""
+    n, groups, channels, length = shape
+    threads = min(THREADS, max(32, channels * length // 4 // 32 * 32))
+    return (n * groups,), (threads,), (groups, channels, length, divisor(max(length, 1)))
+
+
+@for_floats
+def group_norm(x: Array, w: Array | None, b: Array | None, eps: float,
+               centred: bool = True) -> tuple[Array, Array, Array]:
+    y, mean, inv_std = empty(x.shape, x), _doubles(x.shape[:2], x), _doubles(x.shape[:2], x)
+    grid, block, groups = _rows(x.shape)
+    given = [v if v is None else contiguous(v) for v in (x, w, b)]
+    launch(_FILE, "group_norm", grid, block, *given, y, mean, inv_std, float(eps), bool(centred), groups)
+    return y, mean, inv_std
+
+
+@for_floats
+def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array | None,
+                    centred: bool = True) -> tuple[Array, Array, Array]:
+    (n, groups, k, length), across = x.shape, 32 if x.shape[3] < _SHORT else 1
+    gy, x, mean, inv_std = (contiguous(v) for v in (gy, x, mean, inv_std))
+    grid, block, rows = _rows(x.shape)
+    gx = empty(x.shape, x)
+    launch(_FILE, "group_norm_grad", grid, block, gy, x, mean, inv_std, w if w is None else contiguous(w), gx,
+           bool(centred), rows)
+    x = x.reshape(n, groups * k, length)
+    channels, count = _channels(x.shape, across)
+    gw_parts, gb_parts = _parts(count, x), _parts(count, x)
+    launch(_FILE, "sum_group_gradients", (-(-groups * k // across), count), (THREADS,), gy, x, mean, inv_std, gw_parts,
+           gb_parts, across, k, channels)
+    return gx, _add(x, gw_parts).reshape(groups, k), _add(x, gb_parts).reshape(groups, k)

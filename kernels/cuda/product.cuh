@@ -9,6 +9,18 @@
 #pragma once
 #include "tensor.cuh"
 
+// An operand that lies in memory: the rows of the left matrix, or the columns of the right one.
+template <bool ALONG> struct Lines {
+    const Real* data;
+    int count, line_step, place_step;
+    static constexpr bool ALONG_K = ALONG;
+    typedef int Line;  // −1: none
+    typedef int Place;
+    __device__ Line line(int index) const { return index < count ? index * line_step : -1; }
+    __device__ Place place(int index) const { return index * place_step; }
+    __device__ Wide value(Line line, Place place) const { return line >= 0 ? wide(data[line + place]) : Wide(0); }
+};
+
 template <bool condition, class A, class B> struct Either { typedef A type; };
 template <class A, class B> struct Either<false, A, B> { typedef B type; };
 
@@ -46,7 +58,7 @@ __device__ inline void put(Wide value, Wide& place) {
 template <class T> __device__ inline void put(Wide value, T& place) { place = rounded(value); }
 
 // n neighbouring numbers, read at once.
-template <int n> struct alignas(n * sizeof(Wide) > 16 ? 16 : n * sizeof(Wide)) Pack { Wide at[n]; };
+template <int n> struct alignas((n & -n) * sizeof(Wide) > 16 ? 16 : (n & -n) * sizeof(Wide)) Pack { Wide at[n]; };
 
 // What one thread fetches of K places of SIZE lines.
 template <class Operand, int SIZE, int K> struct Share {
