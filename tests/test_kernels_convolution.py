@@ -18,7 +18,7 @@ from minicnn.kernels import contract, cuda
 from minicnn.kernels.reference import convolution as reference
 from minicnn.kernels.contract import Geometry
 from minicnn.kernels.cpu import convolution as cpu
-from minicnn.kernels.cpu import image_lanes, winograd
+from minicnn.kernels.cpu import image_lanes, image_sums, winograd
 from minicnn.kernels.cpu.plans import correlation
 from minicnn.kernels.cpu.weight_plans import weight_sums
 from minicnn.kernels.formulations import FORMULATIONS
@@ -189,19 +189,27 @@ def test_tiles_against_reference(case):
 
 
 @st.composite
-def many_small(draw):
+def small_maps(draw):
     kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
-    pads = [draw(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1))) for k in kernel]
-    geometry = Geometry(padding=tuple(pads))
-    size = [max(1, k - sum(pad)) + draw(st.integers(0, 12)) for k, pad in zip(kernel, pads, strict=True)]
-    n, c, o = draw(st.sampled_from([0, 1, 15, 16, 17, 40])), draw(st.integers(1, 8)), draw(st.integers(1, 33))
+    geometry = draw(geometries(kernel))._replace(groups=1)
+    least = [max(1, d * (k - 1) + 1 - sum(pad)) for d, k, pad in zip(geometry.dilation, kernel, geometry.padding)]
+    size = [length + draw(st.integers(0, 8)) for length in least]
+    n, c, o = draw(st.sampled_from([0, 1, 15, 16, 17, 40])), draw(st.integers(1, 30)), draw(st.integers(1, 40))
     return arrays(n, c, size, o, kernel, geometry, draw(st.integers(0, 99)))
 
 
+AROUND = Geometry(padding=((1, 1), (1, 1)))
+
+
 @pytest.mark.skipif(not image_lanes.MASKS, reason="needs vectors with masks")
-@given(case=many_small())
+@given(case=small_maps())
 @example(case=arrays(33, 6, (14, 14), 16, (5, 5), Geometry()))
 @example(case=arrays(16, 3, (5, 9), 15, (3, 2), Geometry(padding=((2, 2), (1, 1)))))
+@example(case=arrays(40, 70, (3, 4), 150, (3, 3), AROUND))  # outputs in parts, channels in slices
+@example(case=arrays(16, 150, (2, 6), 31, (3, 3), AROUND._replace(stride=(1, 2))))  # tiles of several pixels
+@example(case=arrays(16, 60, (5, 5), 150, (1, 1), Geometry((2, 2))))
+@example(case=arrays(17, 2, (3, 3), 3, (1, 1), Geometry((1, 2), ((3, 3), (2, 0)))))  # results without a pixel
+@example(case=arrays(600, 1, (7, 7), 20, (3, 3), AROUND))  # more images than one job takes
 def test_images_in_the_lanes_against_reference(case):
     *operands, geometry = case
     for dtype in (np.float64, np.float32):
@@ -212,41 +220,37 @@ def test_images_in_the_lanes_against_reference(case):
             close(result, wanted, TOLERANCE[dtype])
 
 
-PLAIN = Geometry()
+def test_the_cheapest_way_is_chosen():
+    def ways(n, c, size, o, kernel, geometry=AROUND, dtype=np.float32):
+        x, w = (n, c, size, size), (o, c // geometry.groups, kernel, kernel)
+        y = (n, o, *geometry.output_size(x[2:], w[2:]))
+        case, correlations = (w, geometry, np.dtype(dtype)), (cpu.correlation, image_lanes, winograd)
+        chosen = [cpu._cheapest(correlations, x, y, *case, False), cpu._cheapest(correlations, y, x, *case, True),
+                  cpu._cheapest_sums((cpu.weight_sums, image_sums, winograd), x, y, *case)]
+        return [module.__name__.rpartition(".")[2] for module in chosen]
+
+    plain, tiles, by_images = ["correlation"] * 2 + ["weight_sums"], ["winograd"] * 3, ["image_lanes"] * 2 + ["image_sums"]
+    assert ways(1, 64, 14, 64, 1, Geometry()) == ways(1, 3, 224, 64, 7) == plain
+    assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=128)) == plain
+    if image_lanes.MASKS:
+        assert ways(16, 64, 56, 64, 3) == ways(32, 128, 12, 128, 3) == tiles
+        assert ways(32, 512, 3, 512, 3) == ways(32, 256, 6, 256, 3) == by_images
+        assert ways(256, 6, 14, 16, 5, Geometry())[:2] == by_images[:2]
+        assert ways(32, 256, 6, 512, 3, AROUND._replace(stride=(2, 2))) == by_images
+    # tiles are for float32, where speed is worth their error, and for kernels and channels that fill them
+    for case in ((AROUND, np.float64), (AROUND._replace(stride=(2, 1)),), (Geometry(dilation=(2, 2)),)):
+        assert "winograd" not in ways(16, 64, 56, 64, 3, *case), case
 
 
-def test_images_are_in_the_lanes_where_it_pays():
-    def pays(n=256, c=6, size=14, o=16, kernel=5, geometry=PLAIN, backward=False):
-        out = geometry.output_size((size, size), (kernel, kernel))
-        read, written = ((n, o, *out), (n, c, size, size)) if backward else ((n, c, size, size), (n, o, *out))
-        return image_lanes.pays(read, written, (o, c, kernel, kernel), geometry, 16, backward)
+def test_what_a_way_cannot_do_is_explained():
+    def reason(why):
+        return why if image_lanes.MASKS else "AVX2"
 
-    assert pays() == pays(backward=True) == pays(c=16, size=6, o=120) == image_lanes.MASKS
-    assert not pays(n=15)
-    assert not pays(c=1, size=28, o=6, geometry=Geometry(padding=((2, 2), (2, 2))))
-    assert not pays(n=16, c=32, size=56)  # would not stay in the cache
-    far = Geometry(padding=((5, 0), (0, 0)))
-    for geometry in (Geometry((2, 1)), Geometry(dilation=(1, 2)), Geometry(groups=2), far):
-        assert not pays(geometry=geometry)
-        assert "images in the lanes are for" in image_lanes.supports((5, 5), geometry)
-
-
-def test_tiles_are_chosen_where_they_pay():
-    around = ((1, 1), (1, 1))
-    plain = Geometry(padding=around)
-
-    def pays(n=16, c=64, size=(56, 56), o=64, kernel=(3, 3), geometry=plain, dtype=np.float32):
-        return winograd.pays((n, c, *size), geometry.output_size(size, kernel), (o, c, *kernel), geometry, dtype)
-
-    assert pays() == pays(c=256, o=128, size=(14, 14)) == pays(kernel=(5, 5)) == winograd.MASKS
-    assert not pays(kernel=(1, 1)) and not pays(kernel=(3, 5))
-    assert not pays(dtype=np.float64)
-    assert not pays(c=1)
-    assert not pays(size=(3, 3))
-    assert not pays(n=1, c=512, o=512, size=(7, 7))
-    for geometry in (Geometry((2, 1), around), Geometry((1, 1), around, (2, 2)), Geometry((1, 1), around, groups=2)):
-        assert not pays(geometry=geometry)
-        assert "without stride, dilation and groups" in winograd.supports((3, 3), geometry)
+    for geometry in (AROUND._replace(stride=(2, 1)), AROUND._replace(dilation=(2, 2)), AROUND._replace(groups=2)):
+        assert reason("without stride, dilation and groups") in winograd.supports((3, 3), geometry)
+    assert reason("one group of channels") in image_lanes.supports((3, 3), Geometry(groups=2))
+    for way in (image_lanes, winograd):
+        assert (way.supports((5, 5), AROUND) is None) == image_lanes.MASKS
 
 
 @given(case=cases(largest=3, channels=2, images=(0, 1, 2)))

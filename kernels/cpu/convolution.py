@@ -18,8 +18,8 @@ same table: it is the dot products of gy with the shifted images.
 Work is cut by shape alone (images × groups × blocks of rows), into jobs whose data stay in the second-level cache; sums
 over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
 
-Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py. Many small
-images are taken 16 at a time, see image_lanes.py.
+Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py. Images that are
+small are taken 16 at a time, see image_lanes.py. Each way has a price, in cycles, worked out from the shapes alone.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,11 @@ from numba import carray
 
 from .. import reference
 from ..contract import Array, Geometry, Pair
-from . import correlation, image_lanes, plans, weight_sums, winograd
+from . import correlation, image_lanes, image_sums, plans, weight_sums, winograd
 from .gather import copy_steps, inside
 from .jobs import fill, run
 from .memory import empty
-from .microkernel import lanes, shifted
+from .microkernel import shifted
 
 # -- im2col and col2im ------------------------------------------------------------------------------------------------
 
@@ -79,29 +79,35 @@ def _columns_to_image(job, thread, plan, tables, cols, x, _c, _d, _e, _f):
 # -- the contract -----------------------------------------------------------------------------------------------------
 
 class Convolution:
-    """The three operations. ``ways``(x_shape, y_shape, w_shape, geometry, dtype, backward) are two modules to do it.
+    """The three operations, by the cheapest of some ways.
 
-    The first has correlate(), for the forward pass and the input gradient, the second sum_weights().
+    Of the modules in ``correlations`` each has correlate() for the forward pass and the input gradient, and price();
+    of those in ``sums`` each has sum_weights() and sums_price().
     """
 
-    def __init__(self, ways: Callable[..., tuple[Any, Any]],
+    def __init__(self, correlations: tuple[Any, ...], sums: tuple[Any, ...],
                  supports: Callable[[Pair, Geometry], str | None] = lambda kernel, geometry: None) -> None:
-        self._ways, self.supports = ways, supports
+        self._correlations, self._sums, self.supports = correlations, sums, supports
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
         """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
         if not _compiled_for(x, w):
             return reference.conv2d(x, w, b, geometry)
         y = empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
-        way, _ = self._ways(x.shape, y.shape, w.shape, geometry, x.dtype, False)
+        if not y.size:
+            return y
+        way = _cheapest(self._correlations, x.shape, y.shape, w.shape, geometry, x.dtype, False)
         return way.correlate(x, w, b, y, geometry, backward=False)
 
     def conv2d_input_grad(self, gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
         """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
         if not _compiled_for(gy, w):
             return reference.conv2d_input_grad(gy, w, x_shape, geometry)
-        way, _ = self._ways(x_shape, gy.shape, w.shape, geometry, gy.dtype, True)
-        gx = way.correlate(gy, w, None, empty(x_shape, gy.dtype), geometry, backward=True)
+        gx = empty(x_shape, gy.dtype)
+        if not gx.size:
+            return gx
+        way = _cheapest(self._correlations, gy.shape, x_shape, w.shape, geometry, gy.dtype, True)
+        way.correlate(gy, w, None, gx, geometry, backward=True)
         return reference.conv2d_input_grad(gy, w, x_shape, geometry) if _zeros_count(gx, w, geometry) else gx
 
     def conv2d_weight_grad(self, x: Array, gy: Array, w_shape: tuple[int, ...], geometry: Geometry) -> Array:
@@ -110,24 +116,24 @@ class Convolution:
             return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
         if not gy.size:
             return np.zeros(w_shape, x.dtype)
-        _, way = self._ways(x.shape, gy.shape, w_shape, geometry, x.dtype, False)
+        way = _cheapest_sums(self._sums, x.shape, gy.shape, w_shape, geometry, x.dtype)
         return way.sum_weights(x, gy, empty(w_shape, x.dtype), geometry)
 
 
 @lru_cache(256)
-def _cheapest(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
-              dtype: np.dtype, backward: bool) -> tuple[Any, Any]:
-    if winograd.pays(x_shape, y_shape[2:], w_shape, geometry, dtype):
-        return winograd, winograd
-    read, written = (y_shape, x_shape) if backward else (x_shape, y_shape)
-    by_images = image_lanes.pays(read, written, w_shape, geometry, lanes(dtype.itemsize), backward)
-    return image_lanes if by_images else correlation, weight_sums
+def _cheapest(ways: tuple[Any, ...], *case: Any) -> Any:
+    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: way.price(*case))
 
 
-automatic = Convolution(_cheapest)
-direct = Convolution(lambda *_: (correlation, weight_sums))
-tiled = Convolution(lambda *_: (winograd, winograd), winograd.supports)
-by_images = Convolution(lambda *_: (image_lanes, weight_sums), image_lanes.supports)
+@lru_cache(256)
+def _cheapest_sums(ways: tuple[Any, ...], *case: Any) -> Any:
+    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: way.sums_price(*case))
+
+
+automatic = Convolution((correlation, image_lanes, winograd), (weight_sums, image_sums, winograd))
+direct = Convolution((correlation,), (weight_sums,))
+tiled = Convolution((winograd,), (winograd,), winograd.supports)
+by_images = Convolution((image_lanes,), (image_sums,), image_lanes.supports)
 
 conv2d, conv2d_input_grad = automatic.conv2d, automatic.conv2d_input_grad
 conv2d_weight_grad = automatic.conv2d_weight_grad

@@ -22,10 +22,14 @@ from .microkernel import ROWS, lanes, shifted
 from .plans import CHANNELS, ROW_BY_ROW, STEPS
 
 
+def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+          dtype: np.dtype, backward: bool) -> float:
+    """What correlate() costs, in cycles."""
+    return plans.correlation(x_shape, y_shape, w_shape, geometry, lanes(dtype.itemsize), backward).numbers["price"]
+
+
 def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
     """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
-    if not y.size:
-        return y
     plan = plans.correlation(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
     packed = empty((numbers["groups"] * numbers["packed"] * numbers["taps"],), x.dtype)

@@ -1,129 +1,235 @@
-"""Convolution with images in the lanes: for many images that are small.
+"""Convolution with images in the lanes, pixel by pixel: for maps so small that a kernel sees much padding.
 
-A row of 10 pixels takes the time of 16, and half of what a 5×5 kernel sees on a map of 10×10 is padding. So take 16
-images, turn them over so that the same pixel of all of them makes a vector, and no lane is wasted and no column of the
-kernel that sees only padding is multiplied:
+Of the 81 products of a 3×3 kernel with a map of 3×3, 32 are with padding, and rows of 3 pixels fill no vector. So turn
+the images over, until the same pixel of all of them makes a vector, and every pixel of the result is a short list of
+matrix products, one for each run of kernel taps that meet pixels inside the image:
 
-    16 images of C×H×W ──► C×H×W vectors ──► O×OH×OW vectors ──► 16 images of O×OH×OW
+    y[p] += Σ W[t … t+k] · X[q … q+k]        W (taps, C, rows of O)   X (pixels, C, images)   y (O, pixels, images)
+    gx[q] += Σ W[t … t+k] · GY[p … p+k]      the same with the taps in reverse, and C and O exchanged
 
-Each result is a sum over vectors whose places relative to it are the same everywhere: a table of offsets (kernel row,
-channel) for each column of the kernel. A tile holds some results below each other, for a block of outputs; above and
-below the image there are rows of zeros. Turning over and back costs about as much as a few kernel taps.
+Which (p, t, q) belong together is all that a geometry is, so strides and dilations are nothing special. Both operands
+of a product are stretches of memory. Turning images and weights over and back costs about as much as a few taps.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
+from math import inf, prod
 
 import numpy as np
-from numba import carray
+from numba import carray, njit
 
-from ..contract import Array, Geometry, Pair
-from . import plans
+from ..contract import Array, Geometry
 from .jobs import Plan, call, fill, run, scratch, with_kernels
-from .microkernel import MASKS, ROWS, lanes, shifted, vectors
-from .plans import CALL, STEPS, cycles
+from .memory import empty
+from .microkernel import MASKS, ROWS, copy_row, lanes, shifted, vectors
+from .plans import CALL, cycles, up
 
-TURN = 0.75  # cycles to turn a number over
-ROOM = 1 << 18  # elements, at most, of the images in the lanes and of their results: 1 MiB in float32
+EASE = .75  # of the cycles a tile takes where its operands are scattered
+TURN = 1  # cycles to turn a number over
+ROOM = 1 << 18  # elements, about, of images and results of one job: 1 MiB in float32
+PIXELS = 600  # of a map, at most: each has an entry in a table
+JOBS = 8  # wanted at least, to share among threads
+SHARES = 8  # of the channels of images that are turned over by themselves
 
 
-def supports(kernel: Pair, geometry: Geometry) -> str | None:
+def supports(kernel: Sequence[int], geometry: Geometry) -> str | None:
     """Why a convolution cannot be computed with images in the lanes, or None."""
     if not MASKS:
         return "the vectors of this machine cannot leave out lanes (AVX2 or AVX-512 can)"
-    if (geometry.stride != (1, 1) or geometry.dilation != (1, 1) or geometry.groups != 1
-            or any(p >= k for pair, k in zip(geometry.padding, kernel, strict=True) for p in pair)):
-        return (f"images in the lanes are for kernels larger than their padding, without stride, dilation and groups, "
-                f"not for {tuple(kernel)} with {geometry}")
+    if geometry.groups != 1:
+        return f"images in the lanes are for one group of channels, not for {geometry}"
     return None
 
 
-@lru_cache(256)
-def pays(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
-         width: int, backward: bool) -> bool:
-    """Whether this costs less cycles than pixels or channels in the lanes."""
-    (n, c, h, w), (_, o, oh, ow), (*_, kh, kw) = x_shape, y_shape, w_shape
-    if n < width or supports((kh, kw), geometry) or c * kh > STEPS or width * (c * h * w + o * oh * ow) > ROOM:
-        return False
-    others = plans.correlation(x_shape, y_shape, w_shape, geometry, width, backward).numbers["price"]
-    return _plan(x_shape, y_shape, w_shape, geometry, width, backward).numbers["price"] < 1.05 * others
+def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+          dtype: np.dtype, backward: bool) -> float:
+    """What correlate() costs, in cycles."""
+    if too_large(x_shape, y_shape) or supports(w_shape[2:], geometry):
+        return inf
+    return _plan(x_shape, y_shape, w_shape, geometry, lanes(dtype.itemsize), backward).numbers["price"]
 
+
+def too_large(*shapes: tuple[int, ...]) -> bool:
+    return max(prod(shape[2:]) for shape in shapes) > PIXELS
+
+
+# -- which pixels meet ------------------------------------------------------------------------------------------------
+
+def meetings(x_size: Sequence[int], y_size: Sequence[int], kernel: Sequence[int],
+             geometry: Geometry) -> list[np.ndarray]:
+    """The pixel of y, the tap and the pixel of x of every product that is not with padding."""
+    axes = []
+    for size, results, taps, s, d, (before, _) in zip(x_size, y_size, kernel, geometry.stride, geometry.dilation,
+                                                      geometry.padding, strict=True):
+        p, t = np.mgrid[:results, :taps]
+        q = p * s + t * d - before
+        axes.append([a[(q >= 0) & (q < size)] for a in (p, t, q)])
+    rows, columns = axes
+    return [np.add.outer(i * size[1], j).ravel() for i, j, size in zip(rows, columns, (y_size, kernel, x_size),
+                                                                       strict=True)]
+
+
+def runs_of(results: int, keys: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each result, where its runs start, and (a, b, length) of all runs: a and b go on by one in each."""
+    order = np.lexsort((b, a, keys))
+    keys, a, b = keys[order], a[order], b[order]
+    first = np.ones(len(keys), bool)
+    first[1:] = (np.diff(keys) != 0) | (np.diff(a) != 1) | (np.diff(b) != 1)
+    places = np.flatnonzero(first)
+    runs = np.stack([a[places], b[places], np.diff(np.append(places, len(keys)))], 1)
+    return np.searchsorted(keys[places], np.arange(results + 1)), runs
+
+
+def _groups(starts: np.ndarray, runs: np.ndarray, shift: int, most: int) -> np.ndarray:
+    """(first, how many) of results whose runs differ in b alone, by ``shift`` from one to the next; at most so many."""
+    groups: list[list[int]] = []
+    expected = runs[:0]
+    for p, (start, stop) in enumerate(pairwise(starts)):
+        if groups and groups[-1][1] < most and np.array_equal(runs[start:stop], expected):
+            groups[-1][1] += 1
+        else:
+            groups.append([p, 1])
+        expected = runs[start:stop] + [0, shift, 0]
+    return np.array(groups)
+
+
+def unevenly(jobs: int) -> float:
+    """How much longer so many jobs take on two threads than an even number of them."""
+    return up(jobs, 2) / jobs
+
+
+# -- the forward pass and the input gradient --------------------------------------------------------------------------
 
 @lru_cache(256)
 def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry, width: int,
           backward: bool) -> Plan:
-    """How to do y[t, q] = Σ w[i, j]·x[t + i − top, q + j − left], with the price in cycles."""
-    (n, c, h, w), (_, o, oh, ow), (*_, kh, kw) = x_shape, y_shape, w_shape
-    (top, _), (left, _) = geometry.padding
+    """The plan of y = conv2d(x, w), or, backward, of y = conv2d_input_grad(x, w), with the price in cycles."""
+    (n, c, *x_size), (_, o, *y_size), kernel = x_shape, y_shape, w_shape[2:]
+    taps, sources, results = (prod(size) for size in (kernel, x_size, y_size))
     if backward:
-        top, left = kh - 1 - top, kw - 1 - left
+        pixels, tap, keys = meetings(y_size, x_size, kernel, geometry)
+        tap, shift, steps = taps - 1 - tap, 1, (taps * o, taps)
+    else:
+        keys, tap, pixels = meetings(x_size, y_size, kernel, geometry)
+        shift, steps = geometry.stride[1], (taps, taps * c)
+    starts, runs = runs_of(results, keys, tap, pixels)
+
     blocks = -(-o // ROWS)
     rows = -(-o // blocks)
-    bands = -(-oh // vectors(rows))
-    jobs, height = -(-n // width), oh + kh - 1
-    seen = sum(min(kw, w + left - q) - max(0, left - q) for q in range(ow))  # kernel columns, over all columns
-    price = jobs * (seen * bands * blocks * (c * kh * cycles(rows, oh / bands, 1) + CALL)
-                    + TURN * width * (c * h * w + o * oh * ow))
-    offsets = np.add.outer(np.arange(kh) * w, np.arange(c) * height * w) * width
-    return Plan([offsets], images=n, channels=c, image_height=h, image_width=w, outputs=o, out_height=oh, out_width=ow,
-                kernel_rows=kh, kernel_columns=kw, top=top, left=left, height=height, lanes=width, rows=rows,
-                blocks=blocks, bands=bands, scratch=c * height * w * width, result=blocks * rows * oh * ow * width,
-                jobs=jobs, price=int(price), tile=0, transpose=0)
+    images = -(-n // width)  # vectors of them
+    fitting = ROOM // ((sources * c + rows * results) * width)
+    together = max(1, min(fitting, images // JOBS if blocks < JOBS else images))
+    together = -(-images // -(-images // together))  # all units about equal
+    units = -(-images // together)
+    parts = max(1, min(blocks, -(-JOBS // units)))
+
+    # A tile holds several vectors of images, or else one vector of images for several pixels.
+    most = vectors(rows)
+    spans = -(-together // most)
+    if together == 1:
+        groups = _groups(starts, runs, shift, most)
+    else:
+        groups = np.stack([np.arange(results), np.ones(results, int)], 1)
+    firsts, sizes = groups.T
+    met = np.append(0, np.cumsum(runs[:, 2]))[starts]  # taps of all results before
+    rate = np.array([cycles(rows, size * together / spans, 1) for size in range(most + 1)])[sizes]
+    products = blocks * spans * ((met[firsts + 1] - met[firsts]) * c * rate + CALL * np.diff(starts)[firsts]).sum()
+    turned = together * width * (sources * c + results * o) + o * taps * c
+    price = units * (EASE * products + TURN * turned) * unevenly(units * parts)
+    longest = c * max(runs[:, 2], default=0)
+    return Plan([np.zeros(longest), starts, runs, groups], images=n, channels=c, outputs=o, sources=sources,
+                results=results, taps=taps, lanes=width, width=together * width, units=units, parts=parts,
+                blocks=blocks, spans=spans, groups=len(groups), longest=longest, runs=len(runs),
+                next_source=shift * c * width if together == 1 else width, channel_step=steps[0], output_step=steps[1],
+                reverse=backward, image=sources * c * together * width, result=rows * results * together * width,
+                weights=up(rows * taps * c, 16), jobs=units * parts, price=int(price), tile=0, transpose=0)
 
 
 def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
     """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
-    if not y.size:
-        return y
     plan = _plan(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
-    o, rows, blocks = y.shape[1], numbers["rows"], numbers["blocks"]
-    w = w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1] if backward else w
-    packed = np.zeros((blocks * rows, *w.shape[1:]), x.dtype)
-    packed[:o] = w                                                                  # (blocks·rows, C, KH, KW)
-    packed = packed.reshape(blocks, rows, *w.shape[1:]).transpose(0, 4, 3, 2, 1)    # (blocks, KW, KH, C, rows)
-    bias = np.zeros(blocks * rows, x.dtype)
-    if b is not None:
-        bias[:o] = b
-    run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(packed), bias, y,
-        *scratch(x.dtype, numbers["scratch"], numbers["result"]))
+    x = np.ascontiguousarray(x)
+    bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
+    image, room = scratch(x.dtype, numbers["image"], numbers["weights"] + numbers["result"])
+    if numbers["parts"] > 1:
+        image = empty((numbers["units"] * numbers["image"],), x.dtype)
+        run(_turn, numbers["units"] * SHARES, plan, x, image)
+    run(_correlate, numbers["jobs"], plan, x, np.ascontiguousarray(w), bias, y, image, room)
     return y
 
 
-def _correlate(job, thread, plan, tables, x, packed, bias, y, image, result):
-    """Some images: turned over, multiplied, turned back."""
+@njit
+def _turn_images(plan, x, unit, share, shares, target):
+    """The images of a unit, (images, C, pixels) → (pixels, C, images); a share of the channels."""
+    n0, width, channels = unit * plan.width, plan.width, plan.channels
+    images = min(width, plan.images - n0)
+    first, last = share * channels // shares, (share + 1) * channels // shares
+    if images < width:  # the other lanes are not used, but what they held might be slow to multiply
+        for pixel in range(plan.sources):
+            fill(shifted(target, (pixel * channels + first) * width), (last - first) * width, 0)
+    for c in range(first, last):
+        call(plan.transpose, (shifted(target, c * width), channels * width,
+                              shifted(x, (n0 * channels + c) * plan.sources), channels * plan.sources, images,
+                              plan.sources))
+
+
+@njit
+def _turn_weights(plan, w, rows, target):
+    """The weights of some outputs, as (taps, C, rows); the taps in reverse for the input gradient."""
+    channels, taps = plan.channels, plan.taps
+    if plan.channel_step == 1:
+        call(plan.transpose, (target, rows, w, plan.output_step, rows, channels))
+        return
+    for c in range(channels):
+        source = shifted(w, c * plan.channel_step)
+        if plan.output_step == 1:
+            copy_row(shifted(target, c * rows), source, rows, 0, rows)
+        elif plan.reverse:
+            call(plan.transpose, (shifted(target, ((taps - 1) * channels + c) * rows), -channels * rows, source,
+                                  plan.output_step, rows, taps))
+        else:
+            call(plan.transpose, (shifted(target, c * rows), channels * rows, source, plan.output_step, rows, taps))
+
+
+def _turn(job, thread, plan, tables, x, image, _c, _d, _e, _f):
+    """A share of the images of a unit, for all the jobs that work on a part of its outputs each."""
     plan = carray(plan, 1)[0]
-    image, result = shifted(image, thread * plan.scratch), shifted(result, thread * plan.result)
-    lanes, size, pixels = plan.lanes, plan.image_height * plan.image_width, plan.out_height * plan.out_width
-    n0 = job * lanes
-    images = min(lanes, plan.images - n0)
-    line = plan.image_width * lanes  # from one row to the next
-    for c in range(plan.channels):
-        plane = shifted(image, c * plan.height * line)
-        fill(plane, plan.top * line, 0)
-        call(plan.transpose, (shifted(plane, plan.top * line), lanes, shifted(x, (n0 * plan.channels + c) * size),
-                              plan.channels * size, images, size))
-        below = plan.top + plan.image_height
-        fill(shifted(plane, below * line), (plan.height - below) * line, 0)
-    starts = carray(bias, plan.blocks * plan.rows)
-    for o in range(plan.blocks * plan.rows):
-        fill(shifted(result, o * pixels * lanes), pixels * lanes, starts[o])
+    unit = job // SHARES
+    _turn_images(plan, x, unit, job % SHARES, SHARES, shifted(image, unit * plan.image))
 
-    depth = plan.kernel_rows * plan.channels
-    for block in range(plan.blocks):
-        weights = shifted(packed, block * plan.kernel_columns * depth * plan.rows)
-        for band in range(plan.bands):
-            t, below = band * plan.out_height // plan.bands, (band + 1) * plan.out_height // plan.bands
-            # the kernel rows that see anything but zeros
-            low, high = max(0, plan.top - below + 1), min(plan.kernel_rows, plan.image_height + plan.top - t)
-            for q in range(plan.out_width if low < high else 0):
-                target = shifted(result, ((block * plan.rows * plan.out_height + t) * plan.out_width + q) * lanes)
-                for j in range(max(0, plan.left - q), min(plan.kernel_columns, plan.image_width + plan.left - q)):
-                    call(plan.tile, (plan.rows, below - t, lanes, (high - low) * plan.channels,
-                                     shifted(tables, low * plan.channels),
-                                     shifted(weights, (j * depth + low * plan.channels) * plan.rows), plan.rows, 0,
-                                     shifted(image, (t * plan.image_width + q + j - plan.left) * lanes), 0, 1, line,
-                                     target, pixels * lanes, plan.out_width * lanes))
 
-    for o in range(plan.outputs):
-        call(plan.transpose, (shifted(y, (n0 * plan.outputs + o) * pixels), plan.outputs * pixels,
-                              shifted(result, o * pixels * lanes), lanes, pixels, images))
+def _correlate(job, thread, plan, tables, x, w, bias, y, image, room):
+    """Some images, some blocks of outputs: weights turned over, products, the results turned back."""
+    plan = carray(plan, 1)[0]
+    part, unit = job % plan.parts, job // plan.parts
+    width, results, channels, n0 = plan.width, plan.results, plan.channels, unit * plan.width
+    weights = shifted(room, thread * (plan.weights + plan.result))
+    result = shifted(weights, plan.weights)
+    image = shifted(image, (unit if plan.parts > 1 else thread) * plan.image)
+    if plan.parts == 1:
+        _turn_images(plan, x, unit, 0, 1, image)
+    starts, runs = carray(shifted(tables, plan.longest), results + 1), shifted(tables, plan.longest + results + 1)
+    groups, bias = carray(shifted(runs, 3 * plan.runs), (plan.groups, 2)), carray(bias, plan.outputs)
+    for block in range(part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts):
+        first, last = block * plan.outputs // plan.blocks, (block + 1) * plan.outputs // plan.blocks
+        rows = last - first
+        _turn_weights(plan, shifted(w, first * plan.output_step), rows, weights)
+        for o in range(rows):
+            fill(shifted(result, o * results * width), results * width, bias[first + o])
+        for group in range(plan.groups):
+            p, pixels = groups[group]
+            count = max(pixels, width // plan.lanes)
+            for k in range(starts[p], starts[p + 1]):
+                tap, pixel, length = carray(shifted(runs, 3 * k), 3)
+                for span in range(plan.spans):
+                    v = span * count // plan.spans
+                    call(plan.tile, (rows, (span + 1) * count // plan.spans - v, plan.lanes, length * channels, tables,
+                                     shifted(weights, tap * channels * rows), rows, 0,
+                                     shifted(image, pixel * channels * width + v * plan.next_source), width, 0,
+                                     plan.next_source, shifted(result, p * width + v * plan.lanes), results * width,
+                                     plan.lanes))
+        for o in range(rows):
+            call(plan.transpose, (shifted(y, (n0 * plan.outputs + first + o) * results), plan.outputs * results,
+                                  shifted(result, o * results * width), width, results, min(width, plan.images - n0)))

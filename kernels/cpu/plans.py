@@ -136,7 +136,7 @@ class Sweep(NamedTuple):
     packed: int  # outputs in the packed weights, per group
     vectors: int  # of a tile
     blocks: int  # of outputs, the weights of each packed together
-    price: int  # cycles per job
+    price: int  # cycles per phase of a job
 
 
 def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lanes: int, steps: float,
@@ -213,14 +213,15 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
                                      (channel_step, kw, 1))
     result = {CHANNELS: together * rows * right.results * sweep.packed, ROW_BY_ROW: 0,
               LONG_ROWS: 0 if sweep.dense else outputs * (together * sweep.apart + lanes)}[sweep.way]
+    price = jobs * (len(phases) * sweep.price + gathered * (2 if area > 1 else .5))
     numbers = image_numbers(x_shape, axes, rows, together, groups) | sweep._asdict() | {
-        "lanes": lanes, "outputs": outputs, "out_height": y_size[0], "out_width": y_size[1],
+        "price": int(price), "lanes": lanes, "outputs": outputs, "out_height": y_size[0], "out_width": y_size[1],
         "row_step": down.step, "column_step": right.step,  # from one result of a phase to the next, in y
         "in_place": in_place, "shared": parts > 1 and not in_place, "image_step": c * h * w if in_place else plane,
         "phases": len(phases), "taps": len(offsets), "run": _run(source),  # of taps that follow each other in w
         "output_step": output_step, "group_step": w_outputs // groups * w_channels * taps,  # in w
         "scratch": up(gathered + lanes, 64), "result": up(result, 64),
-        "parts": parts, "jobs": jobs * parts, "price": jobs * (sweep.price + gathered // 2), "tile": 0, "transpose": 0}
+        "parts": parts, "jobs": jobs * parts, "tile": 0, "transpose": 0}
     return Plan([phases, offsets, source, np.concatenate([some for some in reads for _ in right.phases])], **numbers)
 
 

@@ -29,8 +29,8 @@ def weight_sums(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tu
     ways = [_tiles(x_shape, gy_shape, w_shape, geometry, lanes, slices) for slices in range(1, PARTS + 1)
             if slices == 1 or (channels % slices == 0 and channels // slices >= 2 * lanes)]
     ways.append(_dots(x_shape, gy_shape, w_shape, geometry, lanes))
-    _, tables, numbers = min(ways, key=lambda way: way[0])
-    return Plan(tables, **numbers)
+    price, tables, numbers = min(ways, key=lambda way: way[0])
+    return Plan(tables, **numbers, price=int(price))
 
 
 def _shared_out(units: int, shares: int, groups: int, partial: int, again: float) -> tuple[float, int, int]:

@@ -20,6 +20,12 @@ from .microkernel import copy_row, lanes, shifted
 from .plans import STEPS
 
 
+def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+               dtype: np.dtype) -> float:
+    """What sum_weights() costs, in cycles."""
+    return weight_plans.weight_sums(x_shape, gy_shape, w_shape, geometry, lanes(dtype.itemsize)).numbers["price"]
+
+
 def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     """gw = conv2d_weight_grad(x, gy), into gw."""
     plan = weight_plans.weight_sums(x.shape, gy.shape, gw.shape, geometry, lanes(x.itemsize))

@@ -19,7 +19,9 @@ What counts is the largest pixel of a tile: a huge one disturbs its neighbours' 
 NaN.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from math import inf
 
 import numpy as np
 from numba import carray, njit
@@ -42,7 +44,7 @@ TRANSFORM = 150  # cycles for the points of one vector of tiles
 WEIGHT = 120  # for the points of one kernel, mostly to bring them to memory and back
 
 
-def supports(kernel: Pair, geometry: Geometry) -> str | None:
+def supports(kernel: Sequence[int], geometry: Geometry) -> str | None:
     """Why a convolution cannot be computed in tiles, or None."""
     if not MASKS:
         return "the vectors of this machine cannot leave out lanes (AVX2 or AVX-512 can)"
@@ -53,17 +55,28 @@ def supports(kernel: Pair, geometry: Geometry) -> str | None:
     return None
 
 
-def pays(x_shape: tuple[int, ...], y_size: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
-         dtype: np.dtype) -> bool:
-    """Whether the tiles cost less than the plain sums, in cycles; in float32 only, where they are accurate enough."""
-    (n, *_), (o, c, kh, kw), (oh, ow), width = x_shape, w_shape, y_size, lanes(4)
-    if dtype != np.float32 or supports((kh, kw), geometry):
-        return False
-    side = 7 - kh
+def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+          dtype: np.dtype, backward: bool) -> float:
+    """What correlate() costs, in cycles; in float32 only, where tiles are accurate enough."""
+    if dtype != np.float32 or supports(w_shape[2:], geometry):
+        return inf
+    (n, c, *_), (_, o, oh, ow), side = x_shape, y_shape, 7 - w_shape[2]
     down, across = -(-oh // side), -(-ow // side)
-    transforms = TRANSFORM * n * down * -(-across // width) * (c + o) + WEIGHT * c * o
-    products = POINTS * c * o * n * down * across
-    return transforms + products / (1.8 * width) < .9 * kh * kw * c * o * n * oh * ow / (1.8 * width)
+    return _price(TRANSFORM * n * down * -(-across // lanes(4)) * (c + o), n * down * across, c, o)
+
+
+def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+               dtype: np.dtype) -> float:
+    """What sum_weights() costs, in cycles: its lanes hold channels, and it has partial sums to add."""
+    if dtype != np.float32 or supports(w_shape[2:], geometry):
+        return inf
+    (n, c, *_), (_, o, oh, ow), side = x_shape, gy_shape, 7 - w_shape[2]
+    tiles = n * -(-oh // side) * -(-ow // side)
+    return 1.5 * _price(TRANSFORM * tiles * (-(-c // lanes(4)) + -(-o // lanes(4))), tiles, c, o)
+
+
+def _price(transforms: float, tiles: int, channels: int, outputs: int) -> float:
+    return transforms + WEIGHT * channels * outputs + POINTS * channels * outputs * tiles / (1.8 * lanes(4))
 
 
 # -- the forward pass and the input gradient ------------------------------------------------------------------------
@@ -108,8 +121,6 @@ def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: int, befor
 
 def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
     """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
-    if not y.size:
-        return y
     (top, _), (left, _) = geometry.padding
     last = w.shape[2] - 1
     before = (last - top, last - left) if backward else (top, left)
