@@ -61,7 +61,7 @@ def test_what_fit_cannot_do_is_refused(given, settings, message):
 @pytest.mark.parametrize("layers", [[nn.Flatten(), nn.Linear(784, 10)],
                                     [nn.Conv2d(1, 10, 28), nn.Conv2d(10, 10, 1, bias=False), nn.Flatten()]])
 def test_a_bias_that_is_not_there_is_not_set(layers):
-    with pytest.raises(RecipeError, match=r"last_bias = 1.0 needs a last convolution with a bias, which Sequential has"):
+    with pytest.raises(RecipeError, match="last_bias = 1.0 needs a last convolution with a bias, which Sequential"):
         fit(nn.Sequential(*layers), digits()[0], verbose=False, last_bias=1.0)
 
 
