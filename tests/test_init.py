@@ -161,9 +161,25 @@ def test_wrong_calls_are_refused(call, match):
         call(init, mc.empty)
 
 
-def test_truncation_needs_room():
-    with pytest.raises(ValueError, match="a = 2 must be below b = 1"):
-        init.trunc_normal_(mc.empty(3), a=2, b=1)
+@pytest.mark.parametrize("call, match", [
+    (lambda x: init.trunc_normal_(x, a=2, b=1), "a = 2 must be below b = 1"),
+    (lambda x: init.uniform_(x, 1, 0), "uniform_: a = 1 must not be above b = 0"),
+    (lambda x: init.normal_(x, 0, -1), "normal_: std = -1 must be at least 0"),
+    (lambda x: init.sparse_(x, 1.5), "sparse_: sparsity = 1.5 must be 0 to 1"),
+    (lambda x: init.sparse_(x, -0.1), "sparse_: sparsity = -0.1 must be"),
+    (lambda x: init.dirac_(x.reshape(3, 3, 1), 0), "dirac_: groups = 0 must divide the 3"),
+])
+def test_numbers_out_of_range_are_refused(call, match):
+    x = mc.ones(3, 3)
+    with pytest.raises(ValueError, match=match):
+        call(x)
+    assert (x.numpy() == 1).all()
+
+
+@pytest.mark.parametrize("function", [init.xavier_uniform_, init.xavier_normal_])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0, 2)])
+def test_there_may_be_nothing_to_draw(function, shape):
+    assert function(mc.empty(*shape)).shape == shape
 
 
 @pytest.mark.parametrize("name", ["kaiming_uniform_", "kaiming_normal_"])

@@ -68,7 +68,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """y[i, i, middle] = 1 in each group, else 0: a convolution that passes its input channels on."""
     _need_axes("dirac_", tensor, (3, 4, 5))
     out_channels, in_channels = tensor.shape[:2]
-    if out_channels % groups:
+    if groups < 1 or out_channels % groups:
         raise ValueError(f"dirac_: groups = {groups} must divide the {out_channels} output channels")
     values = np.zeros(tensor.shape)
     middle = tuple([k // 2 for k in tensor.shape[2:]])
@@ -84,6 +84,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform, a ≤ y < b."""
+    if a > b:
+        raise ValueError(f"uniform_: a = {a} must not be above b = {b}")
     values = rand(tensor.shape, generator=generator, dtype=_wide(tensor)).data
     values *= b - a
     values += a
@@ -92,6 +94,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal: y = mean + std·z, z of mean 0 and variance 1."""
+    if std < 0:
+        raise ValueError(f"normal_: std = {std} must be at least 0")
     values = randn(tensor.shape, generator=generator, dtype=_wide(tensor)).data
     values *= std
     values += mean
@@ -127,13 +131,13 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain²·2/(fan_in + fan_out): within ±gain·√(6/(fan_in + fan_out)). Glorot & Bengio 2010."""
-    bound = gain * math.sqrt(6 / sum(fans(tensor)))
+    bound = gain * math.sqrt(6 / _both_fans(tensor))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain²·2/(fan_in + fan_out). Glorot & Bengio 2010."""
-    return normal_(tensor, 0, gain * math.sqrt(2 / sum(fans(tensor))), generator)
+    return normal_(tensor, 0, gain * math.sqrt(2 / _both_fans(tensor)), generator)
 
 
 def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
@@ -173,6 +177,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Normal, y = std·z, but 0 for the fraction sparsity of each column of a matrix (rounded up). Martens 2010."""
     _need_axes("sparse_", tensor, (2,))
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse_: sparsity = {sparsity} must be 0 to 1")
     order = rand(tensor.shape, generator=generator).data.argsort(0)  # in each column the rows in random order
     values = randn(tensor.shape, generator=generator, dtype=_wide(tensor)).data * std
     values[order < math.ceil(sparsity * len(tensor))] = 0
@@ -196,6 +202,10 @@ def fans(tensor: Tensor) -> tuple[int, int]:
         raise ValueError(f"fan_in and fan_out need a weight with at least 2 axes, not {tensor.shape}")
     kernel = math.prod(tensor.shape[2:])
     return tensor.shape[1] * kernel, tensor.shape[0] * kernel
+
+
+def _both_fans(tensor: Tensor) -> int:
+    return sum(fans(tensor)) or 1  # 0 only where there are no values
 
 
 def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float | None:
