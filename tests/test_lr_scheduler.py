@@ -324,6 +324,19 @@ def test_wrong_schedules_are_refused(call, error, match):
             call(library, o)
 
 
+@pytest.mark.parametrize("call, match", [
+    (lambda s, o: s.StepLR(o, 0), "StepLR: step_size = 0 must be above 0"),
+    (lambda s, o: s.CosineAnnealingLR(o, 0), "CosineAnnealingLR: T_max = 0 must be above 0"),
+    (lambda s, o: s.ConstantLR(o, 0.0), "ConstantLR: factor = 0.0 must be above 0 and at most 1"),
+    (lambda s, o: s.OneCycleLR(o, 0.1, 10, div_factor=0), "OneCycleLR: div_factor = 0 must be above 0"),
+    (lambda s, o: s.OneCycleLR(o, 0.1, 10, final_div_factor=-1), "final_div_factor = -1 must be above 0"),
+])
+def test_schedules_that_would_divide_by_zero_are_refused(call, match):
+    """PyTorch takes these, and divides by zero when their time comes."""
+    with pytest.raises(ValueError, match=match):
+        call(optim.lr_scheduler, pair_of_optimisers()[0])
+
+
 def optimiser_like(o):
     return type(o)([(mc if isinstance(o, optim.Optimizer) else torch).ones(1)])
 

@@ -165,6 +165,7 @@ def test_illegal_options_are_refused(name, options, match):
     (lambda lib, p: [p, 3], TypeError, "params must be tensors, one is int"),
     (lambda lib, p: [{"params": {p}}], TypeError, "use a list, not a set"),
     (lambda lib, p: [{"params": [p]}, p], TypeError, "a parameter group must be a dict"),
+    (lambda lib, p: [{"parms": [p]}], KeyError, "a parameter group must have 'params', and this one has .'parms'"),
     (lambda lib, p: [p * 2], ValueError, "non-leaf"),
     (lambda lib, p: [{"params": [p]}, {"params": p}], ValueError, "appears more than once"),
 ])

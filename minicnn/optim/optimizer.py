@@ -83,6 +83,8 @@ class Optimizer:
         name = type(self).__name__
         if not isinstance(param_group, dict):
             raise TypeError(f"{name}: a parameter group must be a dict, not {type(param_group).__name__}")
+        if "params" not in param_group:
+            raise KeyError(f"{name}: a parameter group must have 'params', and this one has {list(param_group)}")
         params = param_group["params"]
         if isinstance(params, set):
             raise TypeError(f"{name}: params must be ordered, so that a saved state fits again; use a list, not a set")

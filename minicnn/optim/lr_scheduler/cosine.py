@@ -4,7 +4,7 @@ import math
 from numbers import Real
 
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler
+from .scheduler import LRScheduler, above_zero
 
 __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts"]
 
@@ -16,7 +16,7 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max, self.eta_min = above_zero(self, "T_max", T_max), eta_min
         super().__init__(optimizer, last_epoch)
 
     def following(self, lr: float, base_lr: float) -> float:

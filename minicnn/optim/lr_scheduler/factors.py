@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler, fraction, per_group
+from .scheduler import LRScheduler, above_zero, fraction, per_group
 
 __all__ = ["ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "StepLR"]
 
@@ -40,7 +40,7 @@ class StepLR(LRScheduler):
     """The rate times gamma every step_size steps: lr[t] = lr[0]·gamma^⌊t/step_size⌋."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size, self.gamma = above_zero(self, "step_size", step_size), gamma
         super().__init__(optimizer, last_epoch)
 
     def following(self, lr: float, base_lr: float) -> float:
@@ -66,7 +66,7 @@ class ConstantLR(LRScheduler):
     """The rate times factor for total_iters steps: lr[t] = lr[0]·factor where t < total_iters, then lr[0]."""
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
-        self.factor, self.total_iters = fraction(self, "factor", factor), total_iters
+        self.factor, self.total_iters = fraction(self, "factor", factor, zero=False), total_iters
         super().__init__(optimizer, last_epoch)
 
     def following(self, lr: float, base_lr: float) -> float:

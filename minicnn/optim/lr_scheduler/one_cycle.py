@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler, fraction, per_group
+from .scheduler import LRScheduler, above_zero, fraction, per_group
 
 __all__ = ["OneCycleLR"]
 
@@ -31,6 +31,7 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f"OneCycleLR: total_steps = {total_steps!r} must be a positive integer")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"OneCycleLR: anneal_strategy {anneal_strategy!r} is unknown; use 'cos' or 'linear'")
+        above_zero(self, "div_factor", div_factor), above_zero(self, "final_div_factor", final_div_factor)
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
         peak = fraction(self, "pct_start", pct_start) * total_steps
         # (last step, rate from, rate to, momentum from, momentum to), by the names the group has them under

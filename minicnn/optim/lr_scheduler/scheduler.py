@@ -87,6 +87,7 @@ class LRScheduler:
 
 
 def need_optimizer(scheduler: LRScheduler, optimizer: Any) -> None:
+    """Raise TypeError unless it is one."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{type(scheduler).__name__}: {type(optimizer).__name__} is not an Optimizer")
 
@@ -103,7 +104,15 @@ def per_group(scheduler: LRScheduler, name: str, value: Any, optimizer: Optimize
 
 
 def fraction(scheduler: LRScheduler, name: str, value: float, zero: bool = True) -> float:
+    """The number, after the check that it is 0 to 1; 0 itself may be forbidden."""
     if not 0 <= value <= 1 or value == 0 and not zero:
         least = "at least" if zero else "above"
         raise ValueError(f"{type(scheduler).__name__}: {name} = {value!r} must be {least} 0 and at most 1")
+    return value
+
+
+def above_zero(scheduler: LRScheduler, name: str, value: Any) -> Any:
+    """The number, after the check that it is positive."""
+    if not value > 0:
+        raise ValueError(f"{type(scheduler).__name__}: {name} = {value!r} must be above 0")
     return value
