@@ -1,9 +1,13 @@
+from collections import namedtuple
+
 import numpy as np
 import pytest
 import torch
 
 from minicnn.data import Dataset, ImageDataset, Subset, TensorDataset, default_collate
 from minicnn.engine import Tensor
+
+Sample = namedtuple("Sample", ("image", "label"))
 
 
 def image_dataset(n: int = 6) -> ImageDataset:
@@ -61,11 +65,17 @@ def test_default_collate_stacks_as_pytorch_does():
     np.testing.assert_array_equal(default_collate([Tensor(np.ones(2)), Tensor(np.zeros(2))]), [[1, 1], [0, 0]])
 
 
+def test_named_tuples_keep_their_names():
+    batch = default_collate([Sample(np.zeros(2), 1), Sample(np.ones(2), 2)])
+    assert type(batch) is Sample and batch.label.tolist() == [1, 2] and batch.image.tolist() == [[0, 0], [1, 1]]
+
+
 @pytest.mark.parametrize(
     "call, error, match",
     [
         (lambda: TensorDataset(np.zeros(3), np.zeros(4)), ValueError, r"one length, not of lengths \[3, 4\]"),
         (TensorDataset, ValueError, "one length"),
+        (lambda: TensorDataset(np.zeros(3), 3), ValueError, "needs arrays with an axis of samples"),
         (lambda: image_dataset().head(-1), ValueError, "head: n must not be negative, not -1"),
         (lambda: default_collate([np.zeros(2), np.zeros(3)]), ValueError, r"shapes \[\(2,\), \(3,\)\]"),
         (lambda: default_collate([object()]), TypeError, "cannot stack samples of type object"),

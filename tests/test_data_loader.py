@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,14 @@ def test_every_batch_has_random_numbers_of_its_own():
     assert len(set(drawn)) == len(drawn) == 18
 
 
+def test_batches_are_of_the_kind_of_the_samples():
+    named = namedtuple("Sample", ("image", "label"))
+    for sample in (named(np.ones(2), 1), [np.ones(2), 1], (np.ones(2), 1)):
+        batch, = DataLoader([sample] * 3, 3, transform=lambda x, rng: x * 2)
+        assert type(batch) is type(sample) and batch[0].data.tolist() == [[2, 2]] * 3
+        assert batch[1].data.tolist() == [1] * 3
+
+
 def test_the_transform_changes_the_first_array():
     dataset = TensorDataset(np.arange(4.0), np.arange(4))
     ((x, y),) = DataLoader(dataset, 4, transform=lambda x, rng: x * 2)
@@ -245,13 +254,14 @@ next(batches)
 @pytest.mark.parametrize(
     "call, error, match",
     [
-        (lambda: DataLoader(numbers(), 0), ValueError, "batch_size must be at least 1, not 0"),
-        (lambda: DataLoader(numbers(), 2, seed=-1), ValueError, "seed must be at least 0, not -1"),
-        (lambda: DataLoader(numbers(), 2, prefetch=-1), ValueError, "prefetch must be at least 0, not -1"),
-        (lambda: DataLoader(numbers(), 5).epoch(-1), ValueError, "epoch must be at least 0, not -1"),
+        (lambda: DataLoader(numbers(), 0), ValueError, "batch_size must be an integer of at least 1, not 0"),
+        (lambda: DataLoader(numbers(), 2.5), ValueError, "batch_size must be an integer of at least 1, not 2.5"),
+        (lambda: DataLoader(numbers(), 2, seed=-1), ValueError, "seed must be an integer of at least 0, not -1"),
+        (lambda: DataLoader(numbers(), 2, prefetch=-1), ValueError, "prefetch must be an integer of at least 0"),
+        (lambda: DataLoader(numbers(), 5).epoch(-1), ValueError, "epoch must be an integer of at least 0, not -1"),
         (lambda: DataLoader(numbers(), 5).epoch(0, 6), ValueError, "start_step must be between 0 and 5, not 6"),
         (lambda: DataLoader(numbers(), 5).epoch(0, -1), ValueError, "start_step must be between 0 and 5, not -1"),
-        (lambda: DataLoader(numbers(), 5).set_epoch(-2), ValueError, "epoch must be at least 0, not -2"),
+        (lambda: DataLoader(numbers(), 5).set_epoch(-2), ValueError, "epoch must be an integer of at least 0, not -2"),
         (lambda: list(DataLoader([{"x": 1}], transform=lambda x, rng: x)), TypeError, "not a dict"),
     ],
 )

@@ -276,6 +276,8 @@ def test_sums_are_right():
             assert sum(map(int, question.split("+"))) == int(answer)
         assert (part.y[:, -1] == 0).all()  # the end has room
     assert sequences.sums("train", 50, digits=1).x.shape == (40, 3)
+    with pytest.raises(ValueError, match="sums: number = 101 must be 1 to 100, all sums of 1 digits"):
+        sequences.sums("train", 101, digits=1)
 
 
 def test_word_starts_restore_the_lines():

@@ -28,6 +28,8 @@ class TensorDataset(Dataset):
 
     def __init__(self, *arrays: Any) -> None:
         self.arrays: tuple[Any, ...] = tuple(np.asarray(a) for a in arrays)
+        if not all(a.ndim for a in self.arrays):
+            raise ValueError("TensorDataset: needs arrays with an axis of samples, not single numbers")
         lengths = [len(a) for a in self.arrays]
         if not lengths or len(set(lengths)) > 1:
             raise ValueError(f"TensorDataset: needs arrays of one length, not of lengths {lengths}")
@@ -132,7 +134,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
     """
     first = samples[0]
     if isinstance(first, tuple | list):
-        return type(first)([default_collate(entry) for entry in zip(*samples, strict=True)])
+        return rebuilt(first, [default_collate(entry) for entry in zip(*samples, strict=True)])
     if isinstance(first, dict):
         return {key: default_collate([sample[key] for sample in samples]) for key in first}
     if isinstance(first, str | bytes):
@@ -144,3 +146,8 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if len(shapes) > 1:
         raise ValueError(f"default_collate: samples have shapes {shapes}; make them equal or pass collate_fn")
     return np.stack(arrays)
+
+
+def rebuilt(like: Any, entries: list[Any]) -> Any:
+    """The entries in a tuple, a named one or a list, whichever the other is."""
+    return like._make(entries) if hasattr(like, "_make") else type(like)(entries)

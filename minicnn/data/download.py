@@ -27,6 +27,7 @@ class RemoteFile:
 
 
 def megabytes(size: int) -> str:
+    """A number of bytes, for people."""
     return f"{size / 1e6:.1f} MB"
 
 

@@ -1,3 +1,6 @@
+"""The error of data that cannot be had."""
+
+
 class DataError(RuntimeError):
     """A data set or image that cannot be had, read or trusted: one line saying what is wrong, one saying what to do.
 

@@ -10,7 +10,8 @@ from .compose import RandomTransform, Transform
 from .resampling import KERNELS, resample
 
 
-def _pair(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
+def pair(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width, of a square where size is a number, after the check that they are sizes."""
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise ValueError(f"{name}: size must be at least 1 pixel, not {size}")
@@ -46,7 +47,7 @@ class Resize(Transform):
     antialias: bool = True
 
     def __post_init__(self) -> None:
-        _pair("Resize", self.size)
+        pair("Resize", self.size)
         _check_interpolation("Resize", self.interpolation)
 
     def apply(self, x: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
@@ -77,7 +78,7 @@ class Pad(Transform):
 
 def _room(name: str, x: np.ndarray, size: int | tuple[int, int]) -> tuple[int, int, int, int]:
     """The window's height and width, and by how many pixels it can move down and right."""
-    h, w = _pair(name, size)
+    h, w = pair(name, size)
     down, right = x.shape[2] - h, x.shape[3] - w
     if down < 0 or right < 0:
         raise ValueError(f"{name}: a window of {h}x{w} does not fit into an image of {x.shape[2]}x{x.shape[3]}")
@@ -89,6 +90,9 @@ class CenterCrop(Transform):
     """Cut out the middle; ``size`` is the side of a square or (height, width), in pixels."""
 
     size: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        pair("CenterCrop", self.size)
 
     def apply(self, x: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         h, w, down, right = _room("CenterCrop", x, self.size)
@@ -110,6 +114,10 @@ class RandomCrop(RandomTransform):
 
     size: int | tuple[int, int]
     padding: int | Sequence[int] = 0
+
+    def __post_init__(self) -> None:
+        pair("RandomCrop", self.size)
+        Pad(self.padding)
 
     def draw(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         x = Pad(self.padding)(x)
@@ -142,14 +150,14 @@ class RandomResizedCrop(RandomTransform):
     antialias: bool = True
 
     def __post_init__(self) -> None:
-        _pair("RandomResizedCrop", self.size)
+        pair("RandomResizedCrop", self.size)
         _check_interpolation("RandomResizedCrop", self.interpolation)
         for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
             if not 0 < low <= high:
                 raise ValueError(f"RandomResizedCrop: {name} must be 0 < low <= high, not {(low, high)}")
 
     def draw(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        size = _pair("RandomResizedCrop", self.size)
+        size = pair("RandomResizedCrop", self.size)
         y = np.empty((*x.shape[:2], *size), x.dtype)
         for i, (top, left, h, w) in enumerate(self._windows(len(x), x.shape[2], x.shape[3], rng)):
             window = x[i : i + 1, :, top : top + h, left : left + w]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .errors import DataError
-from .geometry import scaled_size
+from .geometry import pair, scaled_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -50,6 +50,8 @@ def read_image(
         raise ValueError(f'read_image: fit must be "stretch", "crop" or "pad", not {fit!r}')
     if fit != "stretch" and not isinstance(size, tuple):
         raise ValueError(f"read_image: fit {fit!r} needs size (height, width), not {size!r}")
+    if size is not None:
+        pair("read_image", size)
     side = 2 * max(size) if isinstance(size, tuple) and fit != "stretch" else 0
     image = _opened(Path(path), str(path), channels, side)
     if invert == "auto":

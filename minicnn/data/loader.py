@@ -4,6 +4,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from numbers import Integral
 from queue import SimpleQueue
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..backend import Device, why_no_cuda
 from ..engine import Tensor
-from .dataset import fetch
+from .dataset import fetch, rebuilt
 from .transforms import BatchTransform
 from .uploads import Uploader, uploaded
 
@@ -124,19 +125,19 @@ def _transformed(transform: BatchTransform, batch: Any, rng: np.random.Generator
         return transform(batch, rng)
     if not isinstance(batch, tuple | list):
         raise TypeError(f"DataLoader: transform needs batches (images, ...), not a {type(batch).__name__}")
-    return (transform(batch[0], rng), *batch[1:])
+    return rebuilt(batch, [transform(batch[0], rng), *batch[1:]])
 
 
 def _at_least(name: str, value: int, least: int) -> int:
-    if value < least:
-        raise ValueError(f"DataLoader: {name} must be at least {least}, not {value}")
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"DataLoader: {name} must be an integer of at least {least}, not {value}")
     return value
 
 
 def _each(batch: Any, function: Callable[[Any], Any]) -> Any:
     """The batch with function(array) in the place of every array."""
     if isinstance(batch, tuple | list):
-        return type(batch)([_each(entry, function) for entry in batch])
+        return rebuilt(batch, [_each(entry, function) for entry in batch])
     if isinstance(batch, dict):
         return {key: _each(entry, function) for key, entry in batch.items()}
     return function(batch) if hasattr(batch, "__array_function__") else batch

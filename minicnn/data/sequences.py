@@ -125,6 +125,8 @@ def sums(split: str, number: int = 5000, digits: int = 2) -> SequenceDataset:
 
     All differ, though "9+38" may be among those to learn from and "38+9" held out.
     """
+    if not 0 < number <= 10 ** (2 * digits):
+        raise ValueError(f"sums: number = {number} must be 1 to {10 ** (2 * digits)}, all sums of {digits} digits")
     pairs = np.random.default_rng(0).permutation(10 ** (2 * digits))[:number].tolist()
     chosen = [divmod(pair, 10 ** digits) for pair in _part(pairs, split)]
     x = encode([f"{a}+{b}" for a, b in chosen], 2 * digits + 1)
