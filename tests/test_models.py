@@ -191,3 +191,9 @@ def test_window_in_words():
     assert str(window_of(mc.nn.Conv2d(1, 1, (3, 5), stride=2, padding=(1, 2), dilation=2))) == \
         "3×5, stride 2, pad 1×2, dilation 2"
     assert window_of(mc.nn.ReLU()) is None
+
+
+def test_full_padding_has_a_window():
+    layer = mc.nn.Conv2d(3, 4, (3, 2), padding="full", dilation=(1, 2))
+    assert output_shape(layer, (3, 7, 11)) == layer(mc.zeros(1, 3, 7, 11)).shape[1:] == (4, 9, 13)
+    assert str(window_of(layer)) == "3×2, pad 2, dilation 1×2"

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import nn
 from ..engine import Tensor, no_grad
+from ..ops.conv import pads
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -77,12 +78,9 @@ def window_of(layer: nn.Module) -> Window | None:
     kernel = _pair(layer.kernel_size)
     dilation = _pair(getattr(layer, "dilation", 1))
     stride = _pair(layer.stride if layer.stride is not None else kernel)
-    if layer.padding == "same":
-        padding = dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1)
-    else:
-        rows, columns = _pair(0 if layer.padding == "valid" else layer.padding)
-        padding = 2 * rows, 2 * columns
-    return Window(kernel, stride, padding, dilation, getattr(layer, "ceil_mode", False))
+    padding = layer.padding if isinstance(layer.padding, str) else _pair(layer.padding)
+    rows, columns = (before + after for before, after in pads(type(layer).__name__, padding, kernel, stride, dilation))
+    return Window(kernel, stride, (rows, columns), dilation, getattr(layer, "ceil_mode", False))
 
 
 class Misfit(ValueError):
