@@ -236,7 +236,8 @@ def test_the_cheapest_way_is_chosen():
                   cpu._cheapest_sums((cpu.weight_sums, image_sums, winograd), x, y, *case)]
         return [module.__name__.rpartition(".")[2] for module in chosen]
 
-    plain, tiles, by_images = ["correlation"] * 2 + ["weight_sums"], ["winograd"] * 3, ["image_lanes"] * 2 + ["image_sums"]
+    plain = ["correlation", "correlation", "weight_sums"]
+    tiles, by_images = ["winograd"] * 3, ["image_lanes", "image_lanes", "image_sums"]
     assert ways(1, 64, 14, 64, 1, Geometry()) == ways(1, 3, 224, 64, 7) == plain
     assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=128)) == plain
     if image_lanes.MASKS:

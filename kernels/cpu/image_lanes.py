@@ -26,7 +26,7 @@ from .microkernel import MASKS, ROWS, copy_row, lanes, shifted, vectors
 from .plans import CALL, cycles, up
 
 EASE = .75  # of the cycles a tile takes where its operands are scattered
-TURN = 1  # cycles to turn a number over
+TURN = 1.2  # cycles to turn a number over
 ROOM = 1 << 18  # elements, about, of images and results of one job: 1 MiB in float32
 PIXELS = 600  # of a map, at most: each has an entry in a table
 JOBS = 8  # wanted at least, to share among threads
@@ -94,6 +94,11 @@ def _groups(starts: np.ndarray, runs: np.ndarray, shift: int, most: int) -> np.n
     return np.array(groups)
 
 
+def reread(elements: int, times: int) -> float:
+    """Cycles to bring what does not fit into the second-level cache from the next so many times."""
+    return .4 * max(0, elements - 2 * ROOM) * times
+
+
 def unevenly(jobs: int) -> float:
     """How much longer so many jobs take on two threads than an even number of them."""
     return up(jobs, 2) / jobs
@@ -135,15 +140,16 @@ def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int
     met = np.append(0, np.cumsum(runs[:, 2]))[starts]  # taps of all results before
     rate = np.array([cycles(rows, size * together / spans, 1) for size in range(most + 1)])[sizes]
     products = blocks * spans * ((met[firsts + 1] - met[firsts]) * c * rate + CALL * np.diff(starts)[firsts]).sum()
-    turned = together * width * (sources * c + results * o) + o * taps * c
-    price = units * (EASE * products + TURN * turned) * unevenly(units * parts)
+    image, result = sources * c * together * width, rows * results * together * width
+    turned = image + blocks * result + o * taps * c
+    price = units * (EASE * products + TURN * turned + reread(image, blocks)) * unevenly(units * parts)
     longest = c * max(runs[:, 2], default=0)
     return Plan([np.zeros(longest), starts, runs, groups], images=n, channels=c, outputs=o, sources=sources,
                 results=results, taps=taps, lanes=width, width=together * width, units=units, parts=parts,
                 blocks=blocks, spans=spans, groups=len(groups), longest=longest, runs=len(runs),
                 next_source=shift * c * width if together == 1 else width, channel_step=steps[0], output_step=steps[1],
-                reverse=backward, image=sources * c * together * width, result=rows * results * together * width,
-                weights=up(rows * taps * c, 16), jobs=units * parts, price=int(price), tile=0, transpose=0)
+                reverse=backward, image=image, result=result, weights=up(rows * taps * c, 16), jobs=units * parts,
+                price=int(price), tile=0, transpose=0)
 
 
 def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
