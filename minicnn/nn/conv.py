@@ -42,10 +42,7 @@ class _Convolution(Module):
         around = pads(name, self.padding, self.kernel_size, self.stride, self.dilation)
         self._pads = [n for before_and_after in reversed(around) for n in before_and_after]  # as pad takes them
         self.weight = parameter(self.weight_shape(), dtype, device)
-        if bias:
-            self.bias = parameter((out_channels,), dtype, device)
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", parameter((out_channels,), dtype, device) if bias else None)
         self.reset_parameters()
 
     def weight_shape(self) -> tuple[int, ...]:

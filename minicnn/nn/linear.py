@@ -24,10 +24,7 @@ class Linear(Module):
         self.in_features = whole("Linear", "in_features", in_features, 0)
         self.out_features = whole("Linear", "out_features", out_features, 0)
         self.weight = parameter((out_features, in_features), dtype, device)
-        if bias:
-            self.bias = parameter((out_features,), dtype, device)
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", parameter((out_features,), dtype, device) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -53,10 +50,7 @@ class Bilinear(Module):
         self.in2_features = whole("Bilinear", "in2_features", in2_features, 0)
         self.out_features = whole("Bilinear", "out_features", out_features, 0)
         self.weight = parameter((out_features, in1_features, in2_features), dtype, device)
-        if bias:
-            self.bias = parameter((out_features,), dtype, device)
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", parameter((out_features,), dtype, device) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
