@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import minicnn as mc
-from minicnn import models, nn
+from minicnn import data, models, nn
+from minicnn.data.transforms import Resize
 from minicnn.nn import arguments
 
 EXACT = 1e-8  # largest error allowed in float64, relative to the largest element
@@ -38,6 +39,15 @@ def parameters(model: Any) -> int:
 def buffers(model: nn.Module) -> int:
     """Elements of the running statistics."""
     return sum(b.numel() for b in statistics(model))
+
+
+# -- images ---------------------------------------------------------------------------------------------------------
+
+def images(channels: int, side: int) -> tuple[mc.Tensor, mc.Tensor]:
+    """32 of the bundled digits, resized, in so many equal channels, and their classes."""
+    digits = data.load("digits", "train")
+    pixels = Resize((side, side))(digits.images[:32]).astype(np.float32) / 127.5 - 1
+    return mc.tensor(np.repeat(pixels, channels, 1)), mc.tensor(digits.labels[:32])
 
 
 # -- layers ---------------------------------------------------------------------------------------------------------
@@ -173,6 +183,14 @@ class Cat(torch.nn.ModuleList):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([way(x) for way in self], 1)
+
+
+def check_he(model: nn.Module) -> None:
+    """The weights of all convolutions are drawn with variance 2/fan_out: He's, for gradients."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            o, _, k, _ = layer.weight.shape
+            check_drawn(layer.weight, (2 / (o * k * k)) ** 0.5)
 
 
 def check_drawn(weight: mc.Tensor, std: float) -> None:

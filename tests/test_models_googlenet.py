@@ -7,7 +7,8 @@ import minicnn as mc
 from minicnn import models, nn
 from minicnn.explain import summary
 from minicnn.models.googlenet import GoogLeNetOutputs, Inception
-from models_util import LAYERS, Cat, blank, buffers, check_drawn, check_step, dropouts, parameters, rows, table
+from models_util import (LAYERS, Cat, blank, buffers, check_drawn, check_he, check_step, dropouts, parameters, rows,
+                         table)
 
 t = torch.nn
 
@@ -175,11 +176,8 @@ def test_initial_weights_are_torchvisions():
 def test_initial_weights_of_the_notes():
     """He's normal with fan_out for convolutions, PyTorch's for the linear layer, no biases."""
     model = models.create("googlenet_gray224")
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            o, _, k, _ = layer.weight.shape
-            check_drawn(layer.weight, (2 / (o * k * k)) ** 0.5)
-            assert not layer.bias.data.any()
+    check_he(model)
+    assert not any(layer.bias.data.any() for layer in model.modules() if isinstance(layer, nn.Conv2d))
     check_drawn(model.fc.weight, 1024 ** -0.5 / 3 ** 0.5)
     assert not model.fc.bias.data.any()
 

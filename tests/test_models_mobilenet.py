@@ -6,7 +6,7 @@ import torch
 from minicnn import models, nn
 from minicnn.explain import summary
 from minicnn.models.mobilenet import InvertedResidual
-from models_util import blank, check_drawn, check_step, dropouts, parameters, rows
+from models_util import blank, check_drawn, check_he, check_step, dropouts, parameters, rows
 
 t = torch.nn
 
@@ -64,9 +64,6 @@ def test_totals_and_shapes():
 def test_initial_weights_are_torchvisions():
     """He's normal with fan_out for convolutions, normal with 0.01 for the linear layer, whose bias is 0."""
     model = models.create("mobilenet_v2", 1000)
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            o, _, k, _ = layer.weight.shape
-            check_drawn(layer.weight, (2 / (o * k * k)) ** 0.5)
+    check_he(model)
     check_drawn(model.classifier[1].weight, 0.01)
     assert not model.classifier[1].bias.data.any()

@@ -9,7 +9,7 @@ from minicnn import models, nn
 from minicnn.explain import summary
 from minicnn.models import Network
 from minicnn.models.resnet import BasicBlock, Bottleneck, PaddedShortcut, projection
-from models_util import EXACT, blank, check_drawn, check_step, rows, table
+from models_util import EXACT, blank, check_drawn, check_he, check_step, rows, table
 
 t = torch.nn
 
@@ -200,11 +200,9 @@ def test_blocks_of_each_stage(name, depths, blocks):
 def test_initial_weights_are_torchvisions(name):
     """He's normal with fan_out for convolutions, PyTorch's default for the linear layer."""
     model = models.create(name, 1000)
+    check_he(model)
     for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            o, _, k, _ = layer.weight.shape
-            check_drawn(layer.weight, (2 / (o * k * k)) ** 0.5)
-        elif isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm2d):
             assert (layer.weight.data == 1).all() and not layer.bias.data.any()
     check_drawn(model.fc.weight, model.fc.in_features ** -0.5 / 3 ** 0.5)
     assert model.fc.bias.data.any()

@@ -7,7 +7,7 @@ import torch
 import minicnn as mc
 from minicnn import models, nn, training
 from minicnn.explain import summary
-from models_util import blank, check_drawn, check_step, dropouts, rows, table
+from models_util import blank, check_drawn, check_he, check_step, dropouts, rows, table
 
 t = torch.nn
 
@@ -104,11 +104,10 @@ def test_shapes_of_torchvisions(name, batch_norm):
 
 def test_initial_weights_are_torchvisions():
     """He's normal with fan_out for convolutions, normal with 0.01 for linear layers, no biases."""
-    for layer in models.create("vgg16_bn", width=1 / 4).modules():
-        if isinstance(layer, nn.Conv2d):
-            o, _, k, _ = layer.weight.shape
-            check_drawn(layer.weight, (2 / (o * k * k)) ** 0.5)
-        elif isinstance(layer, nn.Linear):
+    model = models.create("vgg16_bn", width=1 / 4)
+    check_he(model)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
             check_drawn(layer.weight, 0.01)
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             assert not layer.bias.data.any()

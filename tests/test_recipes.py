@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import data, models, nn, optim, predict, train
+from minicnn import models, nn, optim, predict, train
 from minicnn import eval as evaluate
 from minicnn.data.sequences import IGNORED
 from minicnn.data.sequences import TASKS as TEXTS
-from minicnn.data.transforms import Resize
 from minicnn.nn.utils import clip_grad_norm_
 from minicnn.training import Recipe, RecipeError, recipe_for, session
 from minicnn.training.optimisation import begin, make_optimizer, make_schedule
 from minicnn.training.recipes import CIFAR_NETS, NAMED, TABLE, TASKS, named_recipes
 from minicnn.training.session import Selection
-from models_util import without_dropout
+from models_util import images, without_dropout
 
 IMAGES = [name for name in models.list() if models.entry(name).reads_images]
 
@@ -35,13 +34,6 @@ def quick(model: str) -> tuple[float, int, float]:
         if any(fnmatchcase(model, name) for name in names.split()):
             return width, side or models.entry(model).input_shape[1], rate
     raise AssertionError
-
-
-def images(channels: int, side: int) -> tuple[mc.Tensor, mc.Tensor]:
-    """32 of the bundled digits, resized, in so many equal channels, and their classes."""
-    digits = data.load("digits", "train")
-    pixels = Resize((side, side))(digits.images[:32]).astype(np.float32) / 127.5 - 1
-    return mc.tensor(np.repeat(pixels, channels, 1)), mc.tensor(digits.labels[:32])
 
 
 # one of each kind of block every time, the deeper ones of the same blocks with -m thorough
