@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .testing.table import Row
 
 COLUMNS = ("operation", "cases", "float64, jvp", "sees", "float32", "sees", "second order", "PyTorch", "time")
-WIDTHS = (34, 7, 20, 7, 20, 7, 20, 9, 6)
+WIDTHS = (34, 7, 22, 7, 22, 7, 22, 9, 6)
 COLOURS = {"PASS": "green", "FAIL": "bold red"}
 
 

@@ -108,6 +108,8 @@ def test_a_case_is_python_that_makes_it_again():
             for a, b in zip(again.arrays, case.arrays, strict=True):
                 np.testing.assert_array_equal(a, b)
     assert "float32" in repr(Case("relu", (np.ones(2, np.float32),)))
+    again = eval(repr(Case("relu", (np.array([np.nan, np.inf, -np.inf, 1e-300]),))), {"Case": Case, "np": np})
+    np.testing.assert_array_equal(again.arrays[0], [np.nan, np.inf, -np.inf, 1e-300])
     assert "<float64 (100, 30)>" in repr(Case("relu", (np.ones((100, 30)),)))
 
 

@@ -1,7 +1,8 @@
 """A case: one call of an operation by its name in PyTorch and minicnn.functional, with its arrays and options."""
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from .. import functional
 from ..engine import Tensor
+
+
+MOST = 200  # elements of an array that are written down
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,22 @@ class Case:
                         for a in self.arrays])
         return Case(self.operation, arrays, self.options, self.fixed)
 
-    def __repr__(self) -> str:
-        """Python that makes the case again, short arrays in full."""
+    def written(self, arrays: Sequence[str]) -> str:
+        """Python that makes the case again, with its arrays written so."""
         fixed = f", fixed={self.fixed}" if self.fixed else ""
-        return f"Case({self.operation!r}, ({', '.join(map(written, self.arrays))},), {self.options!r}{fixed})"
+        return f"Case({self.operation!r}, ({', '.join(arrays)},), {self.options!r}{fixed})"
+
+    def __repr__(self) -> str:
+        """Python, too, if no array is so large that only its type and shape are given."""
+        return self.written([f"<{a.dtype} {a.shape}>" if isinstance(a, np.ndarray) and a.size > MOST else written(a)
+                             for a in self.arrays])
 
 
-def written(a: Any, most: int = 200) -> str:
-    """An array as Python that makes it, with np for NumPy; long ones only by type and shape."""
+def written(a: Any) -> str:
+    """An array as Python that makes it, with np for NumPy."""
     if not isinstance(a, np.ndarray):
         return repr(a)
-    if a.size > most:
-        return f"<{a.dtype} {a.shape}>"
     dtype = "" if a.dtype in (np.float64, np.int64) else f", dtype=np.{a.dtype}"
     shaped = f".reshape{a.shape}" if 0 in a.shape else ""
-    return f"np.array({np.asarray(a).tolist()}{dtype}){shaped}"
+    numbers = re.sub("nan|inf", r"np.\g<0>", repr(a.tolist()))
+    return f"np.array({numbers}{dtype}){shaped}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .differences import Path, Slope, most_noise_of, noise_of, slope
-from .functions import Arrays, Differentiable
+from .functions import Differentiable
 from .report import Finding, Report, Verdict
 
 PROMISE = {"float64": 1e-8, "float32": 1e-4}  # relative errors that are seen where the verdict is PASS
@@ -26,9 +26,8 @@ AMPLIFIED = 1e3  # noise, in last places of the outputs, from which on the funct
 class Check:
     """One check: the function at its point, the upstream gradients us, the gradients given and their rounding."""
 
-    def __init__(self, name: str, function: Differentiable, seed: int, arrays: Arrays | None = None) -> None:
-        self.name, self.function, self.seed = name, function, seed
-        self.arrays = function.arrays if arrays is None else arrays
+    def __init__(self, name: str, function: Differentiable, seed: int) -> None:
+        self.name, self.function, self.arrays = name, function, function.arrays
         self.dtype = self.arrays[0].dtype
         if str(self.dtype) not in PROMISE or any(a.dtype != self.dtype for a in self.arrays):
             raise ValueError(f"{name}: inputs of {sorted({str(a.dtype) for a in self.arrays})} cannot be checked; "
@@ -214,19 +213,6 @@ class Check:
         direction[start:start + len(v)] = v * self._size(number)
         path = self._path(number, direction.reshape(self.shadow[number].shape))
         return _scaled(slope(path, self.u, noise), self._size(number))
-
-    def simple_arrays(self, wrong: Report) -> Arrays:
-        """The arrays with as few decimals as the gradient is wrong for, too, in the same way."""
-        for decimals in (0, 1):
-            rounded = [np.round(a, decimals) + np.zeros((), a.dtype) for a in self.arrays]  # −0 becomes 0
-            try:
-                reports = Check(self.name, self.function, self.seed, rounded).run(2, False)
-            except Exception:  # the function may not be defined there
-                continue
-            if any(r.verdict is Verdict.FAIL and (r.finding is None) == (wrong.finding is None)
-                   for r in reports.values()):
-                return rounded
-        return self.arrays
 
 
 def _scaled(s: Slope, unit: float) -> Slope:

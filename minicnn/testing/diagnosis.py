@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd import grad
 from ..engine import Tensor
-from .case import Case, written
+from .case import Case
 from .functions import as_list, is_floating
 from .mistakes import MISTAKES, classes_in, planted
 from .windows import windows
@@ -103,8 +103,8 @@ def _factors(right: np.ndarray, options: dict) -> list[tuple[str, float]]:
     return [(name, value) for name, value in factors if value != 1]
 
 
-def diagnose(check: "Check", report: "Report", case: Case | None, call: str) -> None:
-    """Complete the report of a wrong gradient: windows, known mistakes, and code that shows it again."""
+def diagnose(check: "Check", report: "Report", case: Case | None) -> None:
+    """Complete the report of a wrong gradient: the windows that it is made of, and known mistakes."""
     number = check.function.places.index(report.input)
     given = check.gradients[number].astype(check.dtype)
     if case is not None and library_gradient(case, check.us, report.input) is not None:
@@ -114,18 +114,3 @@ def diagnose(check: "Check", report: "Report", case: Case | None, call: str) -> 
     if not report.mistakes and number in check.numeric:
         report.mistakes = simple_mistakes(given, check.numeric[number], SAME[str(check.dtype)],
                                           {} if case is None else case.options)
-    report.reproducer = reproducer(check, report, case, call)
-
-
-def reproducer(check: "Check", report: "Report", case: Case | None, call: str) -> str:
-    """Code to paste, with values of few digits where the gradient is wrong for those, too."""
-    inputs = list(check.function.inputs) if case is None else list(case.arrays)
-    for i, a in zip(check.function.places, check.simple_arrays(report), strict=True):
-        inputs[i] = a
-    if case is not None:
-        simple = Case(case.operation, tuple(inputs), case.options, case.fixed)
-        return f"import numpy as np\nfrom minicnn.testing import Case, gradcheck\n\ncase = {simple!r}\n" \
-               f"print(gradcheck({call.format('case')}))"
-    arrays = ", ".join(written(a) for a in inputs)
-    return f"import numpy as np\nfrom minicnn.testing import gradcheck\n\n" \
-           f"print(gradcheck({call.format(f'({arrays},)')}))"

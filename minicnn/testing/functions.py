@@ -45,6 +45,10 @@ class Differentiable:
         """The same, to be differentiated by."""
         return self.from_numpy(a, like)
 
+    def written(self, code: str, like: Any) -> str:
+        """Python for what the library has of the array that code makes, where like is."""
+        return code
+
     def value(self, arrays: Arrays) -> Arrays:
         """The outputs that are floating."""
         return self.to_arrays(self.outputs(self.arguments(arrays)))
@@ -112,6 +116,9 @@ class PlainFunction(Differentiable):
     def from_numpy(self, a: np.ndarray, like: Any) -> Any:
         return sys.modules["cupy"].asarray(a) if library_of(like) == "cupy" else a
 
+    def written(self, code: str, like: Any) -> str:
+        return f"cupy.asarray({code})" if library_of(like) == "cupy" else code
+
     def pull(self, arrays: Arrays, gys: Arrays) -> Products:
         arguments = self.arguments(arrays)
         given = self.to_arrays(self.backward(self._packed(gys, arguments), *arguments))
@@ -156,6 +163,11 @@ class RecordedFunction(Differentiable):
     def leaf(self, a: np.ndarray, like: Any) -> Any:
         return self.from_numpy(a, like).requires_grad_()
 
+    def written(self, code: str, like: Any) -> str:
+        moved = f"{self.library.__name__}.from_numpy({code})"
+        moved += "" if str(like.device) == "cpu" else f".to({str(like.device)!r})"
+        return moved + ".requires_grad_()" * self.wanted(like)
+
     def pull(self, arrays: Arrays, gys: Arrays) -> Products:
         arguments = self.arguments(arrays)
         ys = self.outputs(arguments)
@@ -187,6 +199,9 @@ class JaxFunction(Differentiable):
 
     def from_numpy(self, a: np.ndarray, like: Any) -> Any:
         return sys.modules["jax"].numpy.asarray(a)
+
+    def written(self, code: str, like: Any) -> str:
+        return f"jax.numpy.asarray({code})"
 
     def pull(self, arrays: Arrays, gys: Arrays) -> Products:
         return self.to_arrays(self.gradients([self.from_numpy(gy, None) for gy in gys], self.arguments(arrays)))

@@ -1,15 +1,16 @@
 """The two functions that people call."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from .call import Call
 from .case import Case
-from .check import Check
 from .diagnosis import diagnose
-from .functions import differentiable
 from .report import Report, Verdict, strongest
+from .reproducer import reproducer
 
 UNCLEAR = (Verdict.ILL_CONDITIONED, Verdict.PRECISION_LIMITED)
 ATTEMPTS = 3  # with other upstream gradients, for inputs where under the first so much cancels that little is seen
@@ -32,29 +33,24 @@ def gradcheck(function: Callable, inputs: Sequence[Any] | Case, backward: Callab
     ILL-CONDITIONED or PRECISION-LIMITED. Raises ValueError for inputs that cannot be checked, and where function
     returns something else each time.
     """
-    call = f"{_name(function)}, {{}}" + ("" if backward is None else f", {_name(backward, 'backward')}")
-    case, name = None, _name(function)
-    if isinstance(inputs, Case):
-        case = inputs
-        function, backward = _with_options(function, case), _with_options(backward, case)
-        wrt = case.wrt if wrt is None else wrt
-        inputs = case.tensors() if backward is None else case.arrays
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order = {order} must be 1 or 2")
-    seen = differentiable(function, inputs, backward, jvp if callable(jvp) else None, wrt)
-    name = name if order == 1 else f"{name}, second order"
+    call = Call(function, inputs, backward, jvp, order, wrt, directions, seed)
+    reports: dict[int, Report] = {}
     with np.errstate(all="ignore"):  # steps may lead out of the domain
-        reports: dict[int, Report] = {}
         for attempt in range(ATTEMPTS):
-            check = Check(name, seen.to_order(order, seed + attempt), seed + attempt)
+            call = replace(call, seed=seed + attempt)
+            check = call.check()
             unclear = [i for i in range(len(check.arrays)) if i not in reports or reports[i].verdict in UNCLEAR]
             reports |= check.run(directions, bool(jvp), unclear)
             report = strongest(reports.values())
             if report.verdict not in UNCLEAR:
                 break
         report.precision = max([r.precision for r in reports.values()])
-        if report.verdict is Verdict.FAIL and order == 1:
-            diagnose(check, report, case, call)
+        if report.verdict is Verdict.FAIL:
+            if order == 1:
+                diagnose(check, report, call.case)
+            report.reproducer = reproducer(call, report)
     return report
 
 
@@ -64,11 +60,3 @@ def assert_gradients(function: Callable, inputs: Sequence[Any] | Case, backward:
     report = gradcheck(function, inputs, backward, **options)
     if not report:
         raise AssertionError(str(report))
-
-
-def _with_options(f: Any, case: Case) -> Any:
-    return None if f is None else lambda *a: f(*a, **case.options)
-
-
-def _name(f: Callable, unnamed: str = "function") -> str:
-    return getattr(f, "__name__", type(f).__name__).replace("<lambda>", unnamed)
