@@ -109,5 +109,5 @@ def test_study(options, layers):
 def test_study_explains_what_there_is(options):
     with pytest.raises(ValueError, match=r"is unknown; use '"):
         models.create("study", **options)
-    with pytest.raises(ValueError, match="block 'inception' has ReLU and no batch norm"):
+    with pytest.raises(ValueError, match="block 'inception' has ReLU and no batch norm, not activation"):
         models.create("study", block="inception", activation="tanh")

@@ -18,7 +18,7 @@ __all__ = ["Entry", "HeadedNetwork", "Network", "Outputs", "Spec", "Window", "cr
 diff: Callable[..., Any]  # of minicnn.explain, which stands above this layer: minicnn/__init__.py puts it here
 
 
-def list() -> builtins.list[str]:  # noqa: A001
+def list() -> builtins.list[str]:
     """The names of all models, sorted."""
     from .registry import ENTRIES
 

@@ -27,7 +27,8 @@ def study(num_classes: int = 10, in_channels: int = 3, *, block: str = "3x3", ac
         if value not in known:
             raise ValueError(f"{name} {value!r} is unknown; use {', '.join(map(repr, known))}")
     if block == "inception" and (batch_norm or activation != "relu"):
-        raise ValueError("block 'inception' has ReLU and no batch norm")
+        raise ValueError(f"block 'inception' has ReLU and no batch norm, not activation {activation!r} and batch_norm "
+                         f"{batch_norm}")
     layers: dict[str, nn.Module] = {}
     channels = in_channels
     for i, full in enumerate(CHANNELS, start=1):

@@ -33,7 +33,8 @@ def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **s
             ``init`` is among the settings.
         train, val: each an ImageDataset, made into batches as the settings say, or both DataLoaders, taken as they are.
         verbose: print a line per epoch, and a bar in a terminal.
-        settings: fields of ``Recipe`` that are to differ from the table's line for this model and data.
+        settings: fields of ``Recipe`` that are to differ from the table's line for this model and data. ``seed`` is of
+            the order of the images and of augmentation; what else is random follows ``minicnn.manual_seed``.
 
     Raises:
         NonFiniteError: the loss or a gradient became NaN or infinite.

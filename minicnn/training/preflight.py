@@ -78,7 +78,7 @@ def preflight(model: Module, x: Tensor, loss: Tensor, *, batches: DataLoader | N
     found = [*_probabilities(model, nodes), *_dropout(model, x, nodes), *_broadcast(x, nodes)]
     if not raw:
         found += _raw_pixels(x)
-    return [*found, *_first_loss(loss, nodes), *_gradients(model, loss, nodes), *_last_batch(model, x, nodes, batches)]
+    return [*found, *_first_loss(loss, nodes), *_gradients(model, loss, nodes), *_last_batch(x, nodes, batches)]
 
 
 # -- one function for each rule -------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _why(model: Module, loss: Tensor, nodes: list[Function], several: list[tuple
     return "; ".join(map(str, causes))
 
 
-def _last_batch(model: Module, x: Tensor, nodes: list[Function], batches: DataLoader | None) -> Iterator[Finding]:
+def _last_batch(x: Tensor, nodes: list[Function], batches: DataLoader | None) -> Iterator[Finding]:
     if batches is None or batches.drop_last or batches.batch_size < 2 or len(batches.dataset) % batches.batch_size != 1:
         return
     of_batch = [node for node in nodes if isinstance(node, BatchNorm) and node.training

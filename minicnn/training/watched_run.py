@@ -81,7 +81,7 @@ def run_watched(path: Path, arguments: list[str]) -> tuple[list[Finding], BaseEx
     Returns what was found, and what the script raised; that it exits is nothing.
     """
     watch = _Watch(str(path))
-    hooks: tuple[tuple[Any, str, Any], ...] = (
+    hooks: tuple[tuple[Any, str, Any], ...] = (  # functions, which become methods, as bound methods would not
         (Module, "__call__", lambda *a, **k: watch.on_call(*a, **k)),
         (Tensor, "backward", lambda *a, **k: watch.on_backward(*a, **k)),
         (Optimizer, "step", lambda *a, **k: watch.on_step(*a, **k)),
