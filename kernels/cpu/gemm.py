@@ -20,14 +20,14 @@ from numba import carray, njit
 
 from .. import reference
 from ..contract import Array
-
 from .jobs import Plan, call, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
+from .plans import up
 
 STEPS = 256  # of K at a time: a strip of a and the columns of b it is swept over stay in the first-level cache
 WIDTH = 128  # columns of a block
-WIDER = 16  # times at most, where K is short
+WIDER = 16  # times at most, where K is short, or strips are few
 JOBS = 4  # wanted at least, to share among threads
 SMALL = 1 << 18  # multiplications that are not worth the way to other threads; BLAS stays on one thread there, too
 
@@ -84,9 +84,10 @@ def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
 
 @lru_cache(256)
 def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, bias: bool, lanes_: int) -> Plan:
-    across = -(-n // (WIDTH * min(WIDER, max(1, STEPS // k))))
-    width = -(-n // across // lanes_) * lanes_  # all blocks about equal
-    down = max(1, min(-(-JOBS // across), -(-m // ROWS)))
+    strips = -(-m // ROWS)
+    across = -(-n // (WIDTH * min(WIDER, max(1, STEPS // k, WIDER // strips))))
+    width = -(-n // (across if across == 1 else up(across, 2)) // lanes_) * lanes_  # about equal, and even in number
+    down = max(1, min(-(-JOBS // across), strips))
     height = -(-m // down)
     strip_rows = -(-height // -(-height // ROWS))
     wide = vectors(strip_rows)
