@@ -72,6 +72,17 @@ def test_clipping_values():
         assert p.grad.data is a, "in place"
 
 
+def test_bounds_below_zero_are_refused():
+    """PyTorch turns gradients round, or sets all of them to the bound."""
+    p = nn.Parameter(mc.ones(3))
+    p.grad = mc.ones(3)
+    with pytest.raises(ValueError, match="clip_grad_norm_: max_norm = -1.0 must be at least 0"):
+        nn.utils.clip_grad_norm_(p, -1.0)
+    with pytest.raises(ValueError, match="clip_grad_value_: clip_value = nan must be at least 0"):
+        nn.utils.clip_grad_value_(p, float("nan"))
+    assert (p.grad.numpy() == 1).all()
+
+
 def test_clipping_a_recorded_gradient_is_noticed():
     p = nn.Parameter(mc.ones(3))
     (p ** 3).sum().backward(create_graph=True)

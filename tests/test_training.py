@@ -169,9 +169,12 @@ def test_evaluation_figures():
     np.testing.assert_allclose(result.precision, [3 / 5, 4 / 5, np.nan])
 
 
-def test_empty_training_set():
-    with pytest.raises(ValueError, match="there are no training images"):
+def test_there_is_nothing_to_train_on():
+    with pytest.raises(ValueError, match="there are no batches to train on; 0 images in batches of 16 with drop_last=F"):
         small_trainer(images=0)
+    loader = data.DataLoader(digits(8)[0], 9, drop_last=True)
+    with pytest.raises(ValueError, match="8 images in batches of 9 with drop_last=True make none"):
+        fit(models.create("lenet"), loader, verbose=False)
 
 
 # -- pixels ---------------------------------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ class Trainer:
                  folder: RunFolder | None = None, observer: Observer | None = None, save_every: int = 0,
                  capture: bool = False) -> None:
         if not len(train):
-            raise ValueError("Trainer: there are no training images")
+            raise ValueError(f"Trainer: there are no batches to train on; {len(train.dataset)} images in batches of "
+                             f"{train.batch_size} with drop_last={train.drop_last} make none")
         self.model, self.recipe, self.train, self.val = model, recipe, train, val
         self.folder, self.observer, self.save_every = folder, observer or Observer(), save_every
         self.parameters = list(model.parameters())

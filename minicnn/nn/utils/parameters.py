@@ -1,6 +1,7 @@
 """Gradients and parameters of a whole network at once, as in PyTorch.
 
-Raises ValueError for a vector of another length, RuntimeError for a norm that is not finite where that is asked.
+Raises ValueError for a vector of another length and a bound below 0, RuntimeError for a norm that is not finite where
+that is asked.
 """
 
 import math
@@ -23,6 +24,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     norm_type is the p of the p-norm, inf for the largest element. Raises RuntimeError if the norm is NaN or infinite
     and error_if_nonfinite; otherwise such gradients are scaled too. Pascanu et al. 2013.
     """
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm = {max_norm} must be at least 0")
     gradients = _gradients(parameters)
     if not gradients:
         return Tensor(np.zeros((), dtypes.default))
@@ -43,6 +46,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """g ← min(max(g, −clip_value), clip_value) for every element of every gradient, in place."""
+    if not clip_value >= 0:
+        raise ValueError(f"clip_grad_value_: clip_value = {clip_value} must be at least 0")
     for g in _gradients(parameters):
         array_module(g.data).clip(g.data, -clip_value, clip_value, out=g.data)
         g.touch()
