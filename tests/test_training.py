@@ -170,7 +170,7 @@ def test_evaluation_figures():
 
 
 def test_there_is_nothing_to_train_on():
-    with pytest.raises(ValueError, match="there are no batches to train on; 0 images in batches of 16 with drop_last=F"):
+    with pytest.raises(ValueError, match="there are no batches to train on; 0 images in batches of 16 with drop"):
         small_trainer(images=0)
     loader = data.DataLoader(digits(8)[0], 9, drop_last=True)
     with pytest.raises(ValueError, match="8 images in batches of 9 with drop_last=True make none"):
