@@ -330,9 +330,10 @@ def test_wrong_schedules_are_refused(call, error, match):
     (lambda s, o: s.ConstantLR(o, 0.0), "ConstantLR: factor = 0.0 must be above 0 and at most 1"),
     (lambda s, o: s.OneCycleLR(o, 0.1, 10, div_factor=0), "OneCycleLR: div_factor = 0 must be above 0"),
     (lambda s, o: s.OneCycleLR(o, 0.1, 10, final_div_factor=-1), "final_div_factor = -1 must be above 0"),
+    (lambda s, o: s.SequentialLR(o, [s.StepLR(o, 2) for _ in "abc"], [5, 2]), r"milestones = \[5, 2\] must not fall"),
 ])
-def test_schedules_that_would_divide_by_zero_are_refused(call, match):
-    """PyTorch takes these, and divides by zero when their time comes."""
+def test_what_is_wrong_only_later_is_refused(call, match):
+    """PyTorch takes these, and divides by zero when their time comes, or passes schedules by."""
     with pytest.raises(ValueError, match=match):
         call(optim.lr_scheduler, pair_of_optimisers()[0])
 

@@ -159,6 +159,16 @@ def test_illegal_options_are_refused(name, options, match):
         getattr(optim, name)([{"params": [p], **options}])
 
 
+@pytest.mark.parametrize("options, error, match", [
+    (dict(lr=None), TypeError, "Adam: lr = None must be a number"),
+    (dict(eps="1"), TypeError, "Adam: eps = '1' must be a number"),
+    (dict(betas=0.9), ValueError, "Adam: betas = 0.9 must be two numbers"),
+])
+def test_options_that_are_no_numbers_are_refused(options, error, match):
+    with pytest.raises(error, match=match):
+        optim.Adam([nn.Parameter(mc.ones(1))], **options)
+
+
 @pytest.mark.parametrize("params, error, match", [
     (lambda lib, p: [], ValueError, "params is empty"),
     (lambda lib, p: p, TypeError, "iterable of tensors or dicts"),

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -175,12 +176,15 @@ def decayed(x: Any, g: Any, group: dict[str, Any]) -> Any:
 def at_least_zero(optimizer: Optimizer, group: dict[str, Any], *options: str) -> None:
     """Raise unless the options are numbers of at least 0."""
     for option in options:
-        if not group[option] >= 0:
-            raise ValueError(f"{type(optimizer).__name__}: {option} = {group[option]!r} must be at least 0")
+        value = group[option]
+        if not isinstance(value, Real):
+            raise TypeError(f"{type(optimizer).__name__}: {option} = {value!r} must be a number")
+        if not float(value) >= 0:
+            raise ValueError(f"{type(optimizer).__name__}: {option} = {value!r} must be at least 0")
 
 
 def check_betas(optimizer: Optimizer, group: dict[str, Any]) -> None:
     """Raise unless betas are two weights of running means."""
     betas = group["betas"]
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+    if not isinstance(betas, tuple | list) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"{type(optimizer).__name__}: betas = {betas!r} must be two numbers of at least 0 and below 1")

@@ -20,6 +20,8 @@ class SequentialLR(LRScheduler):
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise ValueError(f"SequentialLR: {len(schedulers)} schedulers need {len(schedulers) - 1} milestones, "
                              f"got {len(milestones)}")
+        if sorted(milestones) != list(milestones):
+            raise ValueError(f"SequentialLR: milestones = {list(milestones)} must not fall")
         for i, scheduler in enumerate(schedulers):
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(f"SequentialLR: scheduler {i} is ReduceLROnPlateau, whose step() needs a metric; step "
