@@ -163,7 +163,7 @@ def test_without_pillow_the_error_names_the_extra(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("options, match", [
     ({"channels": 2}, "must be 1, 3 or None"), ({"invert": "yes"}, "'yes'"), ({"fit": "cover"}, "not 'cover'"),
-    ({"size": 0}, "read_image: size must be at least 1 pixel, not 0"), ({"size": (8, 0)}, r"not \(8, 0\)"),
+    ({"size": 0}, "read_image: size must be at least 1 pixel, .* not 0"), ({"size": (8, 0)}, r"not \(8, 0\)"),
     ({"fit": "crop"}, "fit 'crop' needs size .height, width., not None"), ({"fit": "pad", "size": 8}, "not 8")])
 def test_errors(tmp_path, options, match):
     with pytest.raises(ValueError, match=match):

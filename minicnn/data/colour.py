@@ -86,6 +86,8 @@ class ColorJitter(RandomTransform):
     def _range(self, name: str) -> tuple[float, float]:
         value, (_, neutral) = getattr(self, name), _JITTERS[name]
         if np.ndim(value):
+            if np.shape(value) != (2,):
+                raise ValueError(f"ColorJitter: {name} = {value} must be a number or (low, high)")
             low, high = value
             return low, high
         if value < 0:

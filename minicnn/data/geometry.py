@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from .resampling import KERNELS, resample
 
 def pair(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width, of a square where size is a number, after the check that they are sizes."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"{name}: size must be at least 1 pixel, not {size}")
-    return height, width
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in sides):
+        raise ValueError(f"{name}: size must be at least 1 pixel, or (height, width), in whole pixels, not {size!r}")
+    return sides[0], sides[1]
 
 
 def _check_interpolation(name: str, interpolation: str) -> None:
@@ -25,8 +26,8 @@ def _check_interpolation(name: str, interpolation: str) -> None:
 
 def scaled_size(size: int | tuple[int, int], height: int, width: int) -> tuple[int, int]:
     """``size``; where it is an int, the height and width with the same proportions whose shorter one it is."""
-    if not isinstance(size, int):
-        return size
+    if isinstance(size, tuple | list):
+        return size[0], size[1]
     short = min(height, width)
     return size * height // short, size * width // short
 
@@ -67,8 +68,9 @@ class Pad(Transform):
     fill: float = 0
 
     def __post_init__(self) -> None:
-        if np.size(self.padding) not in (1, 2, 4) or np.min(self.padding) < 0:
-            raise ValueError(f"Pad: padding must be 1, 2 or 4 numbers of pixels, none negative, not {self.padding}")
+        sides = np.ravel(self.padding)
+        if sides.size not in (1, 2, 4) or sides.dtype.kind not in "iu" or sides.min() < 0:
+            raise ValueError(f"Pad: padding must be 1, 2 or 4 numbers of pixels, none negative, not {self.padding!r}")
 
     def apply(self, x: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         sides = np.ravel(self.padding)

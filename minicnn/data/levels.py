@@ -38,7 +38,7 @@ class Normalize(Transform):
     def __post_init__(self) -> None:
         if np.ndim(self.mean) > 1 or np.ndim(self.std) > 1:
             raise ValueError(f"Normalize: mean and std are a number or one per channel, not {self.mean}, {self.std}")
-        if np.min(self.std) <= 0:
+        if not np.min(self.std) > 0:
             raise ValueError(f"Normalize: std must be positive, not {self.std}")
 
     def apply(self, x: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
