@@ -160,7 +160,8 @@ def test_options_of_every_model(name):
 
 @pytest.mark.parametrize("options, message", [
     ({"width": 0.01}, "lenet: width = 0.01 leaves nothing of 6 channels"),
-    ({"width": -1.0}, "lenet: width = -1 leaves nothing of 6 channels"),
+    ({"width": -1.0}, "lenet: width = -1.0 must be a positive number"),
+    ({"width": float("inf")}, "lenet: width = inf must be a positive number"),
     ({"dropout": 1.5}, r"lenet: Dropout: p = 1.5 must be a probability"),
     ({"init": "he"}, "lenet: init = 'he' must be one of 'default', 'xavier', 'kaiming'")])
 def test_options_that_make_no_sense(options, message):

@@ -162,6 +162,11 @@ def test_evaluate():
             assert result.confusion[i, j] == ((y == i) & (logits.argmax(1) == j)).sum()
 
 
+def test_a_model_without_weights_is_evaluated():
+    x, y = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]], np.array([0, 1, 2, 0])
+    assert evaluate(nn.Identity(), data.DataLoader(data.TensorDataset(x, y), 3)).accuracy == 0.75
+
+
 def test_evaluation_figures():
     result = Evaluation(0.5, np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
     assert result.accuracy == 0.7

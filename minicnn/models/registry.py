@@ -2,11 +2,13 @@
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..nn import Module
+from ..nn.arguments import is_whole
 from .network import Spec, initialise
 
 Builder = Callable[..., Module]
@@ -110,8 +112,10 @@ def create(name: str, num_classes: int = 10, in_channels: int | None = None, *, 
     model.check_options(options)
     in_channels = model.input_shape[0] if in_channels is None else in_channels
     for argument, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if value < 1:
-            raise ValueError(f"create: {argument} = {value} must be at least 1")
+        if not is_whole(value, 1):
+            raise ValueError(f"create: {argument} = {value!r} must be an integer of at least 1")
+    if not 0 < options.get("width", 1.0) < math.inf:
+        raise OptionError(f"{name}: width = {options['width']} must be a positive number")
     try:
         net = model.build(num_classes, in_channels, **options)
         initialise(net, init)

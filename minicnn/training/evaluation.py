@@ -57,7 +57,9 @@ def _share(confusion: np.ndarray, axis: int) -> np.ndarray:
 
 def like_weights(model: Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """A batch on the device of the model's weights; images in their dtype, the symbols of texts, int64, as they are."""
-    weight = next(model.parameters())
+    weight = next(model.parameters(), None)
+    if weight is None:
+        return x, y
     return x.to(device=weight.device) if x.dtype == np.int64 else x.to(weight), y.to(device=weight.device)
 
 
