@@ -1,5 +1,7 @@
 """Networks converted to PyTorch: the same weights under the same names, the same outputs, losses and gradients."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,12 @@ class Twice(nn.Module):
 
     def forward(self, x):
         return self.lstm(x)[0]
+
+
+def test_without_pytorch_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match="to_torch: .*: pip install torch"):
+        to_torch(nn.Linear(2, 3))
 
 
 def test_a_layer_with_several_outputs_is_refused():

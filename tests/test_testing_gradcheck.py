@@ -90,6 +90,7 @@ VERDICTS = {
     "detached": (lambda x: x * x.detach(), normal((3,)), Verdict.FAIL),
     "cancelling": (lambda x: (x * 1e-9).exp() - 1, normal((3,)), Verdict.PRECISION_LIMITED),
     "a large constant": (lambda x: x + 1e10, normal((3,)), Verdict.PRECISION_LIMITED),
+    "a constant that hides it": (lambda x: x + 1e17, normal((3,)), Verdict.PRECISION_LIMITED),
     "in float32": (lambda x: x.float().exp().double(), normal((3,)), Verdict.PRECISION_LIMITED),
     "of very short waves": (lambda x: (x * 1e8).sin(), normal((3,)), Verdict.ILL_CONDITIONED),
 }
@@ -275,6 +276,10 @@ def test_wrong_calls():
         gradcheck(lambda x, y: x * y, (x, x.astype(np.float32)), lambda gy, x, y: (gy * y, gy * x))
     with pytest.raises(ValueError, match="backward returned 3 gradients for 1 inputs"):
         gradcheck(lambda x: x, (x,), lambda gy, x: (gy, gy, gy))
+    with pytest.raises(ValueError, match="directions = 0"):
+        gradcheck(lambda x: x, (x,), lambda gy, x: gy, directions=0)
+    with pytest.raises(ValueError, match=r"wrt = \[-1\] must be numbers of inputs, from 0 to 0"):
+        gradcheck(lambda x: x, (x,), lambda gy, x: gy, wrt=[-1])
     with pytest.raises(ValueError, match="order = 3"):
         gradcheck(lambda x: x, (x,), lambda gy, x: gy, order=3)
     with pytest.raises(ValueError, match="order=2 needs a library"):
@@ -283,6 +288,109 @@ def test_wrong_calls():
         gradcheck(lambda x: x, (x,), lambda gy, x: gy, jvp=True)
     with pytest.raises(ValueError, match="have their own"):
         gradcheck(lambda x: x, (mc.tensor(x, requires_grad=True),), lambda gy, x: gy)
+
+
+@pytest.mark.parametrize("function, x, backward, message", [
+    (lambda x: x > 0, [1.0], None, "returned no array of floating-point numbers"),
+    (lambda x: {"y": x}, [1.0], None, "returned no array of floating-point numbers"),
+    (lambda x: x * 1j, [1.0], None, "returned no array of floating-point numbers"),
+    (lambda x: x, [1], None, r"none of the 1 inputs \(int64\)"),
+    (lambda x: abs(x), [1j], None, r"none of the 1 inputs \(complex128\)"),
+    (lambda x: list(x), [1.0, 2.0], lambda gy, x: gy, "of the 2 outputs gy is a tuple"),
+    (lambda x: x, [1.0], lambda gy, x: gy * 1j, "gradient of input 0 is of the type complex128"),
+    (lambda x: x, [1.0], lambda gy, x: {"x": gy}, "gradient of input 0 is of the type object"),
+    (lambda x: x, [1.0], lambda gy, x: gy * np.random.default_rng().random(), "backward returns something else each"),
+    (lambda x: np.log(x), [0.0, 1.0], None, "an output is -inf"),
+    (lambda x: x, [np.nan], None, "an output is nan"),
+    (lambda x: np.sqrt(x), [0.0, 1.0], lambda gy, x: gy / np.sqrt(x) / 2, "along input 0, since the function is"),
+    (lambda x: x[x > 0], [1e-9, 1.0], lambda gy, x: gy, "returned 2 numbers, and 1 for values close by"),
+])
+def test_what_cannot_be_checked_is_said(function, x, backward, message):
+    """Above all, it does not pass."""
+    with pytest.raises(ValueError, match=message):
+        gradcheck(function, (np.array(x),), backward or (lambda gy, x: gy))
+
+
+def test_a_module_in_float32_cannot_be_called_in_float64():
+    with pytest.raises(RuntimeError) as caught:
+        gradcheck(mc.nn.Linear(3, 2), mc.ones(4, 3, requires_grad=True))
+    assert "gradcheck calls a function of float32 in float64, too" in caught.value.__notes__[0]
+
+
+def test_functions_may_overwrite_what_they_are_given():
+    def function(x, index):
+        x *= 2
+        index += 1
+        return x
+
+    def backward(gy, x, index):
+        gy *= 2
+        x[:] = index
+        return gy
+
+    x, index = normal((3,)), np.arange(3)
+    assert gradcheck(function, (x, index), backward)
+    assert gradcheck(function, (x, index), lambda gy, x, index: 3 * gy).verdict is Verdict.FAIL
+    np.testing.assert_array_equal(x, normal((3,)))
+    np.testing.assert_array_equal(index, np.arange(3))
+
+
+def test_one_input_needs_no_tuple_and_a_number_is_an_output():
+    assert gradcheck(lambda x: float((x * x).sum()), normal((2, 3)), lambda gy, x: 2 * x * gy)
+    assert gradcheck(lambda x: x * x, torch.ones(3, dtype=torch.float64, requires_grad=True))
+
+
+def test_arrays_of_numpy_beside_tensors_stay_numpys():
+    for library in LIBRARIES:
+        def function(x, factor, library=library):
+            return x * library.from_numpy(factor)
+
+        for dtype in (np.float64, np.float32):
+            x = library.from_numpy(normal((3,)).astype(dtype)).requires_grad_()
+            assert gradcheck(function, (x, np.ones(3, dtype)))
+    with pytest.raises(ValueError, match="inputs of minicnn and torch"):
+        gradcheck(lambda x, y: x, (mc.ones(2, requires_grad=True), torch.ones(2)))
+
+
+def test_a_gradient_that_is_nothing_but_noise_does_not_pass():
+    report = gradcheck(lambda x: 2 * x, normal((5,)), lambda gy, x: gy * np.sin(1e18 * x))
+    assert report.verdict is Verdict.ILL_CONDITIONED and "errors above" not in str(report)
+    zeros = (lambda x: x - x, lambda gy, x: gy - gy), (lambda x: x ** 2, lambda gy, x: 2 * gy * x)
+    for function, backward in zeros:  # one that is 0 but for rounding does
+        assert gradcheck(function, np.zeros(5), backward)
+
+
+def test_a_gradient_of_another_type_is_named():
+    report = gradcheck(lambda x: 2 * x, normal((5,)), lambda gy, x: (2 * gy).astype(np.float32))
+    assert report.verdict is Verdict.FAIL and "it is given in float32, its input in float64" in str(report)
+
+
+def test_second_order_names_what_the_first_derivative_is_a_function_of():
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, gy):
+            return 2 * gy.detach()
+
+    report = gradcheck(Doubled.apply, torch.ones(3, dtype=torch.float64, requires_grad=True), order=2)
+    assert report.verdict is Verdict.FAIL and "\n  the upstream gradient 0 of shape (3,)\n" in str(report)
+    report = gradcheck(WrongTorch.apply, torch.ones(3, dtype=torch.float64, requires_grad=True), order=2)
+    assert report.verdict is Verdict.FAIL and "\n  input 0 of shape (3,)\n" in str(report)
+
+
+@pytest.mark.parametrize("library", ["jax", "torch", "cupy"])
+def test_a_library_that_is_not_there(library, monkeypatch):
+    """As where its arrays come from a part of it, such as jaxlib."""
+    array = type("Array", (np.ndarray,), {"__module__": f"{library}lib.core" if library == "jax" else library,
+                                          "requires_grad": True, "get": lambda self: np.array(self)})
+    array.detach = array.cpu = lambda self: self
+    array.numpy = array.get
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModuleNotFoundError, match=f"inputs of {library} need it: pip install {library}"):
+        gradcheck(lambda x: x, np.ones(3).view(array), (lambda gy, x: gy) if library == "cupy" else None)
 
 
 # -- the report -----------------------------------------------------------------------------------------------------

@@ -39,11 +39,15 @@ def to_torch(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> "t
         input_shape: (C, H, W) of an image; None is what a model of ``models.create`` was made for.
 
     Raises:
-        ImportError: PyTorch is not installed.
+        ModuleNotFoundError: PyTorch is not installed.
         TypeError: it has a layer or an operation that PyTorch has not, or a layer with several inputs or outputs.
         ValueError: the shape is missing, or the image does not fit.
     """
-    from torch import fx
+    try:
+        from torch import fx
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("to_torch: the network it makes is one of PyTorch, which is not installed: "
+                                  "pip install torch", name=error.name) from error
 
     if _counterpart(model) is not None:
         return _layer(model)

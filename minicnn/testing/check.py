@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .differences import Path, Slope, most_noise_of, noise_of, slope
-from .functions import Differentiable
+from .differences import FIRST, Path, Slope, most_noise_of, noise_of, slope
+from .functions import Arrays, Differentiable, Products
 from .report import Finding, Report, Verdict
 
 PROMISE = {"float64": 1e-8, "float32": 1e-4}  # relative errors that are seen where the verdict is PASS
@@ -34,26 +34,42 @@ class Check:
                              "give all of them in float64 or all in float32")
         self.rng = np.random.default_rng(seed)
         self.shadow = [a.astype(np.float64) for a in self.arrays]
-        outputs = function.value(self.shadow)
+        outputs = self._outputs()
         self.digits = max([float(np.finfo(y.dtype).eps) for y in outputs], default=0.0)
         self.outputs = _vector(outputs)
-        self._must_repeat()
         self.us = [np.asarray(self.rng.standard_normal(y.shape), self.dtype) for y in outputs]
         self.u = _vector(self.us)
         self.gradients, self.rounding = self._gradients()
         self.nonlinear = self._nonlinear()
         self.numeric: dict[int, np.ndarray] = {}  # gradients by differences, of those that were looked at in full
 
-    def _must_repeat(self) -> None:
-        again = _vector(self.function.value(self.shadow))
-        if again.shape != self.outputs.shape or (np.abs(again - self.outputs) > 1e-3 * np.abs(self.outputs)).any():
-            raise ValueError(f"{self.name}: the function returns something else each time it is called with the same "
-                             "inputs; give it a generator that is seeded within")
+    def _outputs(self) -> Arrays:
+        """What the function returns, twice the same, and finite."""
+        try:
+            outputs, again = self.function.value(self.shadow), self.function.value(self.shadow)
+        except Exception as error:
+            if self.dtype == np.float32:
+                error.add_note("gradcheck calls a function of float32 in float64, too; if it cannot do that, like a "
+                               "module with parameters in float32, have all of it in float64")
+            raise
+        here, there = _vector(outputs), _vector(again)
+        if not np.isfinite(here).all():
+            raise ValueError(f"{self.name}: an output is {here[~np.isfinite(here)][0]} for these inputs; it has a "
+                             "gradient only where it is finite")
+        self._must_repeat("the function", here, there)
+        return outputs
+
+    def _must_repeat(self, what: str, first: np.ndarray, second: np.ndarray) -> None:
+        if first.shape != second.shape or (np.abs(first - second) > 1e-3 * np.abs(first)).any():
+            raise ValueError(f"{self.name}: {what} returns something else each time it is called with the same inputs; "
+                             "give it a generator that is seeded within")
 
     def _gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The gradients, and for each of their elements a bar for its rounding error."""
-        given = [np.zeros(a.shape) if g is None else np.asarray(g, np.float64)
-                 for g, a in zip(self.function.pull(self.arrays, self.us), self.arrays, strict=True)]
+        pulled = self.function.pull(self.arrays, self.us)
+        self.types = [None if g is None else np.asarray(g).dtype for g in pulled]
+        given = self._real(pulled)
+        self._must_repeat("backward", _vector(given), _vector(self._real(self.function.pull(self.arrays, self.us))))
         eps, real = np.finfo(self.dtype).eps, self.dtype.type
         bars = [4 * eps * (np.abs(g) + _rms(g)) for g in given]
         for last_places in (1, -2, 3):
@@ -64,6 +80,15 @@ class Check:
                     changed = np.abs(np.asarray(other, np.float64) / float(factor) - given[i])
                     bars[i] = np.maximum(bars[i], SAFETY * changed)
         return given, bars
+
+    def _real(self, gradients: Products) -> Arrays:
+        """The gradients in float64, zeros for none."""
+        for g, place in zip(gradients, self.function.places, strict=True):
+            if g is not None and np.asarray(g).dtype.kind not in "fiub":
+                raise ValueError(f"{self.name}: the gradient of {self.function.label(place)} is of the type "
+                                 f"{np.asarray(g).dtype}, not an array of real numbers")
+        return [np.zeros(a.shape) if g is None else np.asarray(g, np.float64)
+                for g, a in zip(gradients, self.arrays, strict=True)]
 
     def _nonlinear(self) -> list[bool]:
         """Whether a gradient is not −2 times as large for −2·gy; that multiplication rounds nothing."""
@@ -87,7 +112,8 @@ class Check:
     def _along(self, number: int, along: int, with_jvp: bool) -> Report:
         """The verdict on one array in one direction: the first follows the gradient, so that nothing cancels."""
         g, bars = self.gradients[number], self.rounding[number]
-        report = Report(self.name, Verdict.PASS, 0.0, self.function.places[number], self.arrays[number].shape)
+        place = self.function.places[number]
+        report = Report(self.name, Verdict.PASS, 0.0, place, self.function.label(place), self.arrays[number].shape)
         if g.shape != report.shape:
             report.verdict = Verdict.FAIL
             report.message = f"the gradient has the shape {g.shape}, not that of the input"
@@ -103,8 +129,10 @@ class Check:
             agrees = abs(given - numeric.value) <= bar  # NaN does not
             if agrees and numeric.jump <= bar:
                 break
-        scale, seen = float(np.abs(g * v).sum()), bar + abs(given - numeric.value)
-        report.precision = seen / scale if scale > bar else 0.0  # an error in all of g this large would not agree
+        if not np.isfinite(numeric.value):
+            raise ValueError(f"{self.name}: no slope can be measured along {report.label}, since the function is "
+                             "finite on one side only; move it away from the edge of where it is defined")
+        report.precision = self._precision(path, g * v, bars * np.abs(v), bar + abs(given - numeric.value))
         if with_jvp and self._jvp_differs(report, number, v, rounding):
             report.verdict = Verdict.FAIL
         elif not agrees:
@@ -123,6 +151,18 @@ class Check:
             report.verdict = (Verdict.PRECISION_LIMITED if coarse or not magnified and rounding < numeric.error
                               else Verdict.ILL_CONDITIONED)
         return report
+
+    def _precision(self, path: Path, along: np.ndarray, bars: np.ndarray, seen: float) -> float:
+        """The relative error of a gradient that would be seen, from its parts along a direction and their rounding; 0
+        where it is 0 but for rounding, infinite if it is nothing but noise.
+        """
+        scale = float(np.abs(along).sum())
+        if scale > bars.sum():
+            return seen / scale
+        moved = path(FIRST)
+        size = np.abs(self.u) @ np.where(np.isfinite(moved), np.abs(moved - self.outputs) / FIRST, 0)
+        size += _norm(self.u * self.outputs)
+        return 0.0 if _norm(bars) <= AMPLIFIED * float(np.finfo(self.dtype).eps) * size else np.inf
 
     def _doubt(self, path: Path, numeric: Slope, number: int, v: np.ndarray, rounding: float) -> Verdict:
         """FAIL, unless from nearer the function looks different, in fact as the gradient says, or the gradient is right
@@ -159,6 +199,8 @@ class Check:
     def _look_closer(self, report: Report, number: int, noise: np.ndarray) -> None:
         """Which elements are wrong, and which of them only seem so because the function has a kink there."""
         g, bars = np.reshape(self.gradients[number], -1), np.reshape(self.rounding[number], -1)
+        if self.types[number] not in (None, self.dtype):
+            report.message = f"it is given in {self.types[number]}, its input in {self.dtype}"
         start, stop = self._part(number, noise)
         slopes = [self._slope_over(number, i, np.ones(1), noise) for i in range(start, stop)]
         wrong: list[tuple[int, Slope]] = []
@@ -199,7 +241,11 @@ class Check:
         def at(t: float) -> np.ndarray:
             arrays = list(self.shadow)
             arrays[number] = arrays[number] + t * direction
-            return _vector(self.function.value(arrays))
+            outputs = _vector(self.function.value(arrays))
+            if outputs.shape != self.outputs.shape:
+                raise ValueError(f"{self.name}: the function returned {self.outputs.size} numbers, and {outputs.size} "
+                                 "for values close by; give it inputs around which their count is the same")
+            return outputs
 
         return at
 

@@ -26,8 +26,8 @@ MEANING = {
     Verdict.PASS: "the gradient agrees with differences",
     Verdict.PRECISION_LIMITED: "no difference is seen, but a small error would not be seen either: give inputs in "
                                "float64, farther from kinks, and outputs of the same type",
-    Verdict.ILL_CONDITIONED: "no difference is seen, but the function magnifies rounding errors so much that a small "
-                             "error would not be seen either",
+    Verdict.ILL_CONDITIONED: "no difference is seen, but the function, or what is given as its gradient, magnifies "
+                             "rounding errors so much that a small error would not be seen either",
     Verdict.KINK: "the function has a kink here, so that its gradient is a convention; the one given is possible",
     Verdict.FAIL: "the gradient is wrong",
 }
@@ -57,8 +57,9 @@ class Report:
 
     name: str
     verdict: Verdict
-    precision: float  # the smallest relative error of the gradient that would have been seen; 0 where it is 0
-    input: int = 0  # which of the inputs it is about
+    precision: float  # the smallest relative error of the gradient that would have been seen; 0 of none
+    input: int = 0  # which of the arguments it is about
+    label: str = ""  # what it is called
     shape: Index = ()
     message: str = ""  # what is wrong where it is no single number
     finding: Finding | None = None
@@ -72,7 +73,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.verdict}: {MEANING[self.verdict]}"]
         if self.verdict is not Verdict.PASS:
-            lines.append(f"  input {self.input} of shape {self.shape}")
+            lines.append(f"  {self.label} of shape {self.shape}")
         if self.message:
             lines.append(f"  {self.message}")
         if self.finding:
@@ -82,7 +83,7 @@ class Report:
             lines += [f"    {line}" for line in self.windows]
         for mistake, advice in self.mistakes.items():
             lines += [f"  this is what a known mistake gives: {mistake}", f"    {advice}"]
-        if self.verdict.rank < Verdict.KINK.rank and self.precision:
+        if self.verdict.rank < Verdict.KINK.rank and 0 < self.precision < float("inf"):
             lines.append(f"  relative errors above {self.precision:.0e} would have been seen")
         if self.reproducer:
             lines.append("  to reproduce:")

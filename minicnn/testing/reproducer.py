@@ -16,6 +16,7 @@ import numpy as np
 from .. import functional
 from .call import Call
 from .case import MOST, Case, written
+from .functions import PACKAGES, library_of
 from .networks import Layer, Network
 from .report import Report, Verdict, strongest
 
@@ -55,7 +56,7 @@ class _Code:
     def __init__(self, call: Call) -> None:
         self.call, self.case, self.seen = call, call.case, call.seen()
         self.names: dict[str, Any] = {"np": np, "Case": Case, "Network": Network, "Layer": Layer}
-        self.names |= {name: sys.modules[name] for name in ("minicnn", "torch", "jax", "cupy") if name in sys.modules}
+        self.names |= {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
         self.imports: list[str] = []
         self.yours: list[str] = []
         arguments = [self._callable(call.function, "function"), "{}"]
@@ -79,8 +80,12 @@ class _Code:
         if self.case is not None:
             return self.case.written([write(i, a) if isinstance(a, np.ndarray) else self._value(a, f"input_{i}")
                                       for i, a in enumerate(self.case.arrays)])
-        codes = [self.seen.written(write(i, self.seen.to_numpy(a)), a) if hasattr(a, "shape") and hasattr(a, "dtype")
-                 else self._value(a, f"input_{i}") for i, a in enumerate(self.seen.inputs)]
+        codes = []
+        for i, a in enumerate(self.seen.inputs):
+            if library_of(a):
+                codes.append(self.seen.written(write(i, self.seen.to_numpy(a)), a))
+            else:
+                codes.append(write(i, a) if isinstance(a, np.ndarray) else self._value(a, f"input_{i}"))
         return f"({', '.join(codes)},)"
 
     def fails_alike(self, inputs: str, wrong: Report) -> bool:
@@ -95,7 +100,7 @@ class _Code:
     def text(self, inputs: str) -> str:
         """All of the code."""
         of = "inputs" if self.case is None else "case"
-        used = [name for name in ("cupy", "jax", "minicnn", "torch") if re.search(rf"\b{name}\.", inputs)]
+        used = [name for name in PACKAGES if re.search(rf"\b{name}\.", inputs)]
         imports = ["import numpy as np", *[f"import {name}" for name in used]]
         imports.append(f"from minicnn.testing import {'gradcheck' if self.case is None else 'Case, gradcheck'}")
         if "Network(" in inputs:
