@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 Array = np.ndarray
+Arrays = tuple[Array, ...]
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
 
@@ -496,19 +497,19 @@ def random_uniform(n: int, key: Pair) -> Array:
     """
 
 
-# -- optimiser steps, in place on p and the state arrays, which are contiguous --------------------------------------
+# -- optimiser steps of many parameters, in place on ps and on their state, which are contiguous and of one type ----
 
-def sgd_step(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, dampening: float,
+def sgd_step(ps: Arrays, gs: Arrays, velocities: Arrays | None, lr: float, momentum: float, dampening: float,
              weight_decay: float, nesterov: bool, maximize: bool, first: bool) -> None:
     """torch.optim.SGD in place: g ← ±g + weight_decay·p;  v ← g if first else momentum·v + (1 − dampening)·g;
 
-    p ← p − lr·(g + momentum·v if nesterov else v).  velocity None means no momentum: p ← p − lr·g.
+    p ← p − lr·(g + momentum·v if nesterov else v).  velocities None means no momentum: p ← p − lr·g.
     """
 
 
-def adam_step(p: Array, g: Array, m: Array, v: Array, v_max: Array | None, step: int, lr: float, beta1: float,
-              beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
-    """torch.optim.Adam (AdamW if decoupled) in place, step counted from 1; v_max not None is amsgrad.
+def adam_step(ps: Arrays, gs: Arrays, ms: Arrays, vs: Arrays, v_maxes: Arrays | None, step: int, lr: float,
+              beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
+    """torch.optim.Adam (AdamW if decoupled) in place, step counted from 1; v_maxes not None is amsgrad.
 
     g ← ±g + weight_decay·p (or p ← p·(1 − lr·weight_decay) if decoupled);  m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;
     p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps), with v_max ← max(v_max, v) in the place of v for amsgrad.

@@ -143,6 +143,19 @@ def test_the_machine_goes_on_after_a_mistake(kernels):
         test_shuffles(kernels, 1)
 
 
+def test_structs_of_pointers(kernels):
+    """Null where there are no more arrays; each array has bounds of its own."""
+    vectors = floats(4), floats(5)
+    kernels.launch("fills", (1,), (4,), [vectors])
+    assert [v.tolist() for v in vectors] == [[0] * 4, [1, 1, 1, 1, vectors[1][4]]]
+    message = mistake(kernels, "fills", 5, vectors)
+    assert "writes 4 bytes at index 4 of argument vectors, which has 4 elements" in message
+    with pytest.raises(CudaError, match="argument vectors is 4 arrays, but the kernel takes a value of 24 bytes"):
+        kernels.launch("fills", (1,), (1,), [vectors * 2])
+    with pytest.raises(CudaError, match="argument vectors is an array that is not contiguous"):
+        kernels.launch("fills", (1,), (1,), [(floats(4)[::2],)])
+
+
 def test_wrong_arguments(kernels):
     with pytest.raises(CudaError, match="there is no kernel copy; there are .* copies, "):
         kernels.launch("copy", (1,), (1,), [])

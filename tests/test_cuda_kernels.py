@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
@@ -242,6 +243,7 @@ class CupyArray:
 
     def __init__(self, dtype: str, device: Device) -> None:
         self.dtype, self.size, self.shape, self.device = np.dtype(dtype), 6, (6,), device
+        self.data = SimpleNamespace(ptr=4096)
 
 
 @pytest.fixture
@@ -274,7 +276,8 @@ def test_what_cupy_is_given(modules):
     module.launch("elementwise.cu", "gelu", (5, 0), (256,), x)  # no blocks, no launch
     module.launch("elementwise.cu", "gelu", (1,), (256,), CupyArray("float64", device), 0.5)
     module.launch("elementwise.cu", "gelu", (1,), (256,), CupyArray("float16", other))
-    (first, second), (double,), (elsewhere,) = (made.launches for made in modules)
+    module.launch("elementwise.cu", "gelu", (1,), (256,), module.Table(), module.Table((x, x)))
+    (first, second, tables), (double,), (elsewhere,) = (made.launches for made in modules)
     assert [made.options[1] for made in modules] == ["-DREAL=Half", "-DREAL=double", "-DREAL=Half"]
     assert all("#include" not in re.sub("//.*|#include \"half.h\"", "", made.code) for made in modules)
     assert first[:3] == ("relu", (5,), (256,)) and first[3][:3] == (x, None, y)
@@ -283,6 +286,7 @@ def test_what_cupy_is_given(modules):
     assert struct.size == 1 and struct.tobytes() == np.array([1, -2, 3, 4], np.int32).tobytes()
     assert second[:3] == ("gelu", (5, 2), (256,)) and double[3][1].dtype == np.float64
     assert elsewhere[0] == "gelu"
+    assert [table.tobytes() for table in tables[3]] == [bytes(512), np.array([4096, 4096]).tobytes() + bytes(496)]
 
 
 def test_what_a_kernel_makes_is_on_the_gpu_of_its_first_array():

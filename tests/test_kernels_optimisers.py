@@ -1,4 +1,6 @@
-"""Kernels of optimiser steps beside PyTorch's optimisers."""
+"""Kernels of optimiser steps beside PyTorch's optimisers, many parameters at a time."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -6,54 +8,68 @@ from hypothesis import given
 from hypothesis.strategies import booleans, sampled_from
 from kernels_util import NAN, SEEDS, close, normal, variable
 
-
-def run_steps(step, arrays: list[np.ndarray], gradients: list[np.ndarray]) -> None:
-    for i, g in enumerate(gradients):
-        kept = g.copy()
-        step(i, g, *arrays)
-        np.testing.assert_array_equal(g, kept)  # gradients are never written to
+Arrays = tuple[np.ndarray, ...]
+SHAPES = sampled_from([((5,),), ((3, 4), (0,), (7, 1, 2)), ((2,), (60, 70), ()), ((3,),) * 70])
 
 
-OPTIMISED = sampled_from([(5,), (3, 4), (0,), (200, 201)])
+def drawn(shapes: tuple[tuple[int, ...], ...], seed: int) -> Arrays:
+    return tuple([np.asarray(normal(seed + 100 * i, *shape)) for i, shape in enumerate(shapes)])
 
 
-@given(OPTIMISED, sampled_from([0.0, 0.9]), sampled_from([0.0, 0.3]), sampled_from([0.0, 0.1]), booleans(), booleans(),
+def cast(arrays: Arrays, dtype: type) -> Arrays:
+    return tuple([a.astype(dtype) for a in arrays])
+
+
+def run_steps(step: Callable, gradients: list[Arrays]) -> None:
+    for i, gs in enumerate(gradients):
+        kept = cast(gs, gs[0].dtype)
+        step(i, gs)
+        for g, before in zip(gs, kept, strict=True):
+            np.testing.assert_array_equal(g, before)  # gradients are never written to
+
+
+def by_pytorch(make: Callable, ps: Arrays, gradients: list[Arrays], *states: str) -> tuple[Arrays, ...]:
+    """The parameters after a step for each of the gradients, and what the optimiser keeps of them."""
+    ts = [variable(p) for p in ps]
+    optimiser = make(ts)
+    for gs in gradients:
+        for t, g in zip(ts, gs, strict=True):
+            t.grad = torch.from_numpy(g)
+        optimiser.step()
+    return tuple([t.detach().numpy() for t in ts]), *(tuple([optimiser.state[t][name].numpy() for t in ts])
+                                                      for name in states)
+
+
+@given(SHAPES, sampled_from([0.0, 0.9]), sampled_from([0.0, 0.3]), sampled_from([0.0, 0.1]), booleans(), booleans(),
        SEEDS)
-def test_sgd_step(kernels, shape, momentum, dampening, weight_decay, nesterov, maximize, seed):
+def test_sgd_step(kernels, shapes, momentum, dampening, weight_decay, nesterov, maximize, seed):
     nesterov, dampening = nesterov and momentum > 0, 0.0 if nesterov else dampening
-    p = normal(seed, *shape)
-    grads = [normal(seed + i, *shape) for i in range(1, 5)]
-    t = variable(p)
-    optimiser = torch.optim.SGD([t], 0.05, momentum, dampening, weight_decay, nesterov, maximize=maximize)
-    for g in grads:
-        t.grad = torch.from_numpy(g)
-        optimiser.step()
+    ps, gradients = drawn(shapes, seed), [drawn(shapes, seed + i) for i in range(1, 5)]
+    options = momentum, dampening, weight_decay, nesterov
+    expected = by_pytorch(lambda ts: torch.optim.SGD(ts, 0.05, *options, maximize=maximize), ps, gradients,
+                          *["momentum_buffer"] * (momentum > 0))
     for dtype in (np.float64, np.float32):
-        arrays = [p.astype(dtype), np.full(shape, NAN, dtype) if momentum else None]  # the first step reads no velocity
-        options = momentum, dampening, weight_decay, nesterov, maximize
-        run_steps(lambda i, g, p, v, options=options: kernels.sgd_step(p, g, v, 0.05, *options, i == 0),
-                  arrays, [g.astype(dtype) for g in grads])
-        close(arrays[0], t.detach().numpy().astype(dtype))
-        if momentum:
-            close(arrays[1], optimiser.state[t]["momentum_buffer"].numpy().astype(dtype))
+        own = cast(ps, dtype)  # the first step reads no velocity:
+        velocities = tuple([np.full(shape, NAN, dtype) for shape in shapes]) if momentum else None
+        run_steps(lambda i, gs, own=own, velocities=velocities: kernels.sgd_step(own, gs, velocities, 0.05, *options,
+                                                                                 maximize, i == 0),
+                  [cast(gs, dtype) for gs in gradients])
+        for found, wanted in zip((own, velocities) if momentum else (own,), expected, strict=True):
+            close(found, cast(wanted, dtype))
 
 
-@given(OPTIMISED, booleans(), sampled_from([0.0, 0.1]), booleans(), booleans(), SEEDS)
-def test_adam_step(kernels, shape, amsgrad, weight_decay, decoupled, maximize, seed):
-    p = normal(seed, *shape)
-    grads = [normal(seed + i, *shape) / i for i in range(1, 6)]
-    t = variable(p)
+@given(SHAPES, booleans(), sampled_from([0.0, 0.1]), booleans(), booleans(), SEEDS)
+def test_adam_step(kernels, shapes, amsgrad, weight_decay, decoupled, maximize, seed):
+    ps, gradients = drawn(shapes, seed), [drawn(shapes, seed + i) for i in range(1, 6)]
     kind = torch.optim.AdamW if decoupled else torch.optim.Adam
-    optimiser = kind([t], 0.05, (0.8, 0.95), 1e-6, weight_decay, amsgrad, maximize=maximize)
-    for g in grads:
-        t.grad = torch.from_numpy(g)
-        optimiser.step()
+    expected = by_pytorch(lambda ts: kind(ts, 0.05, (0.8, 0.95), 1e-6, weight_decay, amsgrad, maximize=maximize), ps,
+                          gradients, "exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * amsgrad)
     for dtype in (np.float64, np.float32):
-        m, v, largest = (np.zeros(shape, dtype) for _ in range(3))
-        arrays, options = [p.astype(dtype), m, v, largest if amsgrad else None], (weight_decay, decoupled, maximize)
-        run_steps(lambda i, g, p, *state, options=options: kernels.adam_step(p, g, *state, i + 1, 0.05, 0.8, 0.95, 1e-6,
-                                                                             *options),
-                  arrays, [g.astype(dtype) for g in grads])
-        state = optimiser.state[t]
-        expected = [t.detach(), state["exp_avg"], state["exp_avg_sq"], *([state["max_exp_avg_sq"]] if amsgrad else [])]
-        close(tuple(a for a in arrays if a is not None), tuple(e.numpy().astype(dtype) for e in expected))
+        own = cast(ps, dtype)
+        ms, vs, largest = (tuple([np.zeros(shape, dtype) for shape in shapes]) for _ in range(3))
+        state = ms, vs, largest if amsgrad else None
+        run_steps(lambda i, gs, own=own, state=state: kernels.adam_step(own, gs, *state, i + 1, 0.05, 0.8, 0.95, 1e-6,
+                                                                        weight_decay, decoupled, maximize),
+                  [cast(gs, dtype) for gs in gradients])
+        for found, wanted in zip((own, ms, vs, largest) if amsgrad else (own, ms, vs), expected, strict=True):
+            close(found, cast(wanted, dtype))

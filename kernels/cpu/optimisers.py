@@ -5,8 +5,9 @@ from math import sqrt
 import numpy as np
 from numba import prange
 
-from ..contract import Array
-from .support import CHUNK, SERIAL, for_floats, inlined, threaded
+from .. import reference
+from ..contract import Arrays
+from .support import CHUNK, SERIAL, inlined, threaded
 
 
 @inlined
@@ -62,21 +63,22 @@ def _adam_all(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, sh
                   maximize)
 
 
-def _flat(state: Array | None) -> Array | None:
-    return None if state is None else state.reshape(-1)
-
-
-@for_floats
-def sgd_step(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, dampening: float,
+def sgd_step(ps: Arrays, gs: Arrays, velocities: Arrays | None, lr: float, momentum: float, dampening: float,
              weight_decay: float, nesterov: bool, maximize: bool, first: bool) -> None:
-    _sgd_all(p.reshape(-1), g.ravel(), _flat(velocity), float(lr), float(momentum), float(dampening),
-             float(weight_decay), bool(nesterov), bool(maximize), bool(first))
+    if ps[0].dtype not in (np.float32, np.float64):
+        return reference.sgd_step(ps, gs, velocities, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+    for p, g, velocity in zip(ps, gs, velocities or (None,) * len(ps), strict=True):
+        _sgd_all(p.reshape(-1), g.ravel(), None if velocity is None else velocity.reshape(-1), float(lr),
+                 float(momentum), float(dampening), float(weight_decay), bool(nesterov), bool(maximize), bool(first))
 
 
-@for_floats
-def adam_step(p: Array, g: Array, m: Array, v: Array, v_max: Array | None, step: int, lr: float, beta1: float,
-              beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
+def adam_step(ps: Arrays, gs: Arrays, ms: Arrays, vs: Arrays, v_maxes: Arrays | None, step: int, lr: float,
+              beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
+    if ps[0].dtype not in (np.float32, np.float64):
+        return reference.adam_step(ps, gs, ms, vs, v_maxes, step, lr, beta1, beta2, eps, weight_decay, decoupled,
+                                   maximize)
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
-    _adam_all(p.reshape(-1), g.ravel(), m.reshape(-1), v.reshape(-1), _flat(v_max), lr / (1 - beta1 ** step),
-              float(beta1), float(beta2), 1 / sqrt(1 - beta2 ** step), float(eps), float(decay), float(shrink),
-              bool(maximize))
+    rate, root = lr / (1 - beta1 ** step), 1 / sqrt(1 - beta2 ** step)
+    for p, g, m, v, v_max in zip(ps, gs, ms, vs, v_maxes or (None,) * len(ps), strict=True):
+        _adam_all(p.reshape(-1), g.ravel(), m.reshape(-1), v.reshape(-1), None if v_max is None else v_max.reshape(-1),
+                  rate, float(beta1), float(beta2), root, float(eps), float(decay), float(shrink), bool(maximize))

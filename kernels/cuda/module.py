@@ -25,6 +25,7 @@ _tf32 = False
 REALS = {"float32": "float", "float64": "double", "float16": "Half", "bfloat16": "Bfloat16"}
 THREADS = 256  # of a block, where a kernel does not say otherwise
 BLOCKS = 4096  # of a grid whose threads take many elements each
+TABLE = 64  # arrays of a Table
 LARGEST = 2 ** 31 - THREADS * BLOCKS  # elements of an array: the last step of FOR_EACH stays an int
 
 
@@ -38,16 +39,21 @@ def allow_tf32(allowed: bool) -> None:
         products.set_compute_type(np.float32, products.COMPUTE_TYPE_TF32 if allowed else products.COMPUTE_TYPE_DEFAULT)
 
 
+class Table(tuple):
+    """Arrays whose addresses a kernel takes in a struct { T* at[64]; }, null where there are no more."""
+
+
 def for_floats(kernel: Callable) -> Callable:
     """Send floating types to the kernel, other types to the reference; what either makes is on the same GPU."""
     plain = getattr(reference, kernel.__name__)
 
     @wraps(kernel)
     def choose(first: Any, *rest: Any, **named: Any) -> Any:
-        chosen = kernel if first.dtype.name in REALS else plain
-        if isinstance(first, np.ndarray):
+        like = first[0] if isinstance(first, tuple) else first
+        chosen = kernel if like.dtype.name in REALS else plain
+        if isinstance(like, np.ndarray):
             return chosen(first, *rest, **named)
-        with first.device:
+        with like.device:
             return chosen(first, *rest, **named)
 
     return choose
@@ -104,37 +110,47 @@ def divisor(value: int) -> tuple[int, int, int]:
 
 
 def launch(file: str, kernel: str, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
-    """Run a kernel on the device of its arrays; the first argument is an array, whose type is Real.
+    """Run a kernel on the device of its arrays; the first argument is an array or a Table of them, whose type is Real.
 
     A contiguous array is a pointer and None the null pointer; an integer is int and a float Wide, a tuple of integers a
     struct of ints. A grid without blocks is no work.
     """
     if not prod(grid):
         return
-    first = arguments[0]
-    devices = {device_of(a) for a in arguments if hasattr(a, "dtype")}
+    arrays = [a for argument in arguments for a in (argument if isinstance(argument, Table) else (argument,))
+              if hasattr(a, "dtype")]
+    first, devices = arrays[0], {device_of(a) for a in arrays}
     if len(devices) > 1:
         names = sorted("cpu" if device is None else f"cuda:{device}" for device in devices)
         raise RuntimeError(f"{kernel}: arrays on {' and '.join(names)}; move one to the device of the other")
-    real = REALS[first.dtype.name]
-    passed = tuple(_passed(argument, wide_type(first)) for argument in arguments)
-    if isinstance(first, np.ndarray):
+    for a in arrays:
+        if a.size > LARGEST:
+            raise ValueError(f"CUDA kernels count with 32 bits: an array of shape {a.shape} has more than {LARGEST} "
+                             "elements; use smaller batches")
+    real, emulated = REALS[first.dtype.name], isinstance(first, np.ndarray)
+    passed = tuple(_passed(argument, wide_type(first), emulated) for argument in arguments)
+    if emulated:
         _emulated(file, real, _tf32).launch(kernel, grid, block, passed)
     else:
         _on_gpu(file, real, _tf32, first.device.id, kernel)(tuple(grid), tuple(block), passed)
 
 
-def _passed(argument: Any, wide: type) -> Any:
+def _passed(argument: Any, wide: type, emulated: bool) -> Any:
+    if isinstance(argument, Table):  # the emulator makes its own struct, as it has to know the arrays
+        return argument if emulated else _addresses(argument)
     if isinstance(argument, tuple):
         return _struct(argument)
     if isinstance(argument, int):
         return np.int32(argument)
     if isinstance(argument, float):
         return wide(argument)
-    if argument is not None and argument.size > LARGEST:
-        raise ValueError(f"CUDA kernels count with 32 bits: an array of shape {argument.shape} has more than {LARGEST} "
-                         "elements; use smaller batches")
     return argument
+
+
+def _addresses(arrays: Table) -> Any:
+    table = np.zeros((), [("at", np.uint64, TABLE)])
+    table["at"][:len(arrays)] = [a.data.ptr for a in arrays]
+    return table
 
 
 @lru_cache(4096)

@@ -10,7 +10,7 @@ from math import sqrt
 
 import numpy as np
 
-from ..contract import Array, Pair, Windows
+from ..contract import Array, Arrays, Pair, Windows
 
 
 def _array_module(x: Array):
@@ -195,26 +195,28 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
 
 # -- optimiser steps ------------------------------------------------------------------------------------------------
 
-def sgd_step(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, dampening: float,
+def sgd_step(ps: Arrays, gs: Arrays, velocities: Arrays | None, lr: float, momentum: float, dampening: float,
              weight_decay: float, nesterov: bool, maximize: bool, first: bool) -> None:
-    g = (-g if maximize else g) + weight_decay * p
-    if velocity is not None:
-        velocity[...] = g if first else momentum * velocity + (1 - dampening) * g
-        g = g + momentum * velocity if nesterov else velocity
-    p -= lr * g
+    for p, g, velocity in zip(ps, gs, velocities or (None,) * len(ps), strict=True):
+        g = (-g if maximize else g) + weight_decay * p
+        if velocity is not None:
+            velocity[...] = g if first else momentum * velocity + (1 - dampening) * g
+            g = g + momentum * velocity if nesterov else velocity
+        p -= lr * g
 
 
-def adam_step(p: Array, g: Array, m: Array, v: Array, v_max: Array | None, step: int, lr: float, beta1: float,
-              beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
-    xp = _array_module(p)
-    g = -g if maximize else g
-    if decoupled:
-        p *= 1 - lr * weight_decay
-    else:
-        g = g + weight_decay * p
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g * g
-    if v_max is not None:
-        v_max[...] = xp.maximum(v_max, v)
-        v = v_max
-    p -= lr / (1 - beta1 ** step) * m / (xp.sqrt(v) / sqrt(1 - beta2 ** step) + eps)
+def adam_step(ps: Arrays, gs: Arrays, ms: Arrays, vs: Arrays, v_maxes: Arrays | None, step: int, lr: float,
+              beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool) -> None:
+    for p, g, m, v, v_max in zip(ps, gs, ms, vs, v_maxes or (None,) * len(ps), strict=True):
+        xp = _array_module(p)
+        g = -g if maximize else g
+        if decoupled:
+            p *= 1 - lr * weight_decay
+        else:
+            g = g + weight_decay * p
+        m[...] = beta1 * m + (1 - beta1) * g
+        v[...] = beta2 * v + (1 - beta2) * g * g
+        if v_max is not None:
+            v_max[...] = xp.maximum(v_max, v)
+            v = v_max
+        p -= lr / (1 - beta1 ** step) * m / (xp.sqrt(v) / sqrt(1 - beta2 ** step) + eps)

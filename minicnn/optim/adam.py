@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..backend import kernels_for
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, check_betas
+from .optimizer import Optimizer, at_least_zero, check_betas, together
 
 __all__ = ["Adam", "AdamW"]
 
@@ -29,18 +28,21 @@ class Adam(Optimizer):
         at_least_zero(self, group, "lr", "eps", "weight_decay")
         check_betas(self, group)
 
-    def update(self, p: Tensor, x: Any, g: Any, group: dict[str, Any]) -> None:
-        state = self.state[p]
-        if not state:
-            state.update(step=0, exp_avg=zeros_like(p), exp_avg_sq=zeros_like(p))
-        if group["amsgrad"] and "max_exp_avg_sq" not in state:
-            state["max_exp_avg_sq"] = zeros_like(p)
-        state["step"] += 1
-        largest = state["max_exp_avg_sq"].data if group["amsgrad"] else None
-        beta1, beta2 = group["betas"]
-        kernels_for(x).adam_step(x, g, state["exp_avg"].data, state["exp_avg_sq"].data, largest, state["step"],
-                                 group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
-                                 group["decoupled_weight_decay"], group["maximize"])
+    def update_all(self, params: list[Tensor], xs: list[Any], gs: list[Any], group: dict[str, Any]) -> None:
+        rows, steps = [], []
+        for p, x, g in zip(params, xs, gs, strict=True):
+            state = self.state[p]
+            if not state:
+                state.update(step=0, exp_avg=zeros_like(p), exp_avg_sq=zeros_like(p))
+            if group["amsgrad"] and "max_exp_avg_sq" not in state:
+                state["max_exp_avg_sq"] = zeros_like(p)
+            state["step"] += 1
+            largest = state["max_exp_avg_sq"].data if group["amsgrad"] else None
+            rows.append((x, g, state["exp_avg"].data, state["exp_avg_sq"].data, largest))
+            steps.append(state["step"])
+        for kernels, step, arrays in together(rows, steps):
+            kernels.adam_step(*arrays, step, group["lr"], *group["betas"], group["eps"], group["weight_decay"],
+                              group["decoupled_weight_decay"], group["maximize"])
 
 
 class AdamW(Adam):

@@ -1,14 +1,14 @@
 """What all optimisers share: groups of parameters with options of their own, state per parameter, one step for all."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, move
+from ..backend import array_module, device_of, kernels_for, move
 from ..nn.module import clear_gradients
 from ..engine import Tensor, enable_grad
 
@@ -17,6 +17,8 @@ __all__ = ["Optimizer"]
 
 class Optimizer:
     """Base class of optimisers. A subclass defines check(), what options are legal, and update(), its arithmetic.
+
+    One whose kernel takes many parameters at once defines update_all() in the place of update().
 
     params are tensors, or dicts {"params": tensors, option: value, ...} with options that differ from the defaults.
     param_groups lists these dicts, each with every option; state holds what update() keeps, by parameter. Raises
@@ -48,6 +50,11 @@ class Optimizer:
         """One step for the parameter p, in place on its contiguous array x; g is the gradient."""
         raise NotImplementedError(f"{type(self).__name__} has no update()")
 
+    def update_all(self, params: list[Tensor], xs: list[Any], gs: list[Any], group: dict[str, Any]) -> None:
+        """The same for each of some parameters."""
+        for p, x, g in zip(params, xs, gs, strict=True):
+            self.update(p, x, g, group)
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; closure, if given, computes the loss and gradients anew first."""
         loss = None
@@ -55,9 +62,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, p.grad, group)
+            self._update([p for p in group["params"] if p.grad is not None], group)
         self.steps += 1
         return loss
 
@@ -67,13 +72,16 @@ class Optimizer:
                                f"shape {g.shape} and {g.dtype}; both must agree")
 
     @np.errstate(all="ignore")  # infinity and NaN are results, not events
-    def _update(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> None:
-        self._check_gradient(p, g)
-        x = p.data if p.data.flags.c_contiguous else p.data.copy()  # a parameter may be a transposed view
-        self.update(p, x, g.data, group)
-        if x is not p.data:
-            p.data[...] = x
-        p.touch()
+    def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [p.grad for p in params if p.grad is not None]
+        for p, g in zip(params, gradients, strict=True):
+            self._check_gradient(p, g)
+        xs = [p.data if p.data.flags.c_contiguous else p.data.copy() for p in params]  # one may be a transposed view
+        self.update_all(params, xs, [g.data for g in gradients], group)
+        for p, x in zip(params, xs, strict=True):
+            if x is not p.data:
+                p.data[...] = x
+            p.touch()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters."""
@@ -162,6 +170,18 @@ class Optimizer:
             text += f"\nParameter Group {i}\n"
             text += "".join([f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"])
         return text + ")"
+
+
+def together(rows: Iterable[tuple[Any, ...]], keys: Iterable[Any]) -> Iterator[tuple[Any, Any, list[Any]]]:
+    """Rows of arrays, as what a kernel takes at once: of one key, one type and on one device.
+
+    Yields the kernels, the key and the columns, of which one is None that has None in it.
+    """
+    sets: defaultdict[tuple, list[tuple[Any, ...]]] = defaultdict(list)
+    for row, key in zip(rows, keys, strict=True):
+        sets[key, row[0].dtype, device_of(row[0])].append(row)
+    for (key, _, _), some in sets.items():
+        yield kernels_for(some[0][0]), key, [None if column[0] is None else column for column in zip(*some)]
 
 
 def decayed(x: Any, g: Any, group: dict[str, Any]) -> Any:

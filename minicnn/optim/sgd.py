@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..backend import kernels_for
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero
+from .optimizer import Optimizer, at_least_zero, together
 
 __all__ = ["SGD"]
 
@@ -30,13 +29,18 @@ class SGD(Optimizer):
             raise ValueError(f"SGD: nesterov needs momentum = {group['momentum']} above 0 and "
                              f"dampening = {group['dampening']} at 0")
 
-    def update(self, p: Tensor, x: Any, g: Any, group: dict[str, Any]) -> None:
-        velocity, first = None, False
-        if group["momentum"]:
-            state = self.state[p]
-            first = state.get("momentum_buffer") is None
-            if first:
-                state["momentum_buffer"] = zeros_like(p)
-            velocity = state["momentum_buffer"].data
-        kernels_for(x).sgd_step(x, g, velocity, group["lr"], group["momentum"], group["dampening"],
-                                group["weight_decay"], group["nesterov"], group["maximize"], first)
+    def update_all(self, params: list[Tensor], xs: list[Any], gs: list[Any], group: dict[str, Any]) -> None:
+        velocities, firsts = [], []
+        for p in params:
+            velocity, first = None, False
+            if group["momentum"]:
+                state = self.state[p]
+                first = state.get("momentum_buffer") is None
+                if first:
+                    state["momentum_buffer"] = zeros_like(p)
+                velocity = state["momentum_buffer"].data
+            velocities.append(velocity)
+            firsts.append(first)
+        for kernels, first, arrays in together(zip(xs, gs, velocities, strict=True), firsts):
+            kernels.sgd_step(*arrays, group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
+                             group["nesterov"], group["maximize"], first)

@@ -20,6 +20,13 @@ extern "C" __global__ void half_a_warp_shuffles(float* y) {
 
 extern "C" __global__ void copies(const float* x, float* y, int shift) { y[(int)threadIdx.x + shift] = x[threadIdx.x]; }
 
+struct Vectors { float* at[3]; };
+
+extern "C" __global__ void fills(Vectors vectors) {
+    for (int i = 0; i < 3; i++)
+        if (vectors.at[i]) vectors.at[i][threadIdx.x] = i;
+}
+
 extern "C" __global__ void shifts_in_place(float* x) { x[threadIdx.x] = x[threadIdx.x + 1]; }
 
 extern "C" __global__ void all_write_one(float* y) { y[0] = 1; }

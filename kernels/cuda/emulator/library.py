@@ -73,6 +73,8 @@ class Library:
     def launch(self, name: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
         """Run a kernel. NumPy arrays are pointers, None the null pointer; scalars and records are passed by value.
 
+        A tuple of arrays is a struct of pointers, null where the struct has more of them.
+
         Raises CudaError, with file and line, where the kernel does what it must not.
         """
         if name not in self.parameters:
@@ -86,6 +88,10 @@ class Library:
             if _is_pointer(argument):
                 values.append(ctypes.c_void_p(argument.ctypes.data))
                 arrays.append(_Array(argument.ctypes.data, argument.nbytes, argument.itemsize, i))
+            elif isinstance(argument, tuple):
+                table = np.array([a.ctypes.data for a in argument], np.uint64)
+                values.append(ctypes.create_string_buffer(table.tobytes(), entry.parameters[i].size))
+                arrays += [_Array(a.ctypes.data, a.nbytes, a.itemsize, i) for a in argument]
             else:
                 size = entry.parameters[i].size
                 values.append(ctypes.create_string_buffer(b"" if argument is None else argument.tobytes(), size))
@@ -104,12 +110,16 @@ class Library:
             raise CudaError(f"{name} takes {entry.count} arguments ({', '.join(names)}), not {len(arguments)}")
         for i, argument in enumerate(arguments):
             parameter = entry.parameters[i]
-            if _is_pointer(argument):
-                if not argument.flags.c_contiguous:
+            for a in argument if isinstance(argument, tuple) else (argument,):
+                if _is_pointer(a) and not a.flags.c_contiguous:
                     raise CudaError(f"{name}: argument {names[i]} is an array that is not contiguous")
+            if _is_pointer(argument):
                 given, wanted = f"an array of {argument.dtype}", argument.itemsize == parameter.element
             elif argument is None:
                 given, wanted = "None", parameter.element > 0
+            elif isinstance(argument, tuple):
+                given = f"{len(argument)} arrays"
+                wanted = not parameter.element and 8 * len(argument) <= parameter.size
             else:
                 given = f"{argument!r} of {argument.nbytes} bytes"
                 wanted = argument.nbytes == parameter.size and not parameter.element

@@ -71,7 +71,7 @@ struct Memory {
     Cell* cells;
     bool is_shared() const { return argument < 0; }
 };
-constexpr int MOST_ARRAYS = 63;
+constexpr int MOST_ARRAYS = 511;
 Memory memories[1 + MOST_ARRAYS];  // shared memory, the arguments
 int memory_count;
 Memory* recent;
@@ -361,7 +361,7 @@ struct Array { char* begin; long long bytes; int element, argument; };
 extern "C" __attribute__((visibility("default"))) const char* run_kernel(
     const Kernel* which, const unsigned* grid, const unsigned* block, void** arguments, const Array* arrays,
     int array_count, unsigned long long seed) {
-    if (array_count > MOST_ARRAYS) return "more than 63 arrays";
+    if (array_count > MOST_ARRAYS) return "more than 511 arrays";
     Dl_info self;
     dladdr(reinterpret_cast<void*>(&run_kernel), &self);
     program = static_cast<char*>(self.dli_fbase);
