@@ -1,5 +1,6 @@
 """autograd.Function beside PyTorch's: operations of the user's own, their contexts and their mistakes."""
 
+import contextvars
 import weakref
 from typing import Any
 
@@ -331,3 +332,19 @@ def test_a_function_without_tensors():
         return (Number.apply(3),)
 
     same(program)
+
+
+def test_a_function_is_silent_in_the_context_of_its_caller():
+    style = contextvars.ContextVar("style", default="none")
+
+    class Log(mc.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            seen.append(style.get())
+            return mc.tensor(np.log(x.numpy())) + x.log()
+
+    seen = []
+    Log.apply(mc.zeros(2))
+    style.set("mine")
+    assert Log.apply(mc.zeros(2)).tolist() == [-np.inf] * 2
+    assert seen == ["none", "mine"]

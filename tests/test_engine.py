@@ -1,6 +1,9 @@
 """The backward walk: sums of gradients, hooks, freed graphs. Expected values come from PyTorch."""
 
+import contextvars
+import math
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import torch
 
 import minicnn as mc
 import minicnn.functional as F
-from minicnn.engine import Function
+from minicnn.engine import Function, silence
 
 from util import assert_close, constant, leaf, normal, refused, same
 
@@ -381,6 +384,42 @@ def test_a_wrong_number_or_shape_of_gradients_names_the_operation():
                              (lambda g: (g, g.sum()), r"WrongBackward gave a gradient of shape \(\) for a tensor of")):
         with pytest.raises(RuntimeError, match=match):
             Wrong(gradients)(leaf(mc), leaf(mc)).sum().backward()
+
+
+class Log(Function):
+    """y = ln x, and with ``within`` by way of another operation."""
+
+    def __init__(self, within=False):
+        self.within = within
+
+    def forward(self, x):
+        return Log()(mc.tensor(x)).data if self.within else np.log(x)
+
+    def backward(self, gy):
+        return gy
+
+
+def test_operations_are_silent_and_leave_the_settings_of_numpy_alone():
+    """In every thread, in an operation within an operation, and in contexts of the user's own."""
+    def program():
+        with np.errstate(all="raise", under="warn"):
+            before = np.geterr()
+            for operation in (Log(), Log(within=True)):
+                contextvars.copy_context().run(operation, mc.zeros(2))
+                assert operation(mc.zeros(2)).tolist() == [-math.inf] * 2
+            with silence():
+                assert Log(within=True)(mc.zeros(2)).tolist() == [-math.inf] * 2 and np.log(0.0) == -math.inf
+            assert np.geterr() == before
+            with pytest.raises(FloatingPointError):
+                np.log(0.0)
+            with pytest.raises(ZeroDivisionError), silence():
+                raise ZeroDivisionError
+            assert np.geterr() == before
+            return True
+
+    assert program()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(program).result() and pool.submit(program).result()
 
 
 def test_gradients_are_cast_to_the_type_of_the_tensor():

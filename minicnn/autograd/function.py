@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import engine
-from ..engine import Tensor, no_grad
+from ..engine import Tensor, no_grad, silence
 from .gradients import as_tuple
 
 
@@ -60,6 +60,7 @@ class _UserNode(engine.Function):
     def name(self) -> str:
         return self.cls.__name__ + "Backward"
 
+    @silence()  # unlike other views it computes
     def forward(self, *_: Any) -> Any:
         arguments, self.arguments = self.arguments, ()  # only what is saved outlives forward
         with no_grad():

@@ -2,14 +2,14 @@
 
 import itertools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import backend
 from .anomaly import check_forward
-from .modes import mode, silent
+from .modes import is_silent, mode
 from .tensor import Tensor, _Clock
 
 _numbers = itertools.count()
@@ -27,13 +27,13 @@ class Function:
     constant_outputs: tuple[int, ...] = ()  # numbers of outputs that never get a gradient
     materialize_grads = True  # whether backward gets zeros, rather than None, for an output that nothing depends on
     needs: tuple[bool, ...] = ()
-    edges: tuple = ()
+    edges: Sequence[Any] = ()
     _to_save: tuple = ()
-    _saved: tuple | None = ()
+    _saved: Sequence[tuple | None] | None = ()
     _hooks: dict[int, dict[float, Callable]] | None = None
     _trace: list[str] | None = None
     number: int
-    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    outputs: Sequence[tuple[tuple[int, ...], np.dtype]]
 
     def forward(self, *arrays: Any) -> Any:
         """Arrays in, an array (or a tuple of arrays) out."""
@@ -53,54 +53,55 @@ class Function:
         self._to_save = arrays
 
     def __call__(self, *inputs: Tensor | None) -> Any:
-        return self._run(inputs) if mode.silent else self._run_silently(inputs)
-
-    def _run(self, inputs: tuple[Tensor | None, ...]) -> Any:
-        recording = mode.recording
-        arrays, edges, needs = [], [], []
+        recording, recorded = mode.recording, False
+        arrays: list[Any] = []
+        edges: list[Any] = []
+        needs: list[bool] = []
         for t in inputs:
-            edge: Tensor | tuple[Function, int] | None = None
+            edge: Tensor | tuple[Function, int] | None = None  # where the gradient of t goes
             if recording and t is not None:
                 if t._seen < t._clock.recorded:
                     t.check_history()
                 if t._requires_grad:
-                    edge = t if t.grad_fn is None else (t.grad_fn, t.output_index)
+                    edge, recorded = t if t.grad_fn is None else (t.grad_fn, t.output_index), True
             arrays.append(None if t is None else t.data)
             edges.append(edge)
             needs.append(edge is not None)
-        recorded, self.needs = True in needs, tuple(needs)
+        self.needs = tuple(needs)
         if recorded:
-            self.edges, self.number = tuple(edges), next(_numbers)
+            self.edges, self.number = edges, next(_numbers)
             if mode.anomaly:
-                self._trace = traceback.format_stack()[:-2]
+                self._trace = traceback.format_stack()[:-1]
         try:
-            out = self.forward(*arrays)
+            if self.views or is_silent.get():  # nothing is computed, or NumPy is silent already
+                out = self.forward(*arrays)
+            else:
+                out = mode.silent.run(self.forward, *arrays)
         except Exception as error:
             self._refuse_mixed_devices(inputs, error)
             raise
         several = type(out) is tuple
         results = tuple(map(Tensor, out)) if several else (Tensor(out),)
         if self.views:
-            for result, t in itertools.product(results, inputs):
-                if t is not None:
-                    share(result, t)
+            for result in results:
+                for t in inputs:
+                    if t is not None:
+                        share(result, t)
         if recorded:
             self._record(inputs, out if several else (out,), results)
         return results if several else results[0]
 
-    _run_silently = silent(_run)
-
     def _record(self, inputs: tuple[Tensor | None, ...], outs: tuple, results: tuple[Tensor, ...]) -> None:
         """Make the results know this node, and keep what its backward needs."""
-        outputs = []
-        for i, result in enumerate(results):
+        outputs: list[tuple[tuple[int, ...], np.dtype]] = []
+        for result in results:
             dtype = result.data.dtype
+            if dtype.kind in "fV" and len(outputs) not in self.constant_outputs:
+                result._requires_grad, result.grad_fn, result.output_index = True, self, len(outputs)
             outputs.append((result.data.shape, dtype))
-            if dtype.kind in "fV" and i not in self.constant_outputs:
-                result._requires_grad, result.grad_fn, result.output_index = True, self, i
-        self.outputs = tuple(outputs)
+        self.outputs = outputs
         if self._to_save:
-            self._saved = tuple([_keep(a, inputs, outs, results) for a in self._to_save])
+            self._saved = [_keep(a, inputs, outs, results) for a in self._to_save]
             self._to_save = ()
         if mode.anomaly:
             check_forward(self, inputs, results)
@@ -148,7 +149,8 @@ class Function:
 
 def share(view: Tensor, base: Tensor) -> None:
     """Let both tensors see writes to the memory they share, if they do share it."""
-    if view.data is base.data or backend.array_module(view.data).may_share_memory(view.data, base.data):
+    a, b = view.data, base.data
+    if a is b or a.base is b or backend.array_module(a).may_share_memory(a, b):  # the last takes longest to tell
         view._clock, view._seen = base._clock, base._seen
 
 

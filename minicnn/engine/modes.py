@@ -3,34 +3,39 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, contextmanager
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+is_silent = ContextVar("is_silent", default=False)  # whether NumPy was told to ignore what it would warn of
+
 
 class _Mode(threading.local):
     recording = True
     anomaly = False
     autocast: dict | None = None  # the precision of ops/autocast.py, by type of device
-    silent = False  # inside silence()
+
+    def __init__(self) -> None:
+        self.silent = copy_context()  # where operations compute: to enter it takes a third of the time of silence()
+        self.silent.run(is_silent.set, True)
+        self.silent.run(np.seterr, all="ignore")
 
 
 mode = _Mode()
 
-silent = np.errstate(all="ignore")  # log 0 is −inf and ∞ − ∞ is NaN: results, not events to warn of
-
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Let no operation inside the block warn; each would see to it by itself, but at a cost."""
-    before, mode.silent = mode.silent, True
+    """Let NumPy warn of nothing inside the block: log 0 is −inf and ∞ − ∞ is NaN, results rather than events."""
+    token = is_silent.set(True)
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        mode.silent = before
+        is_silent.reset(token)
 
 
 def is_grad_enabled() -> bool:

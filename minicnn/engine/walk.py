@@ -9,7 +9,7 @@ and again, visits every node after all of its consumers. No recursion, no sortin
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -193,7 +193,7 @@ def _run_hooks(hooks: dict[float, Callable], g: Tensor) -> Tensor:
     return g.clone()  # a hook may keep what it was given or what it returned
 
 
-def _with_zeros(gys: list[Tensor | None], outputs: tuple) -> list[Tensor | None]:
+def _with_zeros(gys: list[Tensor | None], outputs: Sequence) -> list[Tensor | None]:
     """Zeros in the place of the gradients that floating outputs did not get."""
     xp = backend.array_module(next(g.data for g in gys if g is not None))
     return [Tensor(xp.zeros(shape, dtype)) if g is None and dtypes.is_floating(dtype) else g
