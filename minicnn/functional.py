@@ -4,7 +4,6 @@ from .ops.activation import celu, elu, log_softmax, logsigmoid, selu, softmax, s
 from .ops.adaptive_pool import (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d,
                                 adaptive_max_pool2d, adaptive_max_pool3d)
 from .ops.attention import scaled_dot_product_attention
-from .ops.autocast import autocasting
 from .ops.binding import checked
 from .ops.columns import fold, unfold
 from .ops.conv import conv1d, conv2d, conv3d
@@ -55,4 +54,4 @@ __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", 
            "triplet_margin_with_distance_loss", "unfold"]
 
 for _name in __all__:
-    globals()[_name] = checked(autocasting(globals()[_name]))
+    globals()[_name] = checked(globals()[_name])

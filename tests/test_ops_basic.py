@@ -258,6 +258,22 @@ def test_arguments_are_of_the_types_that_signatures_say(name, argument, kind, ne
                 function(*[arguments[p] for p in before])
 
 
+def test_types_that_were_right_once_are_right_only_in_their_places():
+    x, w = mc.ones(2, 3), mc.ones(4, 3)
+    F.linear(x, w), F.linear(x, weight=w), F.linear(x, w, None), F.linear(x, bias=None, weight=w)
+    F.dropout(x, 0.5, True), F.dropout(x, p=0.5, training=True), F.dropout(x, training=True, p=0.5)
+    for call, match in ((lambda: F.linear(w, None), "weight must be a Tensor, not NoneType"),
+                        (lambda: F.linear(x, weight=None), "weight must be a Tensor, not NoneType"),
+                        (lambda: F.linear(x, bias=w, weight=None), "weight must be a Tensor, not NoneType"),
+                        (lambda: F.dropout(x, True, 0.5), "training must be True or False, not 0.5"),
+                        (lambda: F.dropout(x, training=0.5, p=True), "training must be True or False, not 0.5"),
+                        (lambda: F.dropout(x, p="0.5"), "p must be a number, not '0.5'")):
+        with pytest.raises(TypeError, match=match):
+            call()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rate'"):
+        F.dropout(x, rate=0.5)
+
+
 def test_every_function_of_layers_says_what_must_be_a_tensor():
     for name in F.__all__:
         parameters = inspect.signature(getattr(F, name)).parameters.values()

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import array_module
-from ..engine import Tensor
+from ..engine import Tensor, mode
 from . import activation, arithmetic, basic, comparison, piecewise, subscript
 from .autocast import autocasting
 from .shape import variadic
@@ -60,31 +60,29 @@ def types_of(function: Callable) -> dict[str, tuple[Any, bool]]:
 
 @functools.cache
 def checked(function: Callable) -> Callable:
-    """The function, refusing arguments that are not of the types its signature says."""
-    types = types_of(function)
+    """The function as users call it: following autocast, refusing arguments that are not of its signature's types."""
+    types, following = types_of(function), autocasting(function)
     if all(t is None for t, _ in types.values()):
-        return function
-    seen: dict[str, set[type]] = {name: set() for name in types}  # the types that were found to be right
-    places = [*seen.items()][:inspect.unwrap(function).__code__.co_argcount]
+        return following
+    names = [*types][:inspect.unwrap(function).__code__.co_argcount]
+    right: set[tuple] = set()  # the types of all arguments, followed by the names of options and their types
 
     def check(name: str, value: Any) -> None:
-        expected, optional = types[name]
+        expected, optional = types.get(name, (None, True))
         accepted, what = ACCEPTED.get(expected, ((object,), ""))
         if not (optional and value is None) and (not isinstance(value, accepted)
                                                  or expected is int and isinstance(value, bool)):
             given = f"{type(value).__name__}; make one with minicnn.tensor(...)" if expected is Tensor else repr(value)
             raise TypeError(f"{function.__name__}: {name} must be {what}, not {given}")
-        seen[name].add(type(value))
 
-    @functools.wraps(function)
+    @functools.wraps(following)
     def call(*arguments: Any, **options: Any) -> Any:
-        for (name, right), value in zip(places, arguments):
-            if type(value) not in right:
+        given = (*map(type, arguments), *options, *map(type, options.values())) if options else (*map(type, arguments),)
+        if given not in right:  # what check says depends on types alone
+            for name, value in (*zip(names, arguments), *options.items()):
                 check(name, value)
-        for name in options:
-            if name in seen and type(options[name]) not in seen[name]:
-                check(name, options[name])
-        return function(*arguments, **options)
+            right.add(given)
+        return (function if mode.autocast is None else following)(*arguments, **options)
 
     return call
 
@@ -193,16 +191,16 @@ def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 def attach(modules: tuple[ModuleType, ...]) -> None:
     """Make methods of all public functions of the modules, and operators of the arithmetic ones; check arguments."""
     methods = {method.__name__: method for method in (
-        zero_, fill_, copy_, type_as, cpu, cuda, where, piecewise.relu, autocasting(activation.softmax),
-        autocasting(activation.log_softmax))}
+        zero_, fill_, copy_, type_as, cpu, cuda, where, piecewise.relu, activation.softmax, activation.log_softmax)}
     for module in modules:
         for name in module.__all__:
-            function = autocasting(getattr(module, name))
+            function = getattr(module, name)
             setattr(module, name, checked(function))
             if name not in FUNCTIONS_ONLY:
                 methods[name] = variadic(1)(function) if name in VARIADIC else function
     for name, method in methods.items():
-        setattr(Tensor, name, checked(method) if sum(t is Tensor for t, _ in types_of(method).values()) > 1 else method)
+        several = sum(t is Tensor for t, _ in types_of(method).values()) > 1
+        setattr(Tensor, name, (checked if several else autocasting)(method))
     for name in IN_PLACE:
         setattr(Tensor, name + "_", in_place(getattr(Tensor, name)))
     for name, dtype in (("float", "float32"), ("double", "float64"), ("half", "float16"), ("bfloat16", "bfloat16"),
