@@ -1,5 +1,6 @@
 """What the table of operators does not say of convolution: messages, memory, what is kept, formulations, filters."""
 
+import inspect
 import re
 
 import numpy as np
@@ -101,6 +102,29 @@ def test_only_wanted_gradients_are_computed_and_only_what_they_need_is_kept(shap
 def test_messages(name, x, w, b, options, match):
     with pytest.raises((RuntimeError, ValueError), match=match):
         getattr(F, name)(mc.ones(*x), mc.ones(*w), mc.ones(*b) if b else None, **options)
+
+
+@pytest.mark.parametrize("function", [F.conv2d, F.conv_transpose2d, F.max_pool2d, F.avg_pool2d])
+def test_numbers_equal_to_right_ones_are_refused_after_them(function):
+    """What is remembered of a call does not let 1.0 and True through, which are equal to 1 as keys."""
+    x, second = mc.ones(1, 1, 5, 5), mc.ones(1, 1, 1, 1) if "conv" in function.__name__ else 1
+    for argument in ("stride", "padding", "dilation"):
+        if argument in inspect.signature(function).parameters:
+            right = PLAIN[argument]
+            function(x, second, **{argument: right}), function(x, second, **{argument: (right, right)})
+            for wrong in (bool(right), float(right)):
+                for value in (wrong, (wrong, right), [right, wrong]):
+                    with pytest.raises(ValueError, match=re.escape(f"{argument} = {value!r} must be an integer of")):
+                        function(x, second, **{argument: value})
+
+
+@pytest.mark.parametrize("function", [F.conv2d, F.conv_transpose2d])
+def test_groups_equal_to_right_ones_are_refused_after_them(function):
+    x, w = mc.ones(1, 1, 5, 5), mc.ones(1, 1, 1, 1)
+    function(x, w, groups=1)
+    for wrong in (True, 1.0):
+        with pytest.raises(TypeError, match=f"groups must be an int, not {wrong}"):
+            function(x, w, groups=wrong)
 
 
 def test_a_stride_that_leaves_the_image():

@@ -91,7 +91,8 @@ class _BatchNorm(_Tracking):
         self._check_axes(input)
         tracked = self.training and self.track_running_stats
         if tracked:
-            self.num_batches_tracked.add_(1)
+            self.num_batches_tracked.data += 1
+            self.num_batches_tracked.touch()
         momentum = self.momentum
         if momentum is None:  # each batch counts the same
             momentum = 1 / self.num_batches_tracked.item() if tracked else 0.0

@@ -34,7 +34,7 @@ class _MaxPool(_Pool):
     def forward(self, input: Tensor) -> Any:
         """max_pool2d(input, kernel_size, ...) and its relatives."""
         return self._function(input, self.kernel_size, self.stride, self.padding, self.dilation,
-                              ceil_mode=self.ceil_mode, return_indices=self.return_indices)
+                              self.ceil_mode, self.return_indices)
 
 
 class MaxPool1d(_MaxPool):

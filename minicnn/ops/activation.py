@@ -51,7 +51,7 @@ class Elementwise(Function):
 def activate(name: str, function: Callable[[Tensor], Tensor], input: Tensor, inplace: bool = False,
              integers: bool = False) -> Tensor:
     """function(input), written into input if inplace, after the check of its type."""
-    if integers and not dtypes.is_floating(input.dtype):
+    if integers:
         refuse_bool(name, input)
     else:
         same_floats(name, x=input)

@@ -17,6 +17,8 @@ def same_floats(name: str, **tensors: Tensor | None) -> None:
     for t in tensors.values():
         if t is not None:
             dtype = t.data.dtype
+            if dtype is first:
+                continue
             if first is None and dtypes.is_floating(dtype):
                 first = dtype
             elif dtype != first:

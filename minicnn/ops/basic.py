@@ -195,7 +195,7 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
         else:
             dtype = arg
     result = input
-    if dtype is not None and (dtype := dtypes.as_dtype(dtype)) != input.dtype:
+    if dtype is not None and dtype is not input.data.dtype and (dtype := dtypes.as_dtype(dtype)) != input.data.dtype:
         result = Cast(dtype)(result)
     if device is not None and (device := Device.parse(device)) != result.device:
         moved = move(result.data, device)

@@ -125,12 +125,13 @@ def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
 def convolve(name: str, axes: int, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any,
              groups: int) -> Tensor:
     """The convolution of that many axes, under its public name in messages."""
-    if x.ndim == axes + 1:
+    shape = x.data.shape
+    if len(shape) == axes + 1:
         return convolve(name, axes, x.unsqueeze(0), w, b, stride, padding, dilation, groups).squeeze(0)
     same_floats(name, x=x, weight=w, bias=b)
     if not isinstance(padding, str):
         padding = per_axis(name, "padding", padding, axes, 0)
-    geometry = _geometry(name, axes, x.shape, w.shape, None if b is None else b.shape,
+    geometry = _geometry(name, axes, shape, w.data.shape, None if b is None else b.data.shape,
                          per_axis(name, "stride", stride, axes), padding, per_axis(name, "dilation", dilation, axes),
                          groups)
     if axes == 1:

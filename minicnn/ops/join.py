@@ -93,19 +93,23 @@ def _some(name: str, tensors: Any) -> Sequence[Tensor]:
 
 def _alike(name: str, tensors: Any) -> tuple[Tensor, ...]:
     """The tensors of a sequence that is not empty, converted to their common dtype."""
-    dtype = dtypes.result_type(*_some(name, tensors))
-    return tuple([x if x.dtype == dtype else x.to(dtype) for x in tensors])
+    dtype, *others = {x.data.dtype for x in _some(name, tensors)}
+    if not others:
+        return tuple(tensors)
+    dtype = dtypes.result_type(*tensors)
+    return tuple([x.to(dtype) for x in tensors])
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors end to end along dim; all other lengths must agree, except that shape (0,) goes with any other."""
     tensors = _alike("cat", tensors)
-    first = next((x for x in tensors if x.shape != (0,)), tensors[0])
-    tensors = tuple([x for x in tensors if x.ndim == first.ndim or x.shape != (0,)])
-    axis = real_axis("cat", dim, first)
+    first = next((x for x in tensors if x.data.shape != (0,)), tensors[0])
+    tensors = tuple([x for x in tensors if x.data.ndim == first.data.ndim or x.data.shape != (0,)])
+    axis, shape = real_axis("cat", dim, first), first.data.shape
     for i, x in enumerate(tensors):
-        if x.ndim != first.ndim or any(n != m for k, (n, m) in enumerate(zip(x.shape, first.shape)) if k != axis):
-            raise RuntimeError(f"cat: tensor {i} has shape {x.shape}, the first {first.shape}; they must have equally "
+        others = x.data.shape
+        if len(others) != len(shape) or others[:axis] != shape[:axis] or others[axis + 1:] != shape[axis + 1:]:
+            raise RuntimeError(f"cat: tensor {i} has shape {others}, the first {shape}; they must have equally "
                                f"many axes and, except along dim {dim}, equal lengths")
     return Cat(axis)(*tensors)
 

@@ -61,7 +61,8 @@ class Linear(Function):
     def forward(self, x, w, b=None):
         needs_x, needs_w = self.needs[:2]
         self.save(x if needs_w else None, w if needs_x else None)
-        return _product(_rows(x), w.T, b).reshape(x.shape[:-1] + (w.shape[0],))
+        y = _product(_rows(x), w.T, b)
+        return y if x.ndim == 2 else y.reshape(x.shape[:-1] + (w.shape[0],))
 
     def backward(self, gy):
         x, w = self.saved
@@ -85,19 +86,20 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     gx = gy·W,  gW = gyᵀ·x,  gb = Σ gy. A weight of shape (in) gives y (...). Raises RuntimeError for shapes or types
     that do not fit. Rosenblatt 1958.
     """
-    if weight.ndim == 1:
+    shape = weight.data.shape
+    if len(shape) == 1:
         y = matmul(input, weight)
         if bias is None:
             return y
         _fit("linear", bias.ndim == 0, weight, bias, "a weight of shape (in) goes with one number as bias")
         return y + bias
-    _fit("linear", weight.ndim == 2 and input.ndim > 0 and input.shape[-1] == weight.shape[1], input, weight,
+    _fit("linear", len(shape) == 2 and input.data.shape[-1:] == shape[1:], input, weight,
          "the last axis of input must be as long as the second axis of weight, which is (out, in)")
     if bias is None:
         return Linear()(input, weight)
-    _fit("linear", bias.shape in (weight.shape[:1], (1,), ()), weight, bias,
-         "bias must have one element for each row of weight")
-    return Linear()(input, weight, bias if bias.shape == weight.shape[:1] else bias.expand(weight.shape[:1]))
+    outputs, given = shape[:1], bias.data.shape
+    _fit("linear", given in (outputs, (1,), ()), weight, bias, "bias must have one element for each row of weight")
+    return Linear()(input, weight, bias if given == outputs else bias.expand(outputs))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from .. import dtypes
 from ..engine import Tensor, no_grad
 from .activation import Elementwise
 from .arithmetic import abs as absolute
-from .basic import Number, refuse_bool
+from .basic import Number, operands, refuse_bool
 from .creation import full_like
 from .pointwise import square
 
@@ -68,11 +68,11 @@ def _of_difference(name: str, of: Callable[[Tensor], Tensor], input: Tensor, tar
                    weight: Tensor | None = None) -> Tensor:
     """weight·of(input − target), element by element."""
     same_shapes(name, input, target)
-    dtype = dtypes.result_type(input, target)
-    if not dtypes.is_floating(dtype):
+    a, b = operands(name, input, target)
+    if not dtypes.is_floating(a.data.dtype):
         raise RuntimeError(f"{name}: input is {input.dtype}, target is {target.dtype}; one of them must be floating "
                            "(convert with .float())")
-    loss = of(input.to(dtype) - target.to(dtype))
+    loss = of(a - b)
     if weight is None:
         return loss
     if weight.shape != input.shape:

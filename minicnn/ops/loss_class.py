@@ -31,7 +31,7 @@ class CrossEntropy(Function):
     def forward(self, x, target):
         loss, p = kernels_for(x).cross_entropy(x, target)
         self.save(x, p, target)
-        return loss if self.divisor is None else (summed(loss, (0,), False) / self.divisor).astype(x.dtype)
+        return loss if self.divisor is None else (summed(loss, (0,), False) / self.divisor).astype(x.dtype, copy=False)
 
     def backward(self, gy):
         x, p, target = self.saved
@@ -93,7 +93,7 @@ def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int)
 
 def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None = None, meaning: str = "") -> Any:
     """The target as an int64 array, in which −1 stands for the ignored; any other number that is no class raises."""
-    if target.dtype not in (dtypes.int64, dtypes.uint8):
+    if target.data.dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
     t = target.data.astype(dtypes.int64, copy=False)
     outside = t.view(np.uint64) >= classes  # a negative number is a huge one here
@@ -120,9 +120,10 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
     """
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"cross_entropy: label_smoothing = {label_smoothing} must be in 0 … 1")
-    axis = 1 if input.ndim > 1 else 0
-    class_weights("cross_entropy", input, weight, input.shape[axis] if input.ndim else 0)
-    if dtypes.is_floating(target.dtype):
+    shape = input.data.shape
+    axis = 1 if len(shape) > 1 else 0
+    class_weights("cross_entropy", input, weight, shape[axis] if shape else 0)
+    if dtypes.is_floating(target.data.dtype):
         if ignore_index >= 0:
             raise RuntimeError(f"cross_entropy: ignore_index = {ignore_index} has no meaning for targets that are "
                                "probabilities; set the weight of that class to 0")
@@ -172,15 +173,16 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore
 
 def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Logits as (M, C) and targets as (M), in which whatever is to be ignored is −1."""
-    expected = input.shape[:1] * (input.ndim > 1) + input.shape[2:]
-    if input.ndim == 0 or target.shape != expected:
-        raise ValueError(f"{name}: input {input.shape} needs targets of shape {expected} holding class numbers, got "
+    shape = input.data.shape
+    expected = shape[:1] * (len(shape) > 1) + shape[2:]
+    if not shape or target.data.shape != expected:
+        raise ValueError(f"{name}: input {shape} needs targets of shape {expected} holding class numbers, got "
                          f"{target.shape}")
-    classes = input.shape[1 if input.ndim > 1 else 0]
+    classes = shape[1 if len(shape) > 1 else 0]
     t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}")
-    if input.ndim == 2:
+    if len(shape) == 2:
         return input, Tensor(t)
-    x = input.unsqueeze(0) if input.ndim == 1 else input.movedim(1, -1)
+    x = input.unsqueeze(0) if len(shape) == 1 else input.movedim(1, -1)
     return x.reshape(math.prod(x.shape[:-1]), classes), Tensor(t.reshape(-1))
 
 

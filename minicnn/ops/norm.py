@@ -38,6 +38,7 @@ class BatchNorm(Function):
     """
 
     constant_outputs = (1, 2)
+    materialize_grads = False
 
     def __init__(self, eps: float, rectify: bool = False) -> None:
         self.eps, self.rectify = eps, rectify
@@ -50,7 +51,7 @@ class BatchNorm(Function):
         inv_std = 1 / array_module(x).sqrt(var + var.dtype.type(self.eps))
         y = kernels.batch_norm(flat, mean, inv_std, w, b, self.rectify).reshape(x.shape)
         self.save(x, w, mean, inv_std, y if self.rectify else None)
-        return y, mean, var
+        return (y, mean, var) if self.training else y
 
     def backward(self, gy, *_):
         x, w, mean, inv_std, y = self.saved
@@ -117,15 +118,17 @@ def _flat(x):
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
 
 
-def _wide(*tensors: Tensor | None) -> list[Any]:
-    """Half precision as float32, in which it is computed; results are rounded at the end."""
-    return [t.float() if t is not None and t.dtype.itemsize == 2 else t for t in tensors]
+def _wide(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
+    """Half precision as float32, in which it is computed; results are rounded at the end. All have the type of x."""
+    if x.data.dtype.itemsize > 2:
+        return x, *others
+    return tuple([None if t is None else t.float() for t in (x, *others)])
 
 
 def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float,
              centred: bool = True) -> Tensor:
     """GroupNorm of x seen as (N, G, K, L)."""
-    return GroupNorm(shape, eps, centred)(*_wide(x, w, b)).to(x.dtype)
+    return GroupNorm(shape, eps, centred)(*_wide(x, w, b)).to(x.data.dtype)
 
 
 # -- over the batch, or over each image -----------------------------------------------------------------------------
@@ -157,17 +160,17 @@ def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor 
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: running_mean and running_var are needed when training is False")
-        y, _, _ = BatchNorm(eps, rectify)(x, w, b, *_wide(running_mean.detach(), running_var.detach()))
-        return y.to(input.dtype)
+        y = BatchNorm(eps, rectify)(x, w, b, *_wide(running_mean.detach(), running_var.detach()))
+        return y.to(input.data.dtype)
     if eps == 0:
         raise ValueError("batch_norm: eps = 0 must be positive in training, where a variance may be 0")
-    count = input.numel() // max(input.shape[1], 1)
+    count = input.data.size // max(input.data.shape[1], 1)
     if count == 1:
         raise ValueError(f"batch_norm: training needs more than one value per channel, got x {input.shape}; its "
                          "variance would be 0 (use a larger batch, drop_last=True, or eval mode)")
     y, mean, var = BatchNorm(eps, rectify)(x, w, b, None, None)
     _update(running_mean, running_var, mean.data, var.data, count, momentum)
-    return y.to(input.dtype)
+    return y.to(input.data.dtype)
 
 
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
@@ -200,10 +203,11 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
 
 
 def _check_channels(name: str, x: Tensor, eps: float, **named: Tensor | None) -> None:
-    if x.ndim < 2:
+    if x.data.ndim < 2:
         raise RuntimeError(f"{name}: x must be (N, C) or (N, C, ...), not {x.shape}")
+    channels = x.data.shape[1:2]
     for argument, t in named.items():
-        if t is not None and t.shape != (x.shape[1],):
+        if t is not None and t.data.shape != channels:
             raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected ({x.shape[1]},) for x {x.shape}")
     same_floats(name, x=x, **named)
     if eps < 0:
@@ -218,7 +222,7 @@ def _update(running_mean: Tensor | None, running_var: Tensor | None, mean: np.nd
     if count and running_mean is not None and running_var is not None:
         for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
             running.check_memory()
-            running.data += (momentum * (batch - running.data)).astype(running.dtype)
+            running.data += (momentum * (batch - running.data)).astype(running.data.dtype, copy=False)
             running.touch()
 
 
@@ -272,13 +276,14 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
 def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int], **named: Tensor | None) -> tuple[int, int]:
     """How many rows of how many features."""
     shape = tuple(normalized_shape)
-    if not shape or x.shape[-len(shape):] != shape:
+    of_x = x.data.shape
+    if not shape or of_x[-len(shape):] != shape:
         raise RuntimeError(f"{name}: normalized_shape {shape} must be the last axes of x {x.shape}, at least one")
     for argument, t in named.items():
-        if t is not None and t.shape != shape:
+        if t is not None and t.data.shape != shape:
             raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected normalized_shape {shape}")
     same_floats(name, x=x, **named)
-    return math.prod(x.shape[:-len(shape)]), math.prod(shape)
+    return math.prod(of_x[:-len(shape)]), math.prod(shape)
 
 
 # -- by the size of the vector --------------------------------------------------------------------------------------

@@ -101,8 +101,8 @@ def max_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
 
 
 def max_pool(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-              return_indices: bool) -> Any:
-    if x.ndim == axes + 1:
+             return_indices: bool) -> Any:
+    if x.data.ndim == axes + 1:
         y, index = max_pool(name, axes, x.unsqueeze(0), kernel, stride, padding, dilation, ceil_mode, True)
         return (y.squeeze(0), index.squeeze(0)) if return_indices else y.squeeze(0)
     size = image_size(name, axes, x)
@@ -123,10 +123,10 @@ def image_size(name: str, axes: int, x: Tensor) -> tuple[int, ...]:
 
 def largest(x: Tensor, windows: tuple[Windows, ...]) -> tuple[Tensor, Tensor]:
     """The largest element of each window and its place."""
-    if x.ndim == 3:
+    if x.data.ndim == 3:
         y, index = MaxPool2d(*windows)(x.unsqueeze(2))
         return y.squeeze(2), index.squeeze(2)
-    return MaxPool3d(*windows)(x) if x.ndim == 5 else MaxPool2d(*windows)(x)
+    return (MaxPool3d if x.data.ndim == 5 else MaxPool2d)(*windows)(x)
 
 
 class MaxPool3d(Function):
@@ -249,7 +249,7 @@ def avg_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
 
 def avg_pool(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
               count_include_pad: bool, divisor_override: int | None) -> Tensor:
-    if x.ndim == axes + 1:
+    if x.data.ndim == axes + 1:
         return avg_pool(name, axes, x.unsqueeze(0), kernel, stride, padding, ceil_mode, count_include_pad,
                          divisor_override).squeeze(0)
     return mean(x, *_averages(name, axes, x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override))
@@ -266,18 +266,18 @@ def activated_avg_pool2d(x: Tensor, activation: str, kernel: Any, stride: Any, p
 def _averages(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
               count_include_pad: bool, divisor_override: int | None) -> tuple[tuple, tuple]:
     """The windows and divisors of an average pooling, after all checks."""
-    size = image_size(name, axes, x)
-    if x.dtype != dtypes.int64:
+    size, dtype = image_size(name, axes, x), x.data.dtype
+    if dtype != dtypes.int64:
         same_floats(name, x=x)
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise RuntimeError(f"{name}: divisor_override = {divisor_override!r} must be an integer other than 0")
     kernel, stride, padding, _ = sliding(name, size, kernel, stride, padding, 1)
-    return avg_windows(name, size, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, x.dtype)
+    return avg_windows(name, size, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, dtype)
 
 
 def mean(x: Tensor, windows: tuple[Windows, ...], divisors: tuple[np.ndarray, ...]) -> Tensor:
     """The sum over each window over its divisor."""
-    if x.ndim == 4:
+    if x.data.ndim == 4:
         return AvgPool2d(windows[0], divisors[0])(x)
     if x.ndim == 3:
         return AvgPool2d(windows[0], divisors[0])(x.unsqueeze(2)).squeeze(2)
