@@ -20,7 +20,8 @@ from .kernels.volumes import Volumes
 __all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant", "conv_algorithm",
            "convolution_for", "cuda_is_available", "default_generator", "device_of", "float32_matmul_precision",
            "get_float32_matmul_precision", "get_num_threads", "joined", "kernels_for", "manual_seed", "move",
-           "set_float32_matmul_precision", "set_num_threads", "to_numpy", "use_kernels", "why_no_cuda"]
+           "set_float32_matmul_precision", "set_num_threads", "streams_advanced_by", "to_numpy", "use_kernels",
+           "why_no_cuda"]
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
@@ -306,6 +307,13 @@ class Generator:
 
 
 default_generator = Generator()
+
+
+@contextmanager
+def streams_advanced_by(count: Any) -> Iterator[None]:
+    """Dropout recorded inside on a GPU adds what the array count (1), uint64, holds whenever it runs to its stream."""
+    with importlib.import_module(f"{__package__}.kernels.cuda.random").streams_advanced_by(count):
+        yield
 
 
 def manual_seed(seed: int) -> Generator:

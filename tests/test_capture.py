@@ -1,5 +1,6 @@
 """A recorded step against the step itself, on streams that take down calls and replay them, as a GPU's do."""
 
+import itertools
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 import minicnn as mc
+import minicnn.functional as F
 from minicnn import nn
 from minicnn.backend import Device
+from minicnn.kernels.cuda import module, random
 from minicnn.training import Trainer
 from minicnn.training import trainer as trainer_module
 from minicnn.training.capture import WARM_UP, Cupy, Recorded
@@ -138,7 +141,7 @@ def test_a_number_from_the_host_that_changes_is_recorded_anew():
 
 
 def draw(stream):
-    return lambda loss: mc.backend.default_generator.next_key()
+    return lambda loss: mc.backend.default_generator.numpy.random()
 
 
 def read(stream):
@@ -155,7 +158,7 @@ def count_on_the_host(stream):
     return wrong
 
 
-@pytest.mark.parametrize("wrong, why", [(draw, "it draws random numbers, as dropout does"),
+@pytest.mark.parametrize("wrong, why", [(draw, "it draws random numbers on the host"),
                                         (read, "cudaErrorStreamCaptureUnsupported: operation not permitted")])
 def test_what_cannot_be_recorded_goes_on_without(wrong, why):
     """With the same results, and one line."""
@@ -186,6 +189,44 @@ def test_new_arrays_in_the_place_of_the_models_are_seen():
     model.weight.data = model.weight.data.copy()  # from outside: recorded once more
     run(recorded, model, 6)
     assert stream.graphs == 2 and len(reports) == 1
+
+
+# -- dropout ----------------------------------------------------------------------------------------------------------
+
+class Dropping(nn.Module):
+    """Two dropouts in a row, run by the CUDA kernel in the emulator, whose launches a stream can take down."""
+
+    def __init__(self, stream, monkeypatch):
+        super().__init__()
+        self.stream = stream
+        monkeypatch.setattr(random, "launch", lambda *arguments: stream.launch(module.launch, *arguments))
+
+    def forward(self, x, y):
+        with mc.use_kernels("cuda-emulated"):
+            return F.dropout(F.dropout(x, 0.3), 0.3), y
+
+
+def masks(recorded, seeds, sizes):
+    """What is left of ones in steps of these sizes, some of them after a seed."""
+    found = []
+    for i, n in enumerate(sizes):
+        if i in seeds:
+            mc.manual_seed(seeds[i])
+        kept, _ = recorded(mc.ones(n, 50), mc.ones(n))
+        found.append(kept.tolist())
+    return found, mc.backend.default_generator.state_dict()
+
+
+@pytest.mark.parametrize("seeds, graphs", [({0: 1}, 1), ({0: 2 ** 40, 8: 2 ** 40}, 1), ({0: 1, 8: 2}, 2)])
+def test_dropout_draws_other_masks_in_every_replay(monkeypatch, seeds, graphs):
+    """Those of the step itself, also after smaller batches, from an earlier state and with another seed."""
+    sizes, reports, stream = [4] * 6 + [3] + [4] * 6, [], Stream()
+    model = Dropping(stream, monkeypatch)
+    plain = masks(model, seeds, sizes)
+    recorded = Recorded(model, model, stream, lambda: 1, reports.append)
+    assert masks(recorded, seeds, sizes) == plain and not reports
+    assert stream.graphs == graphs and stream.replays >= 5
+    assert all(a != b for a, b in itertools.pairwise(plain[0]))
 
 
 # -- training ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import minicnn.optim
 from minicnn import backend
 from minicnn.kernels import contract, cuda, reference
 from minicnn.kernels.contract import Geometry, Windows
-from minicnn.kernels.cuda import module
+from minicnn.kernels.cuda import module, random
 from minicnn.kernels.cuda.emulator import CudaError, Library, thread_order
 from kernels_util import CALLS, normal
 from test_kernels_convolution import TOLERANCE, arrays, by, cases, close
@@ -118,6 +118,15 @@ def test_half_precision_converts_as_numpy_does(dtype, factor):
         wanted = (x.astype(np.float32) * np.float32(factor)).astype(dtype)
         found = cuda.leaky_relu(x, factor).astype(np.float32)
     np.testing.assert_array_equal(found, wanted.astype(np.float32))  # ml_dtypes' NaN is not equal to itself, here it is
+
+
+def test_dropout_reads_how_far_its_stream_has_moved_when_it_runs():
+    x, count = np.ones(100, np.float32), np.zeros(1, np.uint64)
+    with random.streams_advanced_by(count):
+        for seed, stream, more in ((3, 5, 0), (3, 5, 7), (3, 2 ** 32 - 2, 7), (2 ** 63, 9, 2 ** 64 - 4)):
+            count[0] = more
+            expected = reference.dropout(x, 0.5, (seed, (stream + more) % 2 ** 64))
+            np.testing.assert_array_equal(cuda.dropout(x, 0.5, (seed, stream)), expected)
 
 
 def test_types_that_are_no_floats_are_the_references():

@@ -90,12 +90,13 @@ def test_a_step_is_the_same_every_time(device, times):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("changes", [{}, {"amp": "bfloat16"}, {"amp": "float16"},
-                                     {"opt": "momentum", "clip_grad": 1.0}], ids=str)
-def test_a_recorded_step_trains_as_the_step(changes, monkeypatch):
+@pytest.mark.parametrize("model, changes", [
+    ("lenet_bn", {}), ("lenet_bn", {"amp": "bfloat16"}), ("lenet_bn", {"amp": "float16"}),
+    ("lenet_bn", {"opt": "momentum", "clip_grad": 1.0}), ("cnn2", {})], ids=str)  # cnn2 has dropout
+def test_a_recorded_step_trains_as_the_step(model, changes, monkeypatch):
     losses, said = [], []
     for capture in (False, True):
-        trainer = small_trainer(model="lenet_bn", images=200, **changes)
+        trainer = small_trainer(model=model, images=200, **changes)
         trainer.model.to(device="cuda")
         trainer = Trainer(trainer.model, trainer.recipe, trainer.train, trainer.val, capture=capture)
         monkeypatch.setattr(trainer.observer, "warn", said.append)

@@ -15,10 +15,24 @@ __device__ inline Four philox(unsigned block, Key key) {
     return {{c0, c1, c2, c3}};
 }
 
+// The key whose stream is so many on: a number that is read when the kernel runs, so that a graph draws other numbers
+// each time it is replayed.
+__device__ inline Key advanced(Key key, const unsigned long long* count) {
+    if (count) {
+        unsigned long long stream = key.stream_low | static_cast<unsigned long long>(key.stream_high) << 32;
+        stream += *count;
+        key.stream_low = static_cast<unsigned>(stream);
+        key.stream_high = static_cast<unsigned>(stream >> 32);
+    }
+    return key;
+}
+
 __device__ inline float uniform(unsigned word) { return (word >> 8) * (1.0f / (1 << 24)); }
 
 // y[i] = x[i]·scale where the i-th number is at least p, else 0.
-extern "C" __global__ void dropout(const Real* x, Real* y, int count, Wide p, Wide scale, Key key) {
+extern "C" __global__ void dropout(const Real* x, Real* y, int count, Wide p, Wide scale, Key key,
+                                   const unsigned long long* streams) {
+    key = advanced(key, streams);
     FOR_EACH(block, (count + 3) / 4) {
         Four four = philox(block, key);
         for (int i = 4 * block, j = 0; j < 4 && i < count; i++, j++)

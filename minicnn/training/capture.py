@@ -2,9 +2,10 @@
 
 Recording calls the step while a stream takes down what it is asked to do, without doing it. So everything that the
 step decides on the host is decided once: its shapes, its addresses and its numbers. What changes from step to step
-must lie in arrays that stay where they are. Images and labels are copied into such; the optimiser, whose rate a
-schedule changes, is left outside; what else is decided on the host (a smaller last batch, another scale of the loss) is
-a step without the graph, or a graph made anew; and what nobody foresaw shows when the graph is first tried.
+must lie in arrays that stay where they are. Images and labels are copied into such, and so is, for dropout, how many
+streams of random numbers have been used since; the optimiser, whose rate a schedule changes, is left outside; what else
+is decided on the host (a smaller last batch, another scale of the loss) is a step without the graph, or a graph made
+anew; and what nobody foresaw shows when the graph is first tried.
 """
 
 import sys
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import Device, default_generator, to_numpy
+from ..backend import Device, default_generator, move, streams_advanced_by, to_numpy
 from ..engine import Tensor
 from ..nn import Module
 
@@ -92,7 +93,7 @@ class Recorded:
         """The step for a batch."""
         shape = [(t.shape, t.dtype) for t in (x, y)]
         if self.launch is not None and self.shape == shape:
-            if self._in_place() and self.baked() == self.numbers:
+            if self._in_place() and self._baked() == self.numbers:
                 return self._replay(x, y)
             self.launch = None
         if not self.possible or self.launch is not None:  # another shape: most likely the last batch of an epoch
@@ -109,18 +110,22 @@ class Recorded:
         before, random = [a.copy() for a in self.memory], default_generator.state_dict()
         results = self.step(x, y)
         gradients = [p.grad for p in self.parameters]
-        after = [a.copy() for a in self.memory]
+        after, random_after = [a.copy() for a in self.memory], default_generator.state_dict()
+        self.first, self.drawn = random["stream"], random_after["stream"] - random["stream"]
         try:
-            if default_generator.state_dict() != random:
-                raise RuntimeError("it draws random numbers, as dropout does, and a graph would repeat them")
+            if random_after != random | {"stream": random_after["stream"]}:
+                raise RuntimeError("it draws random numbers on the host, and a graph would repeat them")
             if not self._in_place() or any(a is not b for a, b in zip(self.tensors, self._tensors(), strict=True)):
                 raise RuntimeError("it puts new arrays into the place of the model's")
             _write(self.memory, before)
-            self.shape, self.numbers = shape, self.baked()
-            self.inputs = [Tensor(t.data.copy()) for t in (x, y)]
+            self.shape, self.numbers = shape, self._baked()
+            self.inputs, self.streams = [Tensor(t.data.copy()) for t in (x, y)], move(np.zeros(1, np.uint64), x.device)
             self._give([None] * len(self.parameters))
-            self.launch, self.results = self.gpu.record(lambda: self.step(*self.inputs))
+            default_generator.stream = self.first
+            with streams_advanced_by(self.streams):
+                self.launch, self.results = self.gpu.record(lambda: self.step(*self.inputs))
             self.gradients = [p.grad for p in self.parameters]
+            default_generator.stream = self.first
             replayed = self._replay(x, y)
             for a, b in zip((*results, *gradients, *map(Tensor, after)),
                             (*replayed, *self.gradients, *map(Tensor, self.memory)), strict=True):
@@ -130,6 +135,7 @@ class Recorded:
         except Exception as error:  # CuPy's and CUDA's errors have no common base
             self.launch, self.possible = None, False
             self.report(" ".join(str(error).split()))
+            default_generator.load_state_dict(random_after)
             _write(self.memory, after)
             self._give(gradients)
             return results
@@ -137,6 +143,8 @@ class Recorded:
     def _replay(self, x: Tensor, y: Tensor) -> Results:
         for place, t in zip(self.inputs, (x, y), strict=True):
             place.data[...] = t.data
+        self.streams[...] = np.uint64((default_generator.stream - self.first) % 2 ** 64)  # less after a step back
+        default_generator.stream += self.drawn
         assert self.launch is not None
         self.launch()
         self._give(self.gradients)
@@ -145,6 +153,9 @@ class Recorded:
     def _give(self, gradients: Sequence[Tensor | None]) -> None:
         for p, g in zip(self.parameters, gradients, strict=True):
             p.grad = g
+
+    def _baked(self) -> tuple[Any, ...]:
+        return self.baked(), default_generator.seed
 
     def _tensors(self) -> list[Tensor]:
         return [*self.model.parameters(), *self.model.buffers()]
