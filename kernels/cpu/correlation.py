@@ -7,7 +7,8 @@
     channels     lanes hold outputs, and the pixels of a row are broadcast. No lane is wasted where the outputs come in
                  whole vectors, but the result has its channels last and must be transposed.
 
-``plans.correlation`` chooses, by price.
+``plans.correlation`` chooses, by price. Sums start from the bias. Where they are made in the result itself and that
+is large, the bias is written first, plane by plane: it brings the result into the cache in the order that memory likes.
 """
 
 import numpy as np
@@ -34,14 +35,22 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     numbers = with_kernels(plan, x.dtype)
     packed = empty((numbers["groups"] * numbers["packed"] * numbers["taps"],), x.dtype)
     run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed, small=packed.size < SMALL)
-    bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
+    starts = _starts(b, numbers, x.dtype)
     x = np.ascontiguousarray(x)
     image, result = scratch(x.dtype, numbers["scratch"], numbers["result"])
     if numbers["shared"]:
         image = np.empty(numbers["jobs"] // numbers["parts"] * numbers["scratch"], x.dtype)
         run(_gather, numbers["jobs"] // numbers["parts"], plan, x, image)
-    run(_correlate, numbers["jobs"], plan, x, packed, bias, y, image, result)
+    run(_correlate, numbers["jobs"], plan, x, packed, starts, y, image, result)
     return y
+
+
+def _starts(b: Array | None, numbers: dict[str, int], dtype: np.dtype) -> Array:
+    """What sums start from, as vectors: the bias of every output, or of one output in all lanes."""
+    starts = np.zeros((numbers["groups"], numbers["packed"]), dtype)
+    if b is not None:
+        starts[:, :numbers["outputs"]] = b.reshape(numbers["groups"], -1)
+    return starts if numbers["way"] == CHANNELS else np.repeat(starts, numbers["lanes"])
 
 
 @njit
@@ -84,7 +93,7 @@ def _gather(unit, thread, plan, tables, x, image, _c, _d, _e, _f):
     gather(x, plan, n0, images, group, t0, shifted(image, unit * plan.scratch))
 
 
-def _correlate(job, thread, plan, tables, x, packed, bias, y, image, result):
+def _correlate(job, thread, plan, tables, x, packed, starts, y, image, result):
     """One job: gather some images, or some rows of one; then, for each phase of the result, multiply."""
     plan = carray(plan, 1)[0]
     part, unit = job % plan.parts, job // plan.parts
@@ -96,7 +105,8 @@ def _correlate(job, thread, plan, tables, x, packed, bias, y, image, result):
         image = shifted(x, ((n0 * plan.groups + group) * plan.channels * plan.image_height + t0) * plan.image_width)
     elif not plan.shared:
         gather(x, plan, n0, images, group, t0, image)
-    weights, starts = shifted(packed, group * plan.packed * plan.taps), shifted(bias, group * plan.outputs)
+    weights = shifted(packed, group * plan.packed * plan.taps)
+    starts = shifted(starts, group * plan.packed * (1 if plan.way == CHANNELS else plan.lanes))
     channel = shifted(y, (n0 * plan.groups + group) * plan.outputs * plan.out_height * plan.out_width)
 
     phases, offsets = carray(tables, (plan.phases, 7)), shifted(tables, 7 * plan.phases)
@@ -134,12 +144,13 @@ def _kernel_rows(plan, phase, reads, first, last):
 def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result, y):
     """result[pixel, o] = bias[o] + Σ_k image[offset(k) + pixel] · weights[k, o], then transposed into y."""
     columns, packed, wide = phase[5], plan.packed, plan.vectors * plan.lanes
-    begin, end = first * wide, min(last * wide, plan.outputs)
-    bias = carray(starts, plan.outputs)
-    for pixel in range(images * rows * columns):
-        values = carray(shifted(result, pixel * packed), packed)
-        for o in range(begin, min(last * wide, packed)):
-            values[o] = bias[o] if o < end else 0
+    begin, end, stored = first * wide, min(last * wide, plan.outputs), min(last * wide, packed)
+    for t in range(rows):
+        low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + t)
+        for n in range(images if low == high else 0):  # a row that sees only padding
+            for q in range(columns):
+                copy_steps(shifted(result, ((n * rows + t) * columns + q) * packed + begin), 1,
+                           shifted(starts, begin), 1, stored - begin)
 
     spans, steps = -(-columns // ROWS), 2 * STEPS // plan.vectors
     for tap in range(phase[0], phase[1], steps):
@@ -152,11 +163,13 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
                     pixel = (n * rows + t) * columns
                     for span in range(spans if k < stop else 0):
                         s = span * columns // spans
+                        target = shifted(result, (pixel + s) * packed + o)
+                        start, start_step = (shifted(starts, o), 0) if k == low else (target, packed)
                         call(plan.tile, ((span + 1) * columns // spans - s, width // plan.lanes, plan.lanes, stop - k,
                                          shifted(offsets, k),
                                          shifted(image, n * plan.image_step + t * plan.width + s), 0, 1,
                                          shifted(weights, o * plan.taps + k * width), width, 0, plan.lanes,
-                                         shifted(result, (pixel + s) * packed + o), packed, plan.lanes))
+                                         start, start_step, plan.lanes, target, packed, plan.lanes))
 
     size, line = plan.out_height * plan.out_width, plan.row_step * plan.out_width
     for n in range(images):
@@ -175,13 +188,16 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
 def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, y):
     """y[o, t, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + t·width + q]; a tile takes a band of rows."""
     columns, size, line = phase[5], plan.out_height * plan.out_width, plan.row_step * plan.out_width
-    bias, channels = carray(starts, plan.outputs), plan.groups * plan.outputs
-    for n in range(images):
-        for o in range(_block(plan, first)[0], _block(plan, last - 1)[1]):
-            for t in range(rows):
-                fill(shifted(y, (n * channels + o) * size + t * line), columns, bias[o])
+    channels, bands = plan.groups * plan.outputs, -(-rows // plan.vectors)
+    bias = carray(starts, plan.outputs * plan.lanes)
+    for band in range(bands if rows > 0 else 0):
+        t, below = band * rows // bands, (band + 1) * rows // bands
+        low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + below - 1)
+        for n in range(images if plan.brought or low == high else 0):  # or rows that see only padding
+            for o in range(_block(plan, first)[0], _block(plan, last - 1)[1]):
+                for row in range(t, below):
+                    fill(shifted(y, (n * channels + o) * size + row * line), columns, bias[o * plan.lanes])
 
-    bands = -(-rows // plan.vectors)
     for tap in range(phase[0], phase[1], STEPS):
         for n in range(images):
             for band in range(bands if rows > 0 else 0):
@@ -192,10 +208,14 @@ def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, s
                     for index in range(first, last):
                         o, end = _block(plan, index)
                         lanes = min(plan.lanes, columns - q)
+                        target = shifted(y, (n * channels + o) * size + t * line + q)
+                        start, start_step, start_next = target, size, line
+                        if k == low and not plan.brought:
+                            start, start_step, start_next = shifted(starts, o * plan.lanes), plan.lanes, 0
                         call(plan.tile, (end - o, below - t, lanes, stop - k, shifted(offsets, k),
                                          shifted(weights, o * plan.taps + k * (end - o)), end - o, 0,
                                          shifted(image, n * plan.image_step + t * plan.width + q), 0, 1, plan.width,
-                                         shifted(y, (n * channels + o) * size + t * line + q), size, line))
+                                         start, start_step, start_next, target, size, line))
 
 
 @njit
@@ -203,7 +223,7 @@ def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first
     """result[o, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + q], then copied into y, or y itself if dense."""
     columns, size, line = phase[5], plan.out_height * plan.out_width, plan.row_step * plan.out_width
     begin, end = _block(plan, first)[0], _block(plan, last - 1)[1]
-    bias, channels = carray(starts, plan.outputs), plan.groups * plan.outputs
+    channels = plan.groups * plan.outputs
     sweeps, length = images if rows > 0 else 0, (rows - 1) * plan.width + columns
     if plan.merged:
         sweeps, length = min(1, sweeps), (images - 1) * plan.image_step + length
@@ -212,9 +232,10 @@ def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first
     else:
         target, step, apart = result, images * plan.apart + plan.lanes, plan.apart
         length = -(-length // plan.lanes) * plan.lanes
-    for n in range(sweeps):
+    bias = carray(starts, plan.outputs * plan.lanes)
+    for n in range(sweeps if plan.brought or phase[0] == phase[1] else 0):  # or a phase that no tap reaches
         for o in range(begin, end):
-            fill(shifted(target, o * step + n * apart), length, bias[o])
+            fill(shifted(target, o * step + n * apart), length, bias[o * plan.lanes])
 
     whole, tail = length // plan.lanes, length % plan.lanes
     spans = -(-whole // plan.vectors)
@@ -227,10 +248,14 @@ def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first
                     count = (span + 1) * whole // spans - v
                 for index in range(first, last):
                     o, end = _block(plan, index)
+                    place = shifted(target, o * step + n * apart + v * plan.lanes)
+                    start, start_step, start_next = place, step, plan.lanes
+                    if k == phase[0] and not plan.brought:
+                        start, start_step, start_next = shifted(starts, o * plan.lanes), plan.lanes, 0
                     call(plan.tile, (end - o, count, lanes, min(STEPS, phase[1] - k), shifted(offsets, k),
                                      shifted(weights, o * plan.taps + k * (end - o)), end - o, 0,
                                      shifted(image, n * plan.image_step + v * plan.lanes), 0, 1, plan.lanes,
-                                     shifted(target, o * step + n * apart + v * plan.lanes), step, plan.lanes))
+                                     start, start_step, start_next, place, step, plan.lanes))
 
     for n in range(0 if plan.dense else images):
         for o in range(begin, _block(plan, last - 1)[1]):

@@ -44,8 +44,12 @@ def inside(position, stride, size, count):
 def copy_steps(target, target_step, source, source_step, count):
     if target_step == 1 and source_step == 1:
         copy_row(target, source, count, 0, count)
+        return
+    to, line = carray(target, count * target_step), carray(source, count * source_step)
+    if target_step == 1 and source_step == 2:  # steps that the compiler knows become vector code
+        for k in range(count):
+            to[k] = line[2 * k]
     else:
-        to, line = carray(target, count * target_step), carray(source, count * source_step)
         for k in range(count):
             to[k * target_step] = line[k * source_step]
 

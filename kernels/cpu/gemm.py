@@ -20,7 +20,7 @@ from numba import carray, njit
 
 from .. import reference
 from ..contract import Array
-from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .jobs import Plan, call, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 from .plans import up
@@ -64,26 +64,21 @@ def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
             if not plan.a_turned:
                 left, left_step = strip, rows
                 call(plan.transpose, (strip, rows, shifted(a, i * plan.depth + k), plan.depth, rows, steps))
-            for r in range(0 if k else rows):
-                line = shifted(c, (i + r) * plan.columns + j0)
-                if plan.bias:
-                    copy(line, shifted(bias, j0), j1 - j0)
-                else:
-                    fill(line, j1 - j0, 0)
             for j in range(j0, j1, panel):
                 whole, rest = min(panel, j1 - j) // plan.lanes, min(panel, j1 - j) % plan.lanes
                 right, target = shifted(piece, (j - j0) * steps), shifted(c, i * plan.columns + j)
+                start, start_step = (target, plan.columns) if k else (shifted(bias, j), 0)
                 if whole:
                     call(plan.tile, (rows, whole, plan.lanes, steps, tables, left, left_step, 0, right, panel, 0,
-                                     plan.lanes, target, plan.columns, plan.lanes))
+                                     plan.lanes, start, start_step, plan.lanes, target, plan.columns, plan.lanes))
                 if rest:
-                    call(plan.tile, (rows, 1, rest, steps, tables, left, left_step, 0,
-                                     shifted(right, whole * plan.lanes), panel, 0, 0,
-                                     shifted(target, whole * plan.lanes), plan.columns, 0))
+                    v = whole * plan.lanes
+                    call(plan.tile, (rows, 1, rest, steps, tables, left, left_step, 0, shifted(right, v), panel, 0, 0,
+                                     shifted(start, v), start_step, 0, shifted(target, v), plan.columns, 0))
 
 
 @lru_cache(256)
-def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, bias: bool, lanes_: int) -> Plan:
+def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, lanes_: int) -> Plan:
     strips = -(-m // ROWS)
     across = -(-n // (WIDTH * min(WIDER, max(1, STEPS // k, WIDER // strips))))
     width = -(-n // (across if across == 1 else up(across, 2)) // lanes_) * lanes_  # about equal, and even in number
@@ -93,7 +88,7 @@ def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, bias: bool, la
     wide = vectors(strip_rows)
     return Plan([np.zeros(STEPS, np.int64)], rows=m, depth=k, columns=n, across=-(-n // width), width=width,
                 height=height, strip_rows=strip_rows, vectors=wide, lanes=lanes_, a_turned=a_turned, b_turned=b_turned,
-                bias=bias, strip=STEPS * strip_rows, piece=STEPS * (width + wide * lanes_),
+                strip=STEPS * strip_rows, piece=STEPS * (width + wide * lanes_),
                 jobs=-(-n // width) * -(-m // height), tile=0, transpose=0)
 
 
@@ -103,10 +98,11 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         return reference.matmul(a, b, bias)
     (a, a_turned), (b, b_turned) = _flat(a), _flat(b)
     c = empty((a.shape[0], b.shape[1]), a.dtype)
-    plan = _plan(*a.shape, b.shape[1], a_turned, b_turned, bias is not None, lanes(a.itemsize))
+    plan = _plan(*a.shape, b.shape[1], a_turned, b_turned, lanes(a.itemsize))
     numbers = with_kernels(plan, a.dtype)
-    run(_multiply, numbers["jobs"], plan, a.T if a_turned else a, b.T if b_turned else b, c,
-        c if bias is None else np.ascontiguousarray(bias), *scratch(a.dtype, numbers["strip"], numbers["piece"]))
+    bias = np.zeros(c.shape[1], a.dtype) if bias is None else np.ascontiguousarray(bias)
+    run(_multiply, numbers["jobs"], plan, a.T if a_turned else a, b.T if b_turned else b, c, bias,
+        *scratch(a.dtype, numbers["strip"], numbers["piece"]))
     return c
 
 

@@ -157,7 +157,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     plan = _plan(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
     numbers = with_kernels(plan, x.dtype)
     x = np.ascontiguousarray(x)
-    bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
+    bias = np.zeros(y.shape[1] * numbers["lanes"], x.dtype) if b is None else np.repeat(b, numbers["lanes"])
     image, room = scratch(x.dtype, numbers["image"], numbers["weights"] + numbers["result"])
     if numbers["parts"] > 1:
         image = empty((numbers["units"] * numbers["image"],), x.dtype)
@@ -217,24 +217,30 @@ def _correlate(job, thread, plan, tables, x, w, bias, y, image, room):
     if plan.parts == 1:
         _turn_images(plan, x, unit, 0, 1, image)
     starts, runs = carray(shifted(tables, plan.longest), results + 1), shifted(tables, plan.longest + results + 1)
-    groups, bias = carray(shifted(runs, 3 * plan.runs), (plan.groups, 2)), carray(bias, plan.outputs)
+    groups = carray(shifted(runs, 3 * plan.runs), (plan.groups, 2))
     for block in range(part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts):
         first, last = block * plan.outputs // plan.blocks, (block + 1) * plan.outputs // plan.blocks
         rows = last - first
         _turn_weights(plan, shifted(w, first * plan.output_step), rows, weights)
-        for o in range(rows):
-            fill(shifted(result, o * results * width), results * width, bias[first + o])
+        biases = shifted(bias, first * plan.lanes)
         for group in range(plan.groups):
             p, pixels = groups[group]
             count = max(pixels, width // plan.lanes)
+            for o in range(rows if starts[p] == starts[p + 1] else 0):  # a pixel that sees only padding
+                fill(shifted(result, (o * results + p) * width), pixels * width,
+                     carray(biases, rows * plan.lanes)[o * plan.lanes])
             for k in range(starts[p], starts[p + 1]):
                 tap, pixel, length = carray(shifted(runs, 3 * k), 3)
                 for span in range(plan.spans):
                     v = span * count // plan.spans
+                    target = shifted(result, p * width + v * plan.lanes)
+                    start, start_step, start_next = target, results * width, plan.lanes
+                    if k == starts[p]:
+                        start, start_step, start_next = biases, plan.lanes, 0
                     call(plan.tile, (rows, (span + 1) * count // plan.spans - v, plan.lanes, length * channels, tables,
                                      shifted(weights, tap * channels * rows), rows, 0,
                                      shifted(image, pixel * channels * width + v * plan.next_source), width, 0,
-                                     plan.next_source, shifted(result, p * width + v * plan.lanes), results * width,
+                                     plan.next_source, start, start_step, start_next, target, results * width,
                                      plan.lanes))
         for o in range(rows):
             call(plan.transpose, (shifted(y, (n0 * plan.outputs + first + o) * results), plan.outputs * results,

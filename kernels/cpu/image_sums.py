@@ -100,10 +100,11 @@ def _sum(job, thread, plan, tables, image, gy, gw, gradient, sums, _f):
         for tap in range(taps):
             for k in range(starts[tap], starts[tap + 1]):
                 p, q, length = carray(shifted(runs, 3 * k), 3)
+                target = shifted(sums, tap * line + (c - begin) * width)
                 call(plan.tile, (rows, width // lanes, lanes, length * images, tables,
                                  shifted(image, (c * sources + q * rows) * images), rows, 0,
                                  shifted(gradient, p * images * width), width, 0, lanes,
-                                 shifted(sums, tap * line + (c - begin) * width), width, lanes))
+                                 target, width, lanes, target, width, lanes))
     target = shifted(gw, (first * plan.channels + begin) * taps)
     if taps == 1:
         call(plan.transpose, (target, plan.channels, sums, width, end - begin, outputs))

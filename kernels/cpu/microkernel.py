@@ -4,10 +4,12 @@ A processor reaches its arithmetic peak only if the results stay in registers wh
 keeps a block of C there, R rows by V vectors of lanes; each step k loads V vectors of B and multiplies them by R single
 numbers of A:
 
-        B[k]  ▓▓▓▓▓▓▓▓ ▓▓▓▓▓▓▓▓     V vectors              C[r, v] += Σ_k A[k, r] · B[k, v]
+        B[k]  ▓▓▓▓▓▓▓▓ ▓▓▓▓▓▓▓▓     V vectors              C[r, v] = S[r, v] + Σ_k A[k, r] · B[k, v]
     A[k] ·    ░░░░░░░░ ░░░░░░░░
          ·    ░░░░░░░░ ░░░░░░░░     R × V accumulators: 14 × 2 of the 32 AVX-512 registers, 6 × 2 of 16
          ·    ░░░░░░░░ ░░░░░░░░
+
+S is C itself where a sum goes on, a bias or zeros where it begins: what is not read before it is written costs half.
 
 Where step k finds one of its operands is read from a **table of offsets**. That table is what makes convolution a
 matrix product without an im2col buffer: row (c, i, j) of im2col is the image itself, shifted by a constant.
@@ -182,9 +184,10 @@ def lanes_of(typingctx, base):
 
 @intrinsic
 def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next,
-          c, c_step, c_next):
+          s, s_step, s_next, c, c_step, c_next):
     def generate(context, builder, signature, arguments):
-        rows, count, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, c, c_step, c_next = arguments
+        (rows, count, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, s, s_step, s_next,
+         c, c_step, c_next) = arguments
         emit = _emitter(context, builder, signature, 5)
         done = builder.append_basic_block("done")
         # The lanes that exist. Without AVX there are no masks, and all of them do.
@@ -195,8 +198,9 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
                 block = builder.append_basic_block(f"rows{r}_vectors{v}")
                 switch.add_case(_INDEX(16 * r + v), block)
                 builder.position_at_end(block)
-                places = [emit.address(c, builder.mul(c_step, _INDEX(i)), builder.mul(c_next, _INDEX(j)))
-                          for i in range(r) for j in range(v)]
+                sources, places = ([emit.address(base, builder.mul(step, _INDEX(i)), builder.mul(following, _INDEX(j)))
+                                    for i in range(r) for j in range(v)]
+                                   for base, step, following in ((s, s_step, s_next), (c, c_step, c_next)))
                 following = [builder.mul(b_next, _INDEX(j)) for j in range(v)]
 
                 def step(k, sums, r=r, following=following):
@@ -209,7 +213,7 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
                     products = ((scalar, vector) for scalar in left for vector in right)
                     return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
 
-                totals = emit.loop(steps, [emit.load(place, mask) for place in places], step)
+                totals = emit.loop(steps, [emit.load(source, mask) for source in sources], step)
                 for total, place in zip(totals, places, strict=True):
                     emit.store(total, place, mask)
                 builder.branch(done)
@@ -218,13 +222,16 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
     return tile_signature(a.dtype), generate
 
 
-def tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, c, c_step, c_next):
-    """c[r·c_step + v·c_next + q] += Σ_k a[a(k) + r] · b[b(k) + v·b_next + q]  for r < rows, v < vectors, q < tail.
+def tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, s, s_step, s_next,
+         c, c_step, c_next):
+    """c[r·c_step + v·c_next + q] = s[r·s_step + v·s_next + q] + Σ_k a[a(k) + r] · b[b(k) + v·b_next + q].
 
-    a(k) = k·a_step + table[k]·a_table, b(k) likewise, for k < steps ≥ 1: the one operand is packed (step, 0), the other
-    lies where the table says (0, 1). All but the counts are pointers to elements. Without AVX, tail must be lanes.
+    For r < rows, v < vectors, q < tail, k < steps ≥ 1; s may be c. a(k) = k·a_step + table[k]·a_table, b(k) likewise:
+    the one operand is packed (step, 0), the other lies where the table says (0, 1). All but the counts are pointers to
+    elements. Without AVX, tail must be lanes.
     """
-    _tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, c, c_step, c_next)
+    _tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, s, s_step, s_next,
+          c, c_step, c_next)
 
 
 @intrinsic
@@ -343,7 +350,7 @@ def tile_signature(element: types.Float):
     """The C signature of ``tile``."""
     index, offsets, elements = types.intp, types.CPointer(types.int64), types.CPointer(element)
     return types.void(index, index, index, index, offsets, elements, index, index, elements, index, index, index,
-                      elements, index, index)
+                      elements, index, index, elements, index, index)
 
 
 def dots_signature(element: types.Float):

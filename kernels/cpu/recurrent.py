@@ -98,13 +98,15 @@ def _add_product(c, c_row, a, a_row, rows, tools):
     for k in range(0, depth, STEPS):
         steps, left = min(STEPS, depth - k), pointer(strip, k * rows)
         for v in range(0, whole, most):
+            target = pointer(c, c_row * columns + v * lanes)
             call(tile, (rows, min(most, whole - v), lanes, steps, pointer(ZEROS, 0), left, rows, 0,
                         pointer(panels, (v * depth + k) * lanes), lanes, 0, depth * lanes,
-                        pointer(c, c_row * columns + v * lanes), columns, lanes))
+                        target, columns, lanes, target, columns, lanes))
         if rest:
+            target = pointer(c, c_row * columns + whole * lanes)
             call(tile, (rows, 1, rest, steps, pointer(ZEROS, 0), left, rows, 0,
-                        pointer(panels, (whole * depth + k) * lanes), lanes, 0, 0,
-                        pointer(c, c_row * columns + whole * lanes), columns, 0))
+                        pointer(panels, (whole * depth + k) * lanes), lanes, 0, 0, target, columns, 0,
+                        target, columns, 0))
 
 
 @inlined

@@ -127,11 +127,11 @@ def _sum_tiles(job, thread, plan, tables, x, gy, partial, image, gradient, _f):
                 for stretch in range(plan.runs):
                     for block in range(plan.blocks):
                         r = block * plan.run // plan.blocks
+                        target = shifted(sums, (stretch * plan.run + r) * plan.packed + first + o)
                         call(plan.tile, ((block + 1) * plan.run // plan.blocks - r, count, plan.lanes, steps,
                                          shifted(places, k), shifted(image, runs[stretch] + r), 0, 1,
                                          shifted(gradient, k * width + o), width, 0, plan.lanes,
-                                         shifted(sums, (stretch * plan.run + r) * plan.packed + first + o), plan.packed,
-                                         plan.lanes))
+                                         target, plan.packed, plan.lanes, target, plan.packed, plan.lanes))
 
 
 def _add_tiles(job, thread, plan, tables, partial, gw, _c, _d, _e, _f):

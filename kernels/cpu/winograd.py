@@ -129,7 +129,9 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     points = empty((POINTS * numbers["weights"],), x.dtype)
     run(_weights, numbers["blocks"], plan, np.ascontiguousarray(w), points,
         *scratch(x.dtype, numbers["kernel"] * numbers["lanes"]))
-    bias = np.zeros(y.shape[1], x.dtype) if b is None else np.ascontiguousarray(b)
+    bias = np.zeros(y.shape[1] + numbers["lanes"], x.dtype)  # and a vector of zeros
+    if b is not None:
+        bias[:len(b)] = b
     run(_correlate, numbers["jobs"], plan, np.ascontiguousarray(x), points, bias, y,
         *scratch(x.dtype, POINTS * numbers["points"], POINTS * numbers["products"]))
     return y
@@ -182,21 +184,23 @@ def _correlate(job, thread, plan, tables, x, weights, bias, y, points, products)
                                      shifted(source, column), plan.image_width, -row, plan.image_height - row,
                                      -column, plan.image_width - column)
 
+    zeros = shifted(bias, plan.outputs)
     count = -(-(images * rows * across) // plan.lanes)
     spans = -(-count // plan.vectors)
     for point in range(POINTS):
         left, right = shifted(weights, point * plan.weights), shifted(points, point * plan.points)
         result = shifted(products, point * plan.products)
-        fill(result, (end - begin) * step, 0)
         for k in range(0, channels, STEPS):
             for block in range(first, last):
                 o, stop = _weight_block(plan, block)
                 for span in range(spans):
                     v = span * count // spans
+                    target = shifted(result, (o - begin) * step + v * plan.lanes)
+                    start, start_step, start_next = (target, step, plan.lanes) if k else (zeros, 0, 0)
                     call(plan.tile, (stop - o, (span + 1) * count // spans - v, plan.lanes, min(STEPS, channels - k),
                                      tables, shifted(left, o * channels + k * (stop - o)), stop - o, 0,
                                      shifted(right, k * step + v * plan.lanes), step, 0, plan.lanes,
-                                     shifted(result, (o - begin) * step + v * plan.lanes), step, plan.lanes))
+                                     start, start_step, start_next, target, step, plan.lanes))
 
     for o in range(begin, end):
         for n in range(images):
@@ -292,10 +296,11 @@ def _sum(job, thread, plan, tables, x, gy, partial, image, gradient, points):
                 count = min(plan.vectors, (width - o) // plan.lanes)
                 for block in range(plan.blocks):
                     c = block * plan.channels // plan.blocks
+                    block_sums = shifted(target, c * plan.packed + o)
                     call(plan.tile, ((block + 1) * plan.channels // plan.blocks - c, count, plan.lanes,
                                      images * rows * across, tables, shifted(left, c), plan.pitch, 0,
                                      shifted(right, o), width, 0, plan.lanes,
-                                     shifted(target, c * plan.packed + o), plan.packed, plan.lanes))
+                                     block_sums, plan.packed, plan.lanes, block_sums, plan.packed, plan.lanes))
 
 
 def _add(job, thread, plan, tables, partial, gw, kernels, _d, _e, _f):
