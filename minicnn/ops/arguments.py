@@ -17,11 +17,9 @@ def same_floats(name: str, **tensors: Tensor | None) -> None:
     for t in tensors.values():
         if t is not None:
             dtype = t.data.dtype
-            if dtype is first:
-                continue
             if first is None and dtypes.is_floating(dtype):
                 first = dtype
-            elif dtype != first:
+            elif dtype is not first and dtype != first:
                 raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items()
                                                            if t is not None)
                                    + "; all must have the same floating type (convert with .float() or .to(...))")

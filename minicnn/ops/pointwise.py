@@ -65,7 +65,7 @@ def unary(name: str, doc: str, value: Callable[..., Any], gradient: Callable[...
         "keeps": tuple(inspect.signature(gradient).parameters)[1:], "kernel": kernel})
 
     def function(input: Tensor) -> Tensor:
-        if not dtypes.is_floating(input.dtype):
+        if not dtypes.is_floating(input.data.dtype):
             if integers == "float32":
                 input = input.to(dtypes.float32)
             elif integers == "same" and input.dtype != dtypes.bool_:

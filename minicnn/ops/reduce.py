@@ -101,12 +101,12 @@ def widened(input: Tensor, dtype: Any) -> Tensor:
         if input.requires_grad and not result.requires_grad and is_grad_enabled():
             raise RuntimeError(f"a result of {result.dtype} has no gradient, which the input requires; use detach()")
         return result
-    return input if dtypes.is_floating(input.dtype) else input.to(dtypes.int64)
+    return input if dtypes.is_floating(input.data.dtype) else input.to(dtypes.int64)
 
 
 def _floating(name: str, input: Tensor, dtype: Any = None) -> Tensor:
     """The input, which must be floating, in dtype, which must be, too."""
-    if not dtypes.is_floating(input.dtype):
+    if not dtypes.is_floating(input.data.dtype):
         raise RuntimeError(f"{name}: {input.dtype} tensors are not supported; convert the input with .float()")
     return input if dtype is None else _floating(name, input.to(dtype))
 
