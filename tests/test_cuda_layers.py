@@ -64,7 +64,7 @@ def test_group_normalisation(dtype, n, groups, channels, length, affine, centred
         y, mean, inv_std = kernels.group_norm(x, w, b, 0.1, centred)
         return y, mean, inv_std, *kernels.group_norm_grad(gy, x, mean, inv_std, w, centred)
 
-    agrees(run, [x + 3, gy, w, b], dtype, seed)
+    agrees(run, [x + 3000 * (seed % 2), gy, w, b], dtype, seed)  # a mean that float32 rounds
 
 
 @TYPES
