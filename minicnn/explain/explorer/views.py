@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import nn
+from ...backend import conv_algorithm
 from ...engine import Tensor, no_grad
 from ...ops.activation import softmax
 from ..trace import trace
@@ -99,7 +100,8 @@ def effective(network: nn.Module, x: Tensor, layer: str) -> Effective:
     hook.remove()
     i, j = (n // 2 for n in kept[0].shape[2:])
     o = int(abs(kept[0].data[0, :, i, j]).argmax())
-    kept[0][0, o, i, j].backward()
+    with conv_algorithm("direct"):  # Winograd's tiles would leave rounding errors outside of the field
+        kept[0][0, o, i, j].backward()
     influence = _gradient(image).sum(0)
     rows, columns = (_held(influence.sum(axis)) for axis in (1, 0))
     return Effective((o, i, j), influence, (*rows, *columns))
