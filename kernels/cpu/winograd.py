@@ -57,7 +57,7 @@ def supports(kernel: Sequence[int], geometry: Geometry) -> str | None:
 
 def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
           dtype: np.dtype, backward: bool) -> float:
-    """What correlate() costs, in cycles, and a tenth for its errors; in float32 only, where tiles are accurate enough."""
+    """What correlate() costs, in cycles, and a tenth for its errors; in float32 only, where they are small enough."""
     if dtype != np.float32 or supports(w_shape[2:], geometry):
         return inf
     (n, c, *_), (_, o, oh, ow), side = x_shape, y_shape, 7 - w_shape[2]
