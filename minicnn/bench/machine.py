@@ -64,8 +64,9 @@ def peaks() -> dict[str, float]:
 def _tiles(job, thread, plan, tables, a, b, c, _d, _e, _f):
     plan = carray(plan, 1)[0]
     for _ in range(plan.repeats):
+        target = shifted(c, job * plan.rows * plan.width)
         call(plan.tile, (plan.rows, plan.vectors, plan.lanes, plan.steps, tables, a, plan.rows, 0, b, plan.width, 0,
-                         plan.lanes, shifted(c, job * plan.rows * plan.width), plan.width, plan.lanes))
+                         plan.lanes, target, plan.width, plan.lanes, target, plan.width, plan.lanes))
 
 
 def _products() -> float:
