@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from .testing.table import OPERATIONS, check_operation
     from .training.compiling import announce_compiling
 
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed} must be at least 0")
     for name in args.operations:
         if name not in OPERATIONS:
             raise UsageError(f"there is no operation {name}{did_you_mean(name, OPERATIONS)}",

@@ -1,5 +1,7 @@
 """Why a gradient is zero: causes planted by hand are found, with their values, and what is not zero has none."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -219,6 +221,13 @@ def test_a_whole_network():
 def test_refusals():
     x = leaf([[1.0, 2.0]])
     y = (x * x).sum()
+    for index in ((0, 2), (0, 0.5), (0, 0, 0)):
+        with pytest.raises(IndexError, match=rf"index {re.escape(str(index))} must name one element"):
+            explain.gradient(y, x, index)
+    for loss, of, what in ((3.0, x, "loss must be a tensor of minicnn, not float"),
+                           (y, np.ones(2), "of must be a tensor of minicnn, not ndarray")):
+        with pytest.raises(TypeError, match=what):
+            explain.gradient(loss, of)
     with pytest.raises(IndexError, match=r"index 0 must name one element of a tensor of shape \(1, 2\)"):
         explain.gradient(y, x, 0)
     with pytest.raises(RuntimeError, match="scalar"):

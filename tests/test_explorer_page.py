@@ -349,6 +349,8 @@ def test_of_a_layer_too_large_for_a_page_a_part_is_shown(page, explain, lenet, m
     (("conv2d", "--image", "mine.png"), "networks have: python -m minicnn.explain lenet --image"),
     (("max_pool2d", "--groups", "2"), "max_pool2d has no --groups"),
     (("conv2d", "--kernel", "9"), "does not fit"),
+    (("conv2d", "--input", "500x500"), "2,250,000 numbers in a matrix are more than can be looked at (40,000)"),
+    (("linear", "--channels", "1000x1000"), "1,000,000 numbers in a matrix are more than"),
     (("con2d",), "did you mean conv2d?"),
     (("lenet", "--stride", "2"), "belongs to operations"),
     (("lenet", "--layer", "conv9"), "there is no layer 'conv9'"),

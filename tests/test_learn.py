@@ -91,6 +91,9 @@ def test_what_was_forgotten_is_told(name, old, new, mistake, tmp_path):
     ("pool", "import numpy as np", "import numpy as np\n1 / 0", "the file cannot be run: ZeroDivisionError"),
     ("pool", "import numpy as np", "import numpy as", "the file cannot be run: SyntaxError: invalid syntax (line 11)"),
     ("pool", "def max_pool2d_backward", "def backward", "the file defines no function max_pool2d_backward"),
+    ("pool", "import numpy as np", "import numpy as np\nexit(3)", "the file cannot be run: SystemExit: 3 (line 12)"),
+    ("pool", "return gx", "exit()", "it raises SystemExit"),
+    ("pool", "return gx", "return gx * 1j", "gx is of the type complex128, but must hold real numbers"),
     ("softmax-cross-entropy", "shifted = x - x.max(1, keepdims=True)", "shifted = x", "loss is not finite"),
 ])
 def test_other_things_that_go_wrong(name, old, new, said, tmp_path):

@@ -120,6 +120,18 @@ def test_the_simplest_case_of_every_operation_is_small_and_passes():
         assert gradcheck(case.plain(), case).verdict is Verdict.PASS, case
 
 
+def test_wrong_calls_are_refused_before_anything_is_drawn():
+    for strategy in (testing.pool2d_cases, testing.norm_cases, testing.loss_cases, testing.activation_cases):
+        with pytest.raises(ValueError, match=rf"{strategy.__name__}: \w+ = 'mean' must be one of "):
+            strategy("mean")
+    with pytest.raises(TypeError, match="arrays must be a tuple and options a dict, not ndarray and dict"):
+        Case("relu", np.ones(3))
+    with pytest.raises(ValueError, match="'softmax adds up to 1' is one of .*softmax, not of relu"):
+        check_law("softmax adds up to 1", OURS, Case("relu", (np.ones(3),)))
+    with pytest.raises(TypeError, match="planted: 'mask forgotten' must be a Mistake"), planted("mask forgotten"):
+        pass
+
+
 def test_an_operation_that_is_not_there():
     with pytest.raises(ValueError, match="no operation 'conv9d'"):
         Case("conv9d", ()).function()

@@ -6,6 +6,7 @@ a network: a run folder of the train command, or the name of a model with its in
 
 import argparse
 import inspect
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SIZES = {"input": "size", "kernel": "kernel", "stride": "stride", "padding": "padding", "dilation": "dilation",
          "channels": "channels", "groups": "groups", "p": "p"}  # flags of operations, and what they are there
+LARGEST = 40_000  # numbers in the column matrix, or the kernels; a page has all positions of its sliders
 OF_NETWORKS = ("layer", "image", "label", "cam", "training")
 
 
@@ -69,8 +71,15 @@ def _operation(args: argparse.Namespace) -> None:
     if wrong:
         hint = f"networks have: python -m minicnn.explain lenet --{wrong[0]} ..." if wrong[0] in OF_NETWORKS else None
         raise UsageError(f"{args.what} has no --{wrong[0]}", hint)
+    used = {name: p.default for name, p in accepted.items()} | {SIZES[name]: value for name, value in sizes.items()}
+    channels, outputs = used.get("channels", (1, 1))
+    count = math.prod(used.get("kernel", ())) * channels * max(math.prod(used.get("size", ())), outputs)
+    if count > LARGEST:
+        raise UsageError(f"{args.what}: {count:,} numbers in a matrix are more than can be looked at ({LARGEST:,})",
+                         "make --input smaller; a picture goes through a network: python -m minicnn.explain lenet "
+                         "--image FILE")
     try:
-        found = operation(**{SIZES[name]: value for name, value in sizes.items()})
+        found = operation(**used)
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from error
     scenes = [page.scene(run, page.about(run), position) for position, run in

@@ -96,7 +96,11 @@ def gradient(loss: Tensor, of: Tensor, index: tuple[int, ...] | int | None = Non
     Raises:
         RuntimeError: the loss is not a number with a history, or the graph was freed.
         IndexError: the index does not name one element.
+        TypeError: loss or of is no tensor of minicnn.
     """
+    for role, given in (("loss", loss), ("of", of)):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"explain.gradient: {role} must be a tensor of minicnn, not {type(given).__name__}")
     names = {} if model is None else {id(p): name for name, p in model.named_parameters()}
     name = names.get(id(of)) or f"the tensor {of.shape}"
     chosen = _chosen(of, index)
@@ -120,7 +124,11 @@ def _chosen(of: Tensor, index: tuple[int, ...] | int | None) -> np.ndarray:
     if index is None:
         mask[...] = True
         return mask
-    if np.ndim(mask[index]):
+    try:
+        one = np.ndim(mask[index]) == 0
+    except IndexError:  # there is none
+        one = False
+    if not one:
         raise IndexError(f"explain.gradient: index {index} must name one element of a tensor of shape {of.shape}")
     mask[index] = True
     return mask

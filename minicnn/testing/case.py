@@ -28,6 +28,11 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     fixed: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.arrays, (tuple, list)) or not isinstance(self.options, dict):
+            raise TypeError(f"Case: arrays must be a tuple and options a dict, not {type(self.arrays).__name__} and "
+                            f"{type(self.options).__name__}")
+
     @property
     def name(self) -> str:
         """What messages call the operation."""

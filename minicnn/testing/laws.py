@@ -51,6 +51,8 @@ def check_law(name: str, functions: Any, case: Case) -> None:
     one = next((one for one in LAWS if one.name == name), None)
     if one is None:
         raise ValueError(f"check_law: there is no law {name!r}; minicnn.testing.LAWS lists all")
+    if case.operation not in one.operations:
+        raise ValueError(f"check_law: the law {name!r} is one of {', '.join(one.operations)}, not of {case.name}")
     sides = one.sides(functions, case)
     if sides is None:
         return

@@ -7,7 +7,7 @@ A test that draws one of them tests one call of an operation; all of its arrays 
         assert_gradients(my_conv2d, case, my_conv2d_backward)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -18,6 +18,8 @@ from .case import Case
 __all__ = ["activation_cases", "conv1d_cases", "conv2d_cases", "conv3d_cases", "conv_transpose2d_cases",
            "linear_cases", "loss_cases", "norm_cases", "pool1d_cases", "pool2d_cases", "pool3d_cases",
            "small_networks"]
+
+KINDS = ("max", "avg")
 
 
 class Drawn:
@@ -36,6 +38,12 @@ class Drawn:
 @st.composite
 def _cases(draw: st.DrawFn, make: Callable[..., Case], *arguments: Any) -> Case:
     return make(Drawn(draw), *arguments)
+
+
+def _known(what: str, name: str | None, names: Iterable[str]) -> str | None:
+    if name is not None and name not in names:
+        raise ValueError(f"{what} = {name!r} must be one of {', '.join(names)}")
+    return name
 
 
 def conv1d_cases() -> st.SearchStrategy[Case]:
@@ -60,32 +68,32 @@ def conv_transpose2d_cases() -> st.SearchStrategy[Case]:
 
 def pool1d_cases(kind: str | None = None, ties: bool = False) -> st.SearchStrategy[Case]:
     """Pooling of signals; as pool2d_cases."""
-    return _cases(sliding_cases.pooling, 1, kind, ties)
+    return _cases(sliding_cases.pooling, 1, _known("pool1d_cases: kind", kind, KINDS), ties)
 
 
 def pool2d_cases(kind: str | None = None, ties: bool = False) -> st.SearchStrategy[Case]:
     """Max or average pooling (kind "max" or "avg") of images without two equal elements, or with many (ties)."""
-    return _cases(sliding_cases.pooling, 2, kind, ties)
+    return _cases(sliding_cases.pooling, 2, _known("pool2d_cases: kind", kind, KINDS), ties)
 
 
 def pool3d_cases(kind: str | None = None, ties: bool = False) -> st.SearchStrategy[Case]:
     """Pooling of volumes; as pool2d_cases."""
-    return _cases(sliding_cases.pooling, 3, kind, ties)
+    return _cases(sliding_cases.pooling, 3, _known("pool3d_cases: kind", kind, KINDS), ties)
 
 
 def norm_cases(operation: str | None = None) -> st.SearchStrategy[Case]:
     """Batch, layer, group, instance and RMS norm, or the one named, over at least three values of fair variance."""
-    return _cases(layer_cases.norm, operation)
+    return _cases(layer_cases.norm, _known("norm_cases: operation", operation, layer_cases.NORMS))
 
 
 def loss_cases(operation: str | None = None, ties: bool = False) -> st.SearchStrategy[Case]:
     """Losses, or the one named, away from their kinks or (ties) at them."""
-    return _cases(layer_cases.loss, operation, ties)
+    return _cases(layer_cases.loss, _known("loss_cases: operation", operation, layer_cases.LOSSES), ties)
 
 
 def activation_cases(operation: str, ties: bool = False) -> st.SearchStrategy[Case]:
     """An activation by its name, away from its kinks or (ties) at them."""
-    return _cases(layer_cases.activation, operation, ties)
+    return _cases(layer_cases.activation, _known("activation_cases: operation", operation, layer_cases.KINKS), ties)
 
 
 def linear_cases() -> st.SearchStrategy[Case]:

@@ -103,7 +103,7 @@ class Exercise:
         """Try what a file defines."""
         try:
             answer = runpy.run_path(str(path)).get(self.function)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Result(self, (), [f"the file cannot be run: {_told(error, path)}"])
         if not callable(answer):
             return Result(self, (), [f"the file defines no function {self.function}"])
@@ -123,7 +123,7 @@ class Exercise:
                 returned = answer(*arguments)
         except NotImplementedError as error:
             return Attempt(one, f"not written yet: {error}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Attempt(one, f"it raises {_told(error, path)}")
         results = returned if isinstance(returned, tuple) else (returned,)
         if len(results) != len(self.results):
@@ -135,6 +135,8 @@ class Exercise:
             if not isinstance(given, (np.ndarray, np.number, int, float)) or np.shape(given) != right.shape:
                 what = f"of shape {np.shape(given)}" if isinstance(given, np.ndarray) else f"a {type(given).__name__}"
                 return Attempt(one, f"{name} is {what}, but must be of shape {right.shape}", i)
+            if np.asarray(given).dtype.kind not in "fiub":
+                return Attempt(one, f"{name} is of the type {np.asarray(given).dtype}, but must hold real numbers", i)
             given = np.asarray(given, np.float64)
             if not np.isfinite(given).all():
                 return Attempt(one, f"{name} is not finite: something overflows, or 0 is divided by 0", i)
@@ -203,7 +205,7 @@ class Result:
         return textwrap.indent("\n".join([*lines, *self.said]), "  ")
 
 
-def _told(error: Exception, path: Path) -> str:
+def _told(error: BaseException, path: Path) -> str:
     """An error, with the line of the file where it arose."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"{type(error).__name__}: {error.msg} (line {error.lineno})"

@@ -37,6 +37,8 @@ def classes_in(outputs: Iterable[Tensor]) -> set[str]:
 @contextmanager
 def planted(mistake: Mistake) -> Iterator[None]:
     """Inside the block the gradient is wrong; its own derivatives stay what they were, so nothing else changes."""
+    if not isinstance(mistake, Mistake):
+        raise TypeError(f"planted: {mistake!r} must be a Mistake; minicnn.testing.mistakes.named finds them by name")
     cls = operation_class(mistake.operation)
     forward, backward = cls.forward, cls.backward
 
