@@ -17,11 +17,11 @@ import numpy as np
 from .kernels.contract import Geometry, Windows
 from .kernels.volumes import Volumes
 
-__all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant", "conv_algorithm",
-           "convolution_for", "cuda_is_available", "default_generator", "device_of", "float32_matmul_precision",
-           "get_float32_matmul_precision", "get_num_threads", "joined", "kernels_for", "manual_seed", "move",
-           "set_float32_matmul_precision", "set_num_threads", "streams_advanced_by", "to_numpy", "use_kernels",
-           "why_no_cuda"]
+__all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant",
+           "conv_algorithm", "convolution_for", "cuda_is_available", "default_generator", "device_of",
+           "float32_matmul_precision", "get_float32_matmul_precision", "get_num_threads", "is_recording", "joined",
+           "kernels_for", "manual_seed", "move", "set_float32_matmul_precision", "set_num_threads",
+           "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda"]
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
@@ -111,6 +111,11 @@ def move(a: Any, device: "str | Device") -> Any:
         raise RuntimeError(f"device '{device}' cannot be used: this machine has {count} GPUs, counted from cuda:0")
     with cupy.cuda.Device(device.index):
         return cupy.asarray(a)
+
+
+def is_recording(a: Any) -> bool:
+    """Whether what is computed from an array goes into a CUDA graph, to be run later: nothing of it can be read."""
+    return not isinstance(a, np.ndarray) and array_module(a).cuda.get_current_stream().is_capturing()
 
 
 _constants: dict[tuple[int, int], tuple[np.ndarray, Any]] = {}  # kept for good: few, small, and read by CUDA graphs

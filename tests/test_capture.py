@@ -13,6 +13,7 @@ import minicnn.functional as F
 from minicnn import nn
 from minicnn.backend import Device
 from minicnn.kernels.cuda import module, random
+from minicnn.ops import loss_class
 from minicnn.training import Trainer
 from minicnn.training import trainer as trainer_module
 from minicnn.training.capture import WARM_UP, Cupy, Recorded
@@ -189,6 +190,26 @@ def test_new_arrays_in_the_place_of_the_models_are_seen():
     model.weight.data = model.weight.data.copy()  # from outside: recorded once more
     run(recorded, model, 6)
     assert stream.graphs == 2 and len(reports) == 1
+
+
+# -- losses -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("ignored, finite", [({}, True), ({0: -100, 3: -100}, True), ({1: 7}, False), ({2: -1}, False),
+                                             (dict.fromkeys(range(4), -100), False)])
+def test_cross_entropy_without_reading(monkeypatch, ignored, finite):
+    """While a step is recorded it is the same but for a class that does not exist, which makes NaN."""
+    numbers = np.array([3, 0, 6, 2])
+    numbers[[*ignored]] = [*ignored.values()]
+    results = []
+    for recording in (False, True)[not finite:]:
+        monkeypatch.setattr(loss_class, "is_recording", lambda a, recording=recording: recording)
+        x = mc.tensor(np.random.default_rng(0).standard_normal((4, 7)), requires_grad=True)
+        loss = F.cross_entropy(x, mc.tensor(numbers))
+        loss.backward()
+        results.append((loss.item(), x.grad.numpy()))
+    assert math.isfinite(results[-1][0]) == finite
+    for a, b in zip(results[0], results[-1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
 # -- dropout ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, kernels_for
+from ..backend import array_module, is_recording, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .activation import LogSigmoid, LogSoftmax
 from .arguments import same_floats
@@ -128,8 +128,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
             raise RuntimeError(f"cross_entropy: ignore_index = {ignore_index} has no meaning for targets that are "
                                "probabilities; set the weight of that class to 0")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
+    plain = weight is None and not label_smoothing
+    if plain and reduction == "mean" and len(shape) == 2 and is_recording(input.data):
+        return _unread_cross_entropy(input, target, ignore_index)
     x, t = _rows("cross_entropy", input, target, ignore_index)
-    if weight is None and not label_smoothing:
+    if plain:
         if reduction != "mean":
             return reduced("cross_entropy", CrossEntropy()(x, t).reshape(target.shape), reduction)
         counted = int(array_module(t.data).count_nonzero(t.data >= 0))
@@ -141,6 +144,14 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
         uniform = -(log_p if weight is None else log_p * weight).sum(1).where(t >= 0, 0.0) / x.shape[1]
         loss = loss * (1 - label_smoothing) + uniform * label_smoothing
     return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
+
+
+def _unread_cross_entropy(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """The mean where nothing can be read, in a step that becomes a CUDA graph: a class that is none makes it NaN."""
+    xp, t = array_module(x.data), target.data.astype(dtypes.int64, copy=False)
+    ignored = t == ignore_index
+    used = xp.where(ignored, 0.0, xp.where((t >= 0) & (t < x.shape[1]), 1.0, math.nan)).sum().astype(x.dtype)
+    return CrossEntropy()(x, Tensor(xp.where(ignored, -1, t))).sum() / Tensor(used)
 
 
 def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
