@@ -158,8 +158,9 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     numbers = with_kernels(plan, x.dtype)
     x = np.ascontiguousarray(x)
     bias = np.zeros(y.shape[1] * numbers["lanes"], x.dtype) if b is None else np.repeat(b, numbers["lanes"])
-    image, room = scratch(x.dtype, numbers["image"], numbers["weights"] + numbers["result"])
-    if numbers["parts"] > 1:
+    shared = numbers["parts"] > 1
+    image, room = scratch(x.dtype, 0 if shared else numbers["image"], numbers["weights"] + numbers["result"])
+    if shared:
         image = empty((numbers["units"] * numbers["image"],), x.dtype)
         run(_turn, numbers["units"] * SHARES, plan, x, image)
     run(_correlate, numbers["jobs"], plan, x, np.ascontiguousarray(w), bias, y, image, room)
