@@ -59,8 +59,9 @@ class Check:
         self._must_repeat("the function", here, there)
         return outputs
 
-    def _must_repeat(self, what: str, first: np.ndarray, second: np.ndarray) -> None:
-        if first.shape != second.shape or (np.abs(first - second) > 1e-3 * np.abs(first)).any():
+    def _must_repeat(self, what: str, first: np.ndarray, second: np.ndarray, blur: float = 0.0) -> None:
+        """Raise ValueError unless two results differ by no more than sums that are added up in another order do."""
+        if first.shape != second.shape or (np.abs(first - second) > 1e-3 * (np.abs(first) + _rms(first)) + blur).any():
             raise ValueError(f"{self.name}: {what} returns something else each time it is called with the same inputs; "
                              "give it a generator that is seeded within")
 
@@ -69,8 +70,9 @@ class Check:
         pulled = self.function.pull(self.arrays, self.us)
         self.types = [None if g is None else np.asarray(g).dtype for g in pulled]
         given = self._real(pulled)
-        self._must_repeat("backward", _vector(given), _vector(self._real(self.function.pull(self.arrays, self.us))))
         eps, real = np.finfo(self.dtype).eps, self.dtype.type
+        again = self._real(self.function.pull(self.arrays, self.us))
+        self._must_repeat("backward", _vector(given), _vector(again), float(eps) * _norm(self.u * self.outputs))
         bars = [4 * eps * (np.abs(g) + _rms(g)) for g in given]
         for last_places in (1, -2, 3):
             factor = real(1 + last_places * eps)
@@ -166,7 +168,8 @@ class Check:
 
     def _doubt(self, path: Path, numeric: Slope, number: int, v: np.ndarray, rounding: float) -> Verdict:
         """FAIL, unless from nearer the function looks different, in fact as the gradient says, or the gradient is right
-        in float64, and as near to that in float32 as outputs of that type are to theirs."""
+        in float64, and as near to that in float32 as outputs of that type are to theirs.
+        """
         def near(t: float) -> np.ndarray:
             return path(t * CLOSE_BY)
 
