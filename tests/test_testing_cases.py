@@ -12,9 +12,10 @@ import minicnn as mc
 import minicnn.functional as F
 from minicnn import testing
 from minicnn.testing import LAWS, Case, Verdict, check_law, gradcheck, laws_for, over_arrays, planted
+from minicnn.testing.call import Call
 from minicnn.testing.check import Check
 from minicnn.testing.choices import RandomChoices, Simplest
-from minicnn.testing.functions import differentiable
+from minicnn.testing.functions import as_list, differentiable, is_floating
 from minicnn.testing.layer_cases import KINKS, NORMS
 from minicnn.testing.mistakes import named
 from minicnn.testing.report import strongest
@@ -118,6 +119,23 @@ def test_the_simplest_case_of_every_operation_is_small_and_passes():
         case = make(Simplest())
         assert max(np.size(a) for a in case.arrays) <= 30
         assert gradcheck(case.plain(), case).verdict is Verdict.PASS, case
+
+
+@pytest.mark.parametrize("dtype, error", [(np.float64, 1e-8), (np.float32, 1e-4)])
+def test_errors_of_the_promised_size_are_found_in_every_operation(dtype, error):
+    def off(of, sign):
+        def function(*arguments, **options):
+            ys = as_list(of(*arguments, **options))
+            return [y + sign * error * (y - y.detach()) if is_floating(y) else y for y in ys]
+
+        return function
+
+    for number, make in enumerate(OPERATIONS.values()):
+        case = make(RandomChoices(number)).astype(dtype)
+        with np.errstate(all="ignore"):
+            check = Call(off(case.plain(), (-1) ** number), case, None, False, 1, None, 1, 0).check()
+            found = strongest(check.run(1, False).values()).verdict
+        assert found is Verdict.FAIL or not any(g.any() for g in check.gradients), case
 
 
 def test_wrong_calls_are_refused_before_anything_is_drawn():
