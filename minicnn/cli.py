@@ -90,6 +90,9 @@ def report(prog: str, error: Exception) -> None:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != __package__:
         message, hint = f"{error.name} is not installed", "minicnn needs it; in the checkout: pip install ."
+    elif isinstance(error, MemoryError):
+        message = f"out of memory: {error}".removesuffix(": ")
+        hint = "ask for less: smaller batches or images, a narrower network"
     elif not isinstance(error, (CommandError, ArithmeticError, OSError, RuntimeError, TypeError, ValueError)):
         message = f"{type(error).__name__}: {error}"
         hint = "this should not happen; --debug shows where it did"

@@ -89,6 +89,8 @@ def test_unknown_names():
         models.create("lenett")
     with pytest.raises(TypeError, match="model 'lenet' has no option 'pool'; its options: width=1.0, dropout=0.0"):
         models.create("lenet", pool="max")
+    with pytest.raises(ValueError, match="num_classes = True must be an integer of at least 1"):
+        models.create("lenet", num_classes=True)
     with pytest.raises(ValueError, match="num_classes = 0 must be an integer of at least 1"):
         models.create("lenet", 0)
 

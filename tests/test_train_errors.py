@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from test_commands import ENVIRONMENT, SMALL, minicnn
 
+from minicnn.cli import report
+
 HELP = "python -m minicnn train --help explains all flags"
 
 
@@ -36,6 +38,7 @@ def errors(*arguments: object, cwd: Path, code: int, **variables: str) -> tuple[
     (["lenet", "--amp", "float8"], "amp = 'float8' must be one of none, float16, bfloat16", HELP),
     (["lenet", "--recipe", "note003"], "recipe 'note003' is for lenet_tanh, not for lenet", HELP),
     (["lenet", "--threads", "4096"], "--threads 4096", HELP),
+    (["seq2seq", "--resize", "10"], "resize = 10 is for images; sums are texts", HELP),
     (["--resume", "x", "--name", "y"], "--name is for new runs and cannot go with --resume", HELP),
     (["lenet", "--resume", "x", "--dry-run"], "--dry-run is for new runs", HELP),
     (["lenet", "--option", "tanh"], "argument --option: tanh must be NAME=VALUE", HELP),
@@ -247,3 +250,10 @@ def test_wrong_settings_in_a_file(tmp_path, text, message):
 def test_no_such_file_of_settings(tmp_path):
     assert errors("lenet", "--config", "a.toml", cwd=tmp_path, code=2)[0] == (
         "--config a.toml cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize("error, message", [(MemoryError("no 298 GiB"), ": no 298 GiB"), (MemoryError(), "")])
+def test_what_does_not_fit_into_memory(error, message, capsys):
+    report("train", error)
+    assert capsys.readouterr().err == (f"train: error: out of memory{message}\n"
+                                       "  hint: ask for less: smaller batches or images, a narrower network\n")

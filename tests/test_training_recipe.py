@@ -47,6 +47,9 @@ def test_recipe_of_note_003():
     ({"momentum": 1.0, "opt": "momentum"}, "momentum = 1.0"),
     ({"momentum": 0.9}, "momentum belongs to opt momentum; adam has none"), ({"weight_decay": -0.1}, "weight_decay"),
     ({"momentum": None, "opt": "momentum"}, "momentum = None must be a number for opt momentum"),
+    ({"data": "sums", "resize": 10}, "resize = 10 is for images; sums are texts"),
+    ({"data": "documentation", "augment": True}, "augment = True is for images"),
+    ({"data": "sums", "pad": 2}, "pad = 2"), ({"data": "sums", "pixels": "raw"}, "pixels = 'raw'"),
     ({"label_smoothing": 1.0}, "label_smoothing"),
     ({"warmup_epochs": 10.0}, "warmup_epochs = 10.0 must be at least 0 and less than 10"),
     ({"seed": -1}, "seed = -1"), ({"seed": 2**64}, "seed = 18446744073709551616 must be")])

@@ -8,8 +8,8 @@ from ..engine import Parameter
 
 
 def is_whole(value: Any, least: int) -> bool:
-    """Whether a value is an integer and not too small."""
-    return isinstance(value, Integral) and int(value) >= least
+    """Whether a value is an integer, which True is not, and not too small."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def whole(layer: str, argument: str, value: Any, least: int = 1) -> int:

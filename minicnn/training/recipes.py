@@ -101,6 +101,9 @@ class Recipe:
             raise RecipeError(f"recipe: momentum belongs to opt momentum; {self.opt} has none")
         if self.momentum is None and self.opt == "momentum":
             raise RecipeError("recipe: momentum = None must be a number for opt momentum")
+        for name in ("pixels", "pad", "resize", "augment") if self.data in TASKS.values() else ():
+            if getattr(self, name) != getattr(Recipe, name):
+                raise RecipeError(f"recipe: {name} = {getattr(self, name)!r} is for images; {self.data} are texts")
 
     @classmethod
     def make(cls, base: "Recipe", **changes: Any) -> "Recipe":
