@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from .training.compiling import announce_compiling
 
     if args.model is None:
+        if args.graph is not None or args.diff is not None:
+            raise UsageError("--graph and --diff need a MODEL")
         _list()
         return 0
     channels = args.input[0] if args.input else None

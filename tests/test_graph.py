@@ -375,6 +375,7 @@ def test_diff_of_deep_networks_pairs_modules_of_one_depth():
     assert d.a.depth == d.b.depth == 2
     d = diff(blank("plain20"), blank("resnet20"))  # one would be shown layer by layer
     assert d.a.depth == d.b.depth == 2 and all(x and y for x, y in d.pairs)
+    assert [x.name for x, _ in d.differing] == [f"layer{i}.{j}" for i in (1, 2, 3) for j in range(3)]  # no shortcuts
 
 
 def test_diff_of_any_networks():

@@ -381,3 +381,8 @@ def test_the_command(capsys, tmp_path, monkeypatch):
                                (["--depth", "0"], "must be at least 1"), (["--style", "tex"], "invalid choice: 'tex'")):
         assert main(["lenet", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_drawing_without_a_network_is_refused(capsys):
+    for flag in ("--graph", "--diff"):
+        assert main([flag, "a.svg"]) == 2 and "need a MODEL" in capsys.readouterr().err

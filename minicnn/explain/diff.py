@@ -26,8 +26,8 @@ class Difference:
 
     @property
     def differing(self) -> list[Pair]:
-        """The pairs that are not the same in what they are, what they put out and how many parameters they have."""
-        return [(x, y) for x, y in self.pairs if x is None or y is None or _looks(x) != _looks(y)]
+        """The pairs that are not the same in what they are and consist of, put out and have of parameters."""
+        return [(x, y) for x, y in self.pairs if not _same(x, y)]
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         from rich.table import Table
@@ -37,7 +37,7 @@ class Difference:
         for header in (_name(self.a), "", "", "", "", _name(self.b), "", "", ""):
             rows.add_column(header, overflow="fold", justify="left" if len(rows.columns) not in (3, 8) else "right")
         for x, y in self.pairs:
-            same = x is not None and y is not None and _looks(x) == _looks(y)
+            same = _same(x, y)
             mark = "=" if same else "<" if y is None else ">" if x is None else "≠"
             rows.add_row(*_cells(x), mark, *_cells(y), style="dim" if same else "")
         totals = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
@@ -102,6 +102,11 @@ def _distance(x: LayerSummary, y: LayerSummary) -> float:
         return math.inf
     differ = sum(mine != other for mine, other in zip((x.kind, *_looks(x)), (y.kind, *_looks(y)), strict=True))
     return 0.9 * differ + 0.3 * (x.name != y.name)
+
+
+def _same(x: LayerSummary | None, y: LayerSummary | None) -> bool:
+    """A block without its shortcut differs only in what is inside."""
+    return x is not None and y is not None and (_looks(x), x.inside) == (_looks(y), y.inside)
 
 
 def _looks(row: LayerSummary) -> tuple[str, tuple[int, ...], int]:

@@ -39,6 +39,7 @@ class LayerSummary:
         inputs: names of the rows whose outputs it takes in, "" for the image.
         title: the kind, and the window of a convolution or pooling.
         family: the file of ``nn`` that it is from; "module" for one with others in it, or "operation".
+        inside: titles of the layers and operations that it consists of; its own for a layer.
     """
 
     name: str
@@ -54,6 +55,7 @@ class LayerSummary:
     inputs: tuple[str, ...] = ()
     title: str = ""
     family: str = ""
+    inside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,9 @@ def _rows(seen: Trace, depth: int | None, fields: dict[Place, Field], costs: dic
     found, links = units(seen, depth)
     rows = []
     for unit in found:
-        inside = [cost for layer, cost in costs.items() if unit.start <= layer.start <= unit.end]
+        inside = [layer for layer in costs if unit.start <= layer.start <= unit.end]
         inputs = tuple(link.source.path if link.source else "" for link in links if link.target is unit)
         field = fields.get(unit.place, UNKNOWN) if unit.place else UNKNOWN
-        rows.append(LayerSummary(unit.path, unit.kind, unit.shape, *total(inside), field, inputs, unit.title,
-                                 unit.family))
+        rows.append(LayerSummary(unit.path, unit.kind, unit.shape, *total([costs[layer] for layer in inside]), field,
+                                 inputs, unit.title, unit.family, tuple(layer.title for layer in inside)))
     return rows
