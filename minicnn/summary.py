@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             if args.graph is not None:
                 graph(model, args.input, depth=args.depth).save(args.graph)
+                print(f"wrote {args.graph}; --depth N draws what is inside of its boxes, or less")
             elif other is not None:
                 show(diff(model, other, args.input, depth=args.depth))
             else:

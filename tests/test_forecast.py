@@ -15,6 +15,7 @@ from minicnn.backend import default_generator
 from minicnn.training import recipe_for, session
 from minicnn.training.forecast import Forecast, duration, forecast
 from minicnn.training.session import Selection
+from minicnn.training.trainer import Trainer
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mc.__file__).parents[1]), "TERM": "dumb"}
 TINY = ["--limit-train", "40", "--limit-val", "20", "--device", "cpu"]
@@ -47,6 +48,22 @@ def test_memory_counts_weights_and_what_is_kept_for_backward(tmp_path):
     kept = sgd - 2 * 4 * numbers
     assert wide - 2 * 4 * numbers == pytest.approx(2 * kept, rel=0.01)
     assert kept > 10 * 4 * (28 * 28 + 6 * 28 * 28)  # the images, and the first maps
+
+
+def test_slow_steps_are_worked_out_from_a_few_images(tmp_path, monkeypatch):
+    """Where a step takes 3 s and one more for each image, nobody waits for a batch of 40 to learn that it takes 43."""
+    clock, sizes, learn = [0.0], [], Trainer._learn
+
+    def slow(self, x, y, share=1.0):
+        sizes.append(len(y))
+        clock[0] += 3.0 + len(y)
+        return learn(self, x, y, share)
+
+    monkeypatch.setattr(Trainer, "_learn", slow)
+    monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: clock[0])
+    assert forecast(begun(tmp_path, batch_size=40).trainer).epoch == pytest.approx(43.0)
+    assert sizes == [8, 8, 16]
+    assert forecast(begun(tmp_path / "small", batch_size=2).trainer).epoch == pytest.approx(20 * 5.0)  # timed as it is
 
 
 def test_what_is_done_costs_nothing_more(tmp_path):

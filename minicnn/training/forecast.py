@@ -1,16 +1,17 @@
-"""What a run will cost, told by a few timed steps before it."""
+"""What a run will cost, told by a few timed steps before it, or of large networks by a few images."""
 
 import copy
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..backend import default_generator
-from ..engine import no_grad
+from ..engine import Tensor, no_grad
 from ..explain.gradient import nodes_of
 from ..explain.table import bytes_text
 from ..explain.trace import memory
@@ -23,6 +24,8 @@ __all__ = ["Forecast", "duration", "forecast"]
 LONG = 3600.0  # seconds, from which on a run wants a yes
 TRIAL = 2.0  # seconds that steps are timed for, at least
 STEPS = 2, 10  # that are timed, at least and at most, after one that may compile
+SLOW = 6.0  # seconds of a step or of a batch of validation, from which on it is worked out from
+FEW = 8  # of its images
 SLOTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # numbers that each optimiser keeps for a weight
 
 
@@ -75,6 +78,12 @@ def _step(trial: Trainer) -> float:
     pace = Pace()
     trial.model.train()
     with closing(trial.train.epoch(0)) as batches:
+        if trial.device.type == "cpu":
+            x, y = next(batches)
+            estimate = _from_few(x, y, lambda x, y: trial._learn(*like_weights(trial.model, x, y)))
+            estimate *= trial.recipe.accum
+            if estimate > SLOW:
+                return estimate
         began = time.perf_counter()
         while len(times) <= STEPS[1] and (len(times) <= STEPS[0] or sum(times[1:]) < TRIAL):
             group = list(itertools.islice(batches, trial.recipe.accum))
@@ -88,15 +97,32 @@ def _step(trial: Trainer) -> float:
     return statistics.median(times[1:] or times)
 
 
+def _from_few(x: Tensor, y: Tensor, work: Callable[[Tensor, Tensor], object]) -> float:
+    """Seconds that work takes on a batch, from FEW and twice as many of its images."""
+    few, more = ((x[:count], y[:count]) for count in (FEW, 2 * FEW))
+    work(*few)  # may compile
+    began = time.perf_counter()
+    work(*few)
+    between = time.perf_counter()
+    if len(y) <= FEW:
+        return between - began
+    work(*more)
+    first, second = between - began, time.perf_counter() - between
+    return first + max(0.0, second - first) / (len(more[1]) - FEW) * (len(y) - FEW)
+
+
 def _kept(trial: Trainer) -> int:
-    """Bytes that the graph of a batch holds for the backward pass, weights left out."""
+    """Bytes that the graph of a batch holds for the backward pass, weights left out; by FEW of its images."""
     trial.model.train()
     with closing(trial.train.epoch(0)) as batches:
-        x, y = like_weights(trial.model, *next(batches))
+        x, y = next(batches)
+    share = min(1.0, FEW / len(y))
+    x, y = like_weights(trial.model, x[:FEW].clone(), y[:FEW])  # whose memory is no part of a larger one
     answer = logits_of(trial.model(*inputs(trial.model, x, y)))
     saved = [memory(t) for node in nodes_of(answer) for t in node.saved if t is not None]
     own = {id(memory(p)) for p in trial.parameters}
-    return sum(array.nbytes for key, array in {id(array): array for array in saved}.items() if key not in own)
+    kept = sum(array.nbytes for key, array in {id(array): array for array in saved}.items() if key not in own)
+    return int(kept / share)
 
 
 def _validation(trial: Trainer) -> float:
@@ -104,11 +130,19 @@ def _validation(trial: Trainer) -> float:
     if trial.val is None or not len(trial.val):
         return 0.0
     trial.model.eval()
-    with closing(trial.val.epoch(0)) as batches, no_grad():
-        x, y = like_weights(trial.model, *next(batches))
-        began = time.perf_counter()
+
+    def answer(x: Tensor, y: Tensor) -> None:
+        x, y = like_weights(trial.model, x, y)
         trial.model(*inputs(trial.model, x, y))
-        return (time.perf_counter() - began) * len(trial.val)
+
+    with closing(trial.val.epoch(0)) as batches, no_grad():
+        x, y = next(batches)
+        seconds = _from_few(x, y, answer)
+        if seconds < SLOW:
+            began = time.perf_counter()
+            answer(x, y)
+            seconds = time.perf_counter() - began
+        return seconds * len(trial.val)
 
 
 def duration(seconds: float) -> str:
