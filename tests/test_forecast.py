@@ -66,6 +66,10 @@ def test_slow_steps_are_worked_out_from_a_few_images(tmp_path, monkeypatch):
     assert forecast(begun(tmp_path / "small", batch_size=2).trainer).epoch == pytest.approx(20 * 5.0)  # timed as it is
 
 
+def test_an_epoch_of_one_batch(tmp_path):
+    assert forecast(begun(tmp_path, batch_size=40).trainer).epoch > 0
+
+
 def test_what_is_done_costs_nothing_more(tmp_path):
     trainer = begun(tmp_path).trainer
     trainer.progress.epoch, trainer.progress.batch = 3, 2  # of 4

@@ -77,13 +77,13 @@ def _step(trial: Trainer) -> float:
     times: list[float] = []
     pace = Pace()
     trial.model.train()
-    with closing(trial.train.epoch(0)) as batches:
-        if trial.device.type == "cpu":
+    if trial.device.type == "cpu":
+        with closing(trial.train.epoch(0)) as batches:
             x, y = next(batches)
-            estimate = _from_few(x, y, lambda x, y: trial._learn(*like_weights(trial.model, x, y)))
-            estimate *= trial.recipe.accum
-            if estimate > SLOW:
-                return estimate
+        estimate = _from_few(x, y, lambda x, y: trial._learn(*like_weights(trial.model, x, y))) * trial.recipe.accum
+        if estimate > SLOW:
+            return estimate
+    with closing(trial.train.epoch(0)) as batches:
         began = time.perf_counter()
         while len(times) <= STEPS[1] and (len(times) <= STEPS[0] or sum(times[1:]) < TRIAL):
             group = list(itertools.islice(batches, trial.recipe.accum))
