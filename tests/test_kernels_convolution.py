@@ -90,6 +90,20 @@ def test_bad_weights_reach_no_input_that_they_do_not_touch(case, value, dtype):
     np.testing.assert_array_equal(np.isinf(gx), np.isinf(expected))
 
 
+@given(cases(images=(1, 2, 17)), st.sampled_from([np.nan, np.inf, -np.inf]), st.sampled_from([np.float64, np.float32]))
+@example(arrays(16, 8, (3, 3), 8, (5, 5), Geometry(padding=((2, 2), (2, 2)))), np.nan, np.float32)
+@example(arrays(2, 8, (24, 24), 8, (3, 3), Geometry(padding=((1, 1), (1, 1)))), np.inf, np.float32)
+@settings(max_examples=60)
+def test_bad_pixels_reach_no_weight_that_does_not_meet_them(case, value, dtype):
+    x, w, _, gy, geometry = case
+    x.reshape(-1)[case[1].size % x.size] = value
+    with np.errstate(invalid="ignore"):
+        gw = cpu.conv2d_weight_grad(x.astype(dtype), gy.astype(dtype), w.shape, geometry)
+        expected = reference.conv2d_weight_grad(x, gy, w.shape, geometry)
+    np.testing.assert_array_equal(np.isnan(gw), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(gw), np.isinf(expected))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @settings(max_examples=20)
 @given(case=cases(largest=9, images=(0, 1, 2, 5)))
