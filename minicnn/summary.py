@@ -32,8 +32,11 @@ def run(args: argparse.Namespace) -> int:
     from .training.compiling import announce_compiling
 
     if args.model is None:
-        if args.graph is not None or args.diff is not None:
-            raise UsageError("--graph and --diff need a MODEL")
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        given = [f"--{name}" for name, plain in vars(parser.parse_args([])).items() if getattr(args, name) != plain]
+        if given:
+            raise UsageError(f"{', '.join(given)}: of which MODEL? Without one, all are listed")
         _list()
         return 0
     channels = args.input[0] if args.input else None

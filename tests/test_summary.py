@@ -366,6 +366,7 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     assert main(["resnet20", "--depth", "1"]) == 0
     assert re.search(r"^layer3 +Sequential +64×8×8", capsys.readouterr().out, re.MULTILINE)
     assert main(["lenet", "--graph", "lenet.svg"]) == 0 and (tmp_path / "lenet.svg").read_text().startswith("<svg")
+    assert "wrote lenet.svg" in capsys.readouterr().out
     assert main(["lenet", "--diff", "lenet5"]) == 0
     assert "1 of 12 rows differ" in capsys.readouterr().out
     assert main(["rnn_classifier"]) == 0
@@ -383,6 +384,7 @@ def test_the_command(capsys, tmp_path, monkeypatch):
         assert message in capsys.readouterr().err
 
 
-def test_a_drawing_without_a_network_is_refused(capsys):
-    for flag in ("--graph", "--diff"):
-        assert main([flag, "a.svg"]) == 2 and "need a MODEL" in capsys.readouterr().err
+def test_what_is_asked_of_no_network_is_refused(capsys):
+    for flag, value in (("--graph", "a.svg"), ("--diff", "lenet"), ("--input", "1x28x28"), ("--classes", "3"),
+                        ("--depth", "2"), ("--style", "keras"), ("--option", "activation=tanh")):
+        assert main([flag, value]) == 2 and f"{flag}: of which MODEL?" in capsys.readouterr().err
