@@ -52,14 +52,14 @@ def test_memory_counts_weights_and_what_is_kept_for_backward(tmp_path):
 
 def test_slow_steps_are_worked_out_from_a_few_images(tmp_path, monkeypatch):
     """Where a step takes 3 s and one more for each image, nobody waits for a batch of 40 to learn that it takes 43."""
-    clock, sizes, learn = [0.0], [], Trainer._learn
+    clock, sizes, learn = [0.0], [], Trainer.learn
 
     def slow(self, x, y, share=1.0):
         sizes.append(len(y))
         clock[0] += 3.0 + len(y)
         return learn(self, x, y, share)
 
-    monkeypatch.setattr(Trainer, "_learn", slow)
+    monkeypatch.setattr(Trainer, "learn", slow)
     monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: clock[0])
     assert forecast(begun(tmp_path, batch_size=40).trainer).epoch == pytest.approx(43.0)
     assert sizes == [8, 8, 16]

@@ -57,7 +57,8 @@ def forecast(trainer: Trainer) -> Forecast:
     """Time some steps on a copy of the model, and a batch of validation; nothing of the run is changed by it.
 
     Raises:
-        NonFiniteError: the loss or a gradient became NaN or infinite within these steps.
+        NonFiniteError: the loss or a gradient became NaN or infinite within these steps; those of a few images, from
+            which the time of slow steps is worked out, are not looked at.
     """
     state = default_generator.state_dict()
     trial = Trainer(copy.deepcopy(trainer.model), trainer.recipe, trainer.train, trainer.val)
@@ -80,7 +81,7 @@ def _step(trial: Trainer) -> float:
     if trial.device.type == "cpu":
         with closing(trial.train.epoch(0)) as batches:
             x, y = next(batches)
-        estimate = _from_few(x, y, lambda x, y: trial._learn(*like_weights(trial.model, x, y))) * trial.recipe.accum
+        estimate = _from_few(x, y, lambda x, y: trial.learn(*like_weights(trial.model, x, y))) * trial.recipe.accum
         if estimate > SLOW:
             return estimate
     with closing(trial.train.epoch(0)) as batches:

@@ -98,7 +98,7 @@ class Trainer:
         self.scaler = GradScaler(self.device.type, enabled=recipe.amp == "float16")
         self.recorded: Recorded | None = None
         if capture and recipe.accum == 1:
-            self.recorded = Recorded(self._learn, model, Cupy(self.device), self.scaler.get_scale, self._not_recorded)
+            self.recorded = Recorded(self.learn, model, Cupy(self.device), self.scaler.get_scale, self._not_recorded)
 
     @property
     def step_in_epoch(self) -> int:
@@ -163,7 +163,7 @@ class Trainer:
         for x, y in group:
             x, y = like_weights(self.model, x, y)
             with float32_matmul_precision("high") if self.recipe.tf32 else nullcontext():
-                step = self.recorded or partial(self._learn, share=len(y) / images)
+                step = self.recorded or partial(self.learn, share=len(y) / images)
                 loss, logits, checksum = step(x, y)
             value = loss.item()
             if not math.isfinite(value):
@@ -190,7 +190,7 @@ class Trainer:
         self.schedule.step()
         progress.batch += len(group)
 
-    def _learn(self, x: Tensor, y: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    def learn(self, x: Tensor, y: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of a batch, times its share; its loss, its logits, and a sum over all gradients.
 
         NaN and infinity survive addition, so that the sum tells whether there are any. Nothing is read from a GPU.
