@@ -278,6 +278,39 @@ def test_a_retained_graph_can_be_walked_again_and_again():
     same(program)
 
 
+class TorchTwice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gy):
+        return 2 * gy
+
+
+class Twice(Function):
+    """y = x, the very array;  gx = 2·gy."""
+
+    def forward(self, x):
+        return x
+
+    def backward(self, gy):
+        return 2 * gy
+
+
+@pytest.mark.parametrize("twin", [lambda m, x: x.detach(), lambda m, x: m.nn.Parameter(x),
+                                  lambda m, x: TorchTwice.apply(x) if m is torch else Twice()(x)])
+def test_two_tensors_of_one_array_keep_their_own_histories(twin):
+    """To the second derivative x.detach() is a constant, although its array is that of x."""
+    def program(m):
+        x = leaf(m)
+        other = twin(m, x)
+        (g,) = m.autograd.grad((x * other * (x + other).exp()).sum(), x, create_graph=True)
+        return g, *m.autograd.grad((g * constant(m)).sum(), x)
+
+    same(program)
+
+
 def test_a_graph_of_gradients_outlives_its_first_backward():
     def program(m):
         x = leaf(m)

@@ -57,14 +57,19 @@ class Function:
         arrays: list[Any] = []
         edges: list[Any] = []
         needs: list[bool] = []
+        origins: dict[int, Tensor | int] = {}  # by the id of an array, the input it is of, or the number of the output
         for t in inputs:
+            array: Any = None if t is None else t.data
             edge: Tensor | tuple[Function, int] | None = None  # where the gradient of t goes
             if recording and t is not None:
                 if t._seen < t._clock.recorded:
                     t.check_history()
+                if origins.setdefault(id(array), t) is not t:  # x and x.detach() have one array but two histories
+                    array = array.view()
+                    origins[id(array)] = t
                 if t._requires_grad:
                     edge, recorded = t if t.grad_fn is None else (t.grad_fn, t.output_index), True
-            arrays.append(None if t is None else t.data)
+            arrays.append(array)
             edges.append(edge)
             needs.append(edge is not None)
         self.needs = tuple(needs)
@@ -80,31 +85,34 @@ class Function:
         except Exception as error:
             self._refuse_mixed_devices(inputs, error)
             raise
-        several = type(out) is tuple
-        results = tuple(map(Tensor, out)) if several else (Tensor(out),)
+        outs = out if type(out) is tuple else (out,)
+        results = (Tensor(out),) if outs is not out else tuple(map(Tensor, out))
         if self.views:
             for result in results:
                 for t in inputs:
                     if t is not None:
                         share(result, t)
         if recorded:
-            self._record(inputs, out if several else (out,), results)
-        return results if several else results[0]
+            self._record(origins, outs, results)
+            if self._trace:
+                check_forward(self, inputs, results)
+        return results if outs is out else results[0]
 
-    def _record(self, inputs: tuple[Tensor | None, ...], outs: tuple, results: tuple[Tensor, ...]) -> None:
+    def _record(self, origins: dict[int, Tensor | int], outs: tuple, results: tuple[Tensor, ...]) -> None:
         """Make the results know this node, and keep what its backward needs."""
         outputs: list[tuple[tuple[int, ...], np.dtype]] = []
-        for result in results:
+        for i, result in enumerate(results):
             dtype = result.data.dtype
-            if dtype.kind in "fV" and len(outputs) not in self.constant_outputs:
-                result._requires_grad, result.grad_fn, result.output_index = True, self, len(outputs)
+            if dtype.kind in "fV" and i not in self.constant_outputs:
+                result._requires_grad, result.grad_fn, result.output_index = True, self, i
             outputs.append((result.data.shape, dtype))
+            origins.setdefault(id(outs[i]), i)
         self.outputs = outputs
         if self._to_save:
-            self._saved = [_keep(a, inputs, outs, results) for a in self._to_save]
-            self._to_save = ()
-        if mode.anomaly:
-            check_forward(self, inputs, results)
+            saved: list[tuple | None] = []
+            for a in self._to_save:
+                saved.append(None if a is None else _keep(a, origins.get(id(a)), results))
+            self._saved, self._to_save = saved, ()
 
     def _refuse_mixed_devices(self, inputs: tuple[Tensor | None, ...], error: Exception) -> None:
         """Explain an error of NumPy, CuPy or a kernel that comes of arrays on several devices."""
@@ -154,15 +162,11 @@ def share(view: Tensor, base: Tensor) -> None:
         view._clock, view._seen = base._clock, base._seen
 
 
-def _keep(array: Any, inputs: tuple, outs: tuple, results: tuple[Tensor, ...]) -> tuple | None:
+def _keep(array: Any, origin: Tensor | int | None, results: tuple[Tensor, ...]) -> tuple:
     """What to remember of a saved array: itself, where it comes from, and the state of its memory."""
-    if array is None:
-        return None
-    for t in inputs:
-        if t is not None and t.data is array:
-            return array, t, t._clock, t._clock.writes
-    for i, out in enumerate(outs):
-        if out is array:  # the tensor itself would be a cycle: it holds this node
-            t = results[i]
-            return t.data, i if t._requires_grad else None, t._clock, t._clock.writes
-    return array, None, None, 0
+    if origin is None:
+        return array, None, None, 0
+    if isinstance(origin, int):  # the tensor itself would be a cycle: it holds this node
+        t = results[origin]
+        return t.data, origin if t._requires_grad else None, t._clock, t._clock.writes
+    return origin.data, origin, origin._clock, origin._clock.writes
