@@ -15,11 +15,10 @@ def same_floats(name: str, **tensors: Tensor | None) -> None:
     """Raise unless all tensors given are of one floating type."""
     first = None
     for t in tensors.values():
-        if t is not None:
-            dtype = t.data.dtype
+        if t is not None and (dtype := t.data.dtype) is not first:
             if first is None and dtypes.is_floating(dtype):
                 first = dtype
-            elif dtype is not first and dtype != first:
+            elif dtype != first:
                 raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items()
                                                            if t is not None)
                                    + "; all must have the same floating type (convert with .float() or .to(...))")

@@ -77,7 +77,9 @@ def checked(function: Callable) -> Callable:
 
     @functools.wraps(following)
     def call(*arguments: Any, **options: Any) -> Any:
-        given = (*map(type, arguments), *options, *map(type, options.values())) if options else (*map(type, arguments),)
+        given: tuple[Any, ...] = tuple(map(type, arguments))
+        if options:
+            given += (*options, *map(type, options.values()))
         if given not in right:  # what check says depends on types alone
             for name, value in (*zip(names, arguments), *options.items()):
                 check(name, value)

@@ -28,8 +28,8 @@ class Bilinear(Function):
     """An operation on two factors; the gradient of each needs the other one, and nothing else is kept for it."""
 
     def keep(self, a, b):
-        needs_a, needs_b = self.needs[:2]
-        self.save(a if needs_b else None, b if needs_a else None)
+        needs = self.needs
+        self.save(a if needs[1] else None, b if needs[0] else None)
 
 
 class Conv2d(Bilinear):

@@ -93,23 +93,26 @@ def _some(name: str, tensors: Any) -> Sequence[Tensor]:
 
 def _alike(name: str, tensors: Any) -> tuple[Tensor, ...]:
     """The tensors of a sequence that is not empty, converted to their common dtype."""
-    dtype, *others = {x.data.dtype for x in _some(name, tensors)}
-    if not others:
-        return tuple(tensors)
-    dtype = dtypes.result_type(*tensors)
-    return tuple([x.to(dtype) for x in tensors])
+    first = _some(name, tensors)[0].data.dtype
+    for x in tensors:
+        if x.data.dtype != first:
+            dtype = dtypes.result_type(*tensors)
+            return tuple([x.to(dtype) for x in tensors])
+    return tuple(tensors)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors end to end along dim; all other lengths must agree, except that shape (0,) goes with any other."""
     tensors = _alike("cat", tensors)
-    first = next((x for x in tensors if x.data.shape != (0,)), tensors[0])
-    tensors = tuple([x for x in tensors if x.data.ndim == first.data.ndim or x.data.shape != (0,)])
-    axis, shape = real_axis("cat", dim, first), first.data.shape
-    for i, x in enumerate(tensors):
-        others = x.data.shape
-        if len(others) != len(shape) or others[:axis] != shape[:axis] or others[axis + 1:] != shape[axis + 1:]:
-            raise RuntimeError(f"cat: tensor {i} has shape {others}, the first {shape}; they must have equally "
+    shapes = [x.data.shape for x in tensors]
+    if (0,) in shapes and max(map(len, shapes)) > 1:
+        tensors = tuple([x for x, shape in zip(tensors, shapes) if shape != (0,)]) or tensors
+        shapes = [x.data.shape for x in tensors]
+    shape, axis = shapes[0], real_axis("cat", dim, tensors[0])
+    for i, other in enumerate(shapes):
+        if other != shape and (len(other) != len(shape) or other[:axis] != shape[:axis]
+                               or other[axis + 1:] != shape[axis + 1:]):
+            raise RuntimeError(f"cat: tensor {i} has shape {other}, the first {shape}; they must have equally "
                                f"many axes and, except along dim {dim}, equal lengths")
     return Cat(axis)(*tensors)
 

@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable, Iterable
 
 from .. import dtypes
-from ..engine import Tensor, no_grad
+from ..backend import arithmetic_for
+from ..engine import Function, Tensor, no_grad
 from .activation import Elementwise
 from .arithmetic import abs as absolute
 from .basic import Number, operands, refuse_bool
 from .creation import full_like
-from .pointwise import square
+from .reduce import averaged
 
 __all__ = ["gaussian_nll_loss", "huber_loss", "kl_div", "l1_loss", "l1_penalty", "l2_penalty", "mse_loss",
            "poisson_nll_loss", "smooth_l1_loss"]
@@ -27,6 +28,24 @@ class Huber(Elementwise):
     def gradient(self, gy, d):
         (delta,) = self.parameters
         return gy * (d.sign() * delta).where(d.abs() >= delta, d)  # NaN stays NaN
+
+
+class SquaredError(Function):
+    """y = (a − b)², or its mean over all n elements;  ga = gy·2(a − b), for the mean divided by n,  gb = −ga."""
+
+    def __init__(self, mean: bool) -> None:
+        self.mean = mean
+
+    def forward(self, a, b):
+        self.save(a, b)
+        d = arithmetic_for(a, b).sub(a, b)
+        y = arithmetic_for(d, d).mul(d, d)
+        return averaged(y, tuple(range(y.ndim)), False) if self.mean else y
+
+    def backward(self, gy):
+        a, b = self.saved
+        ga = (a - b) * (gy * 2 / max(a.data.size, 1) if self.mean else gy * 2)
+        return ga, -ga if self.needs[1] else None
 
 
 # -- what all losses share ------------------------------------------------------------------------------------------
@@ -47,7 +66,7 @@ def reduced(name: str, loss: Tensor, reduction: str, others: str = "") -> Tensor
 
 def same_shapes(name: str, input: Tensor, target: Tensor) -> None:
     """Raise unless both have the same shape."""
-    if input.shape != target.shape:
+    if input.data.shape != target.data.shape:
         raise ValueError(f"{name}: input {input.shape} and target {target.shape} must have the same shape; "
                          "broadcasting them would compare every element with every other (use reshape, squeeze or "
                          "unsqueeze)")
@@ -67,16 +86,26 @@ def weighted(name: str, loss: Tensor, weight: Tensor | None, called: str = "weig
 def _of_difference(name: str, of: Callable[[Tensor], Tensor], input: Tensor, target: Tensor,
                    weight: Tensor | None = None) -> Tensor:
     """weight·of(input − target), element by element."""
+    a, b = _pair(name, input, target)
+    return _scaled(name, of(a - b), weight)
+
+
+def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    """Input and target in one floating type, after the check of their shapes."""
     same_shapes(name, input, target)
     a, b = operands(name, input, target)
     if not dtypes.is_floating(a.data.dtype):
         raise RuntimeError(f"{name}: input is {input.dtype}, target is {target.dtype}; one of them must be floating "
                            "(convert with .float())")
-    loss = of(a - b)
+    return a, b
+
+
+def _scaled(name: str, loss: Tensor, weight: Tensor | None) -> Tensor:
+    """The loss of each element times its weight."""
     if weight is None:
         return loss
-    if weight.shape != input.shape:
-        raise ValueError(f"{name}: weight {weight.shape} must have the shape of input {input.shape}, one number per "
+    if weight.shape != loss.shape:
+        raise ValueError(f"{name}: weight {weight.shape} must have the shape of input {loss.shape}, one number per "
                          "element")
     return loss * weight
 
@@ -93,8 +122,10 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Ten
     weight, of the same shape, scales elements; "mean" divides by its sum. Raises ValueError where the shapes differ;
     PyTorch broadcasts, with a warning. Legendre 1805.
     """
-    loss = _of_difference("mse_loss", square, input, target, weight)
-    return _over_weights("mse_loss", loss, weight, reduction)
+    a, b = _pair("mse_loss", input, target)
+    if weight is None and reduction == "mean":
+        return SquaredError(mean=True)(a, b)
+    return _over_weights("mse_loss", _scaled("mse_loss", SquaredError(mean=False)(a, b), weight), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:

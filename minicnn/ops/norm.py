@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .arguments import same_floats
@@ -34,33 +35,34 @@ class BatchNorm(Function):
     The last two terms are the paths through mean and var: gx is what is left of gy once its mean and its part along x̂
     are taken out. With given (running) statistics gx = w/√(var + eps)·gy. Ioffe & Szegedy 2015, section 3.
 
-    To rectify is to return max(y, 0), of which only the gy where y > 0 come back.
+    To rectify is to return max(y, 0), of which only the gy where y > 0 come back. ``statistics`` are the mean and var
+    of the batch.
     """
 
-    constant_outputs = (1, 2)
-    materialize_grads = False
+    statistics: tuple[Any, Any]
 
     def __init__(self, eps: float, rectify: bool = False) -> None:
         self.eps, self.rectify = eps, rectify
 
-    def forward(self, x, w, b, mean, var):
+    def forward(self, x, w, b, mean=None, var=None):
         flat, kernels = _flat(x), kernels_for(x)  # (N, C, L)
         self.training = mean is None
         if self.training:
-            mean, var = kernels.batch_norm_stats(flat)
+            mean, var = self.statistics = kernels.batch_norm_stats(flat)
         inv_std = 1 / array_module(x).sqrt(var + var.dtype.type(self.eps))
         y = kernels.batch_norm(flat, mean, inv_std, w, b, self.rectify).reshape(x.shape)
         self.save(x, w, mean, inv_std, y if self.rectify else None)
-        return (y, mean, var) if self.training else y
+        return y
 
-    def backward(self, gy, *_):
+    def backward(self, gy):
         x, w, mean, inv_std, y = self.saved
+        statistics = () if self.training else (None, None)
         if is_grad_enabled():
-            return *self._recorded(gy if y is None else gy.where(~(y <= 0), 0.0), x, w, mean, inv_std), None, None
+            return *self._recorded(gy if y is None else gy.where(~(y <= 0), 0.0), x, w, mean, inv_std), *statistics
         gx, gw, gb = kernels_for(x.data).batch_norm_grad(_flat(gy.data), _flat(x.data), mean.data, inv_std.data,
                                                          None if w is None else w.data, self.training,
                                                          None if y is None else _flat(y.data))
-        return Tensor(gx.reshape(x.shape)), Tensor(gw), Tensor(gb), None, None
+        return Tensor(gx.reshape(x.shape)), Tensor(gw), Tensor(gb), *statistics
 
     def _recorded(self, gy, x, w, mean, inv_std):
         """The same formulas in operations, with mean and var as functions of x."""
@@ -89,20 +91,20 @@ class GroupNorm(Function):
         self.shape, self.eps, self.centred = shape, eps, centred
 
     def forward(self, x, w, b):
-        self.affine = next((a.shape for a in (w, b) if a is not None), None)
-        flat_w, flat_b = [None if a is None else a.reshape(self.shape[1:3]) for a in (w, b)]  # (G, K)
+        of_channels = self.shape[1:3]  # (G, K)
+        self.affine = of_channels if w is b is None else (b if w is None else w).shape
+        flat_w, flat_b = [None if a is None else a.reshape(of_channels) for a in (w, b)]
         y, mean, inv_std = kernels_for(x).group_norm(x.reshape(self.shape), flat_w, flat_b, self.eps, self.centred)
         self.save(x, w, mean, inv_std)
         return y.reshape(x.shape)
 
     def backward(self, gy):
         x, w, mean, inv_std = self.saved
-        affine = self.shape[1:3] if self.affine is None else self.affine
         if not is_grad_enabled():
             gx, gw, gb = kernels_for(x.data).group_norm_grad(
                 gy.data.reshape(self.shape), x.data.reshape(self.shape), mean.data, inv_std.data,
                 None if w is None else w.data.reshape(self.shape[1:3]), self.centred)
-            return Tensor(gx.reshape(x.shape)), Tensor(gw.reshape(affine)), Tensor(gb.reshape(affine))
+            return Tensor(gx.reshape(x.shape)), Tensor(gw.reshape(self.affine)), Tensor(gb.reshape(self.affine))
         shape, gy, x = x.shape, gy.reshape(self.shape), x.reshape(self.shape)
         d = x - x.mean((2, 3), keepdim=True) if self.centred else x
         inv_std = (d.square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
@@ -110,12 +112,13 @@ class GroupNorm(Function):
         gx = g - x_hat * (g * x_hat).mean((2, 3), keepdim=True)
         if self.centred:
             gx = gx - g.mean((2, 3), keepdim=True)
-        return ((inv_std * gx).reshape(shape), (gy * x_hat).sum((0, 3)).reshape(affine),
-                gy.sum((0, 3)).reshape(affine))
+        return ((inv_std * gx).reshape(shape), (gy * x_hat).sum((0, 3)).reshape(self.affine),
+                gy.sum((0, 3)).reshape(self.affine))
 
 
 def _flat(x):
-    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # (N, C, L)
+    n, c, *size = x.shape
+    return x.reshape(n, c, math.prod(size))  # (N, C, L)
 
 
 def _wide(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
@@ -128,7 +131,9 @@ def _wide(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
 def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float,
              centred: bool = True) -> Tensor:
     """GroupNorm of x seen as (N, G, K, L)."""
-    return GroupNorm(shape, eps, centred)(*_wide(x, w, b)).to(x.data.dtype)
+    wide = _wide(x, w, b)
+    y = GroupNorm(shape, eps, centred)(*wide)
+    return y if wide[0] is x else y.to(x.data.dtype)
 
 
 # -- over the batch, or over each image -----------------------------------------------------------------------------
@@ -154,8 +159,7 @@ def rectified_batch_norm(*arguments: Any, **options: Any) -> Tensor:
 def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
                 bias: Tensor | None, training: bool, momentum: float, eps: float, *,
                 rectify: bool = False) -> Tensor:
-    _check_channels("batch_norm", input, eps, running_mean=running_mean, running_var=running_var, weight=weight,
-                    bias=bias)
+    _check_channels("batch_norm", input, eps, weight, bias, running_mean, running_var)
     x, w, b = _wide(input, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
@@ -168,9 +172,10 @@ def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor 
     if count == 1:
         raise ValueError(f"batch_norm: training needs more than one value per channel, got x {input.shape}; its "
                          "variance would be 0 (use a larger batch, drop_last=True, or eval mode)")
-    y, mean, var = BatchNorm(eps, rectify)(x, w, b, None, None)
-    _update(running_mean, running_var, mean.data, var.data, count, momentum)
-    return y.to(input.data.dtype)
+    norm = BatchNorm(eps, rectify)
+    y = norm(x, w, b)
+    _update(running_mean, running_var, *norm.statistics, count, momentum)
+    return y if x is input else y.to(input.data.dtype)
 
 
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
@@ -183,8 +188,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     Raises RuntimeError for shapes that do not fit, ValueError where a channel of an image has one value only.
     Ulyanov et al. 2016.
     """
-    _check_channels("instance_norm", input, eps, running_mean=running_mean, running_var=running_var, weight=weight,
-                    bias=bias)
+    _check_channels("instance_norm", input, eps, weight, bias, running_mean, running_var)
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise RuntimeError("instance_norm: running_mean and running_var are needed when use_input_stats is False")
@@ -195,25 +199,37 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
                          "variance would be 0")
     x, *affine = _wide(input.reshape(1, n * c, length), weight, bias)
     w, b = [None if t is None else t.expand(n, c).reshape(n * c) for t in affine]
-    y, mean, var = BatchNorm(eps)(x, w, b, None, None)
+    norm = BatchNorm(eps)
+    y = norm(x, w, b)
     if n:
-        _update(running_mean, running_var, mean.data.reshape(n, c).mean(0), var.data.reshape(n, c).mean(0), length,
-                momentum)
+        mean, var = [a.reshape(n, c).mean(0) for a in norm.statistics]
+        _update(running_mean, running_var, mean, var, length, momentum)
     return y.reshape(input.shape).to(input.dtype)
 
 
-def _check_channels(name: str, x: Tensor, eps: float, **named: Tensor | None) -> None:
+def _check_channels(name: str, x: Tensor, eps: float, w: Tensor | None, b: Tensor | None,
+                    running_mean: Tensor | None = None, running_var: Tensor | None = None) -> None:
     if x.data.ndim < 2:
         raise RuntimeError(f"{name}: x must be (N, C) or (N, C, ...), not {x.shape}")
-    channels = x.data.shape[1:2]
-    for argument, t in named.items():
-        if t is not None and t.data.shape != channels:
-            raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected ({x.shape[1]},) for x {x.shape}")
-    same_floats(name, x=x, **named)
+    _check_affine(name, x, x.data.shape[1:2], {"weight": w, "bias": b, "running_mean": running_mean,
+                                               "running_var": running_var})
     if eps < 0:
         raise ValueError(f"{name}: eps = {eps} must not be negative")
-    if (named.get("running_mean") is None) != (named.get("running_var") is None):
+    if (running_mean is None) != (running_var is None):
         raise ValueError(f"{name}: give both running_mean and running_var, or neither")
+
+
+def _check_affine(name: str, x: Tensor, shape: tuple[int, ...], named: dict[str, Tensor | None]) -> None:
+    """Raise unless all that is named has this shape and, with x, one floating type."""
+    dtype = x.data.dtype
+    alike = dtypes.is_floating(dtype)
+    for argument, t in named.items():
+        if t is not None:
+            if t.data.shape != shape:
+                raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected {shape} for x {x.shape}")
+            alike = alike and t.data.dtype == dtype
+    if not alike:
+        same_floats(name, x=x, **named)
 
 
 def _update(running_mean: Tensor | None, running_var: Tensor | None, mean: np.ndarray, var: np.ndarray, count: int,
@@ -234,7 +250,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     the batch. Gradients: see GroupNorm. Raises RuntimeError for shapes that do not fit, ValueError where there is one
     value only to normalise. Wu & He 2018.
     """
-    _check_channels("group_norm", input, eps, weight=weight, bias=bias)
+    _check_channels("group_norm", input, eps, weight, bias)
     (n, c), length = input.shape[:2], math.prod(input.shape[2:])
     if num_groups < 1 or c % num_groups:
         raise RuntimeError(f"group_norm: num_groups = {num_groups} must be positive and divide the {c} channels of x "
@@ -255,7 +271,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     normalized_shape. gweight = Σ gy·x̂ and gbias = Σ gy over the other axes; gx: see GroupNorm. Raises RuntimeError for
     shapes that do not fit. Ba et al. 2016.
     """
-    rows, features = _check_last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    rows, features = _check_last_axes("layer_norm", input, normalized_shape, {"weight": weight, "bias": bias})
     return _grouped(input, (rows, 1, features, 1), weight, bias, eps)
 
 
@@ -267,22 +283,20 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     default the smallest step at 1 of the type computed in. Raises RuntimeError for shapes that do not fit.
     Zhang & Sennrich 2019.
     """
-    rows, features = _check_last_axes("rms_norm", input, normalized_shape, weight=weight)
+    rows, features = _check_last_axes("rms_norm", input, normalized_shape, {"weight": weight})
     if eps is None:
         eps = float(np.finfo(np.float64 if input.dtype.itemsize == 8 else np.float32).eps)
     return _grouped(input, (rows, 1, features, 1), weight, None, eps, centred=False)
 
 
-def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int], **named: Tensor | None) -> tuple[int, int]:
+def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int],
+                     named: dict[str, Tensor | None]) -> tuple[int, int]:
     """How many rows of how many features."""
     shape = tuple(normalized_shape)
     of_x = x.data.shape
     if not shape or of_x[-len(shape):] != shape:
         raise RuntimeError(f"{name}: normalized_shape {shape} must be the last axes of x {x.shape}, at least one")
-    for argument, t in named.items():
-        if t is not None and t.data.shape != shape:
-            raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected normalized_shape {shape}")
-    same_floats(name, x=x, **named)
+    _check_affine(name, x, shape, named)
     return math.prod(of_x[:-len(shape)]), math.prod(shape)
 
 

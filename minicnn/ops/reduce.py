@@ -94,6 +94,13 @@ def summed(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return x.sum(axes, dtype, keepdims=keepdims)
 
 
+def averaged(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """Σ x / n, NaN for n = 0, in the type of x."""
+    total = summed(x, axes, keepdims)
+    mean = total / (x.size // (total.size or 1))
+    return mean if mean.dtype == x.dtype else mean.astype(x.dtype)
+
+
 def widened(input: Tensor, dtype: Any) -> Tensor:
     """What is added up: input in dtype, by default integers and bools as int64."""
     if dtype is not None:
@@ -153,7 +160,7 @@ class Mean(Reduction):
 
     def forward(self, x):
         self.shape = x.shape
-        return (summed(x, self.axes, self.keepdim) / _count(x.shape, self.axes)).astype(x.dtype, copy=False)
+        return averaged(x, self.axes, self.keepdim)
 
     def backward(self, gy):
         return self.expanded(gy / max(_count(self.shape, self.axes), 1), self.shape)

@@ -22,10 +22,9 @@ def sliding(name: str, size: Sizes, kernel: Any, stride: Any, padding: Any, dila
     kernel = per_axis(name, "kernel_size", kernel, axes)
     stride = kernel if stride is None else per_axis(name, "stride", stride, axes)
     padding = per_axis(name, "padding", padding, axes, 0)
-    for k, p in zip(kernel, padding):
-        if p > k // 2:
-            raise RuntimeError(f"{name}: padding {padding} is larger than half of kernel {kernel}; a window could see "
-                               "nothing but padding")
+    if any(padding) and any([p > k // 2 for k, p in zip(kernel, padding)]):
+        raise RuntimeError(f"{name}: padding {padding} is larger than half of kernel {kernel}; a window could see "
+                           "nothing but padding")
     return kernel, stride, padding, per_axis(name, "dilation", dilation, axes)
 
 
