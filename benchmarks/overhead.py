@@ -64,9 +64,9 @@ def _batch_norm(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray
 
 
 def _cross_entropy(x: np.ndarray, t: np.ndarray) -> tuple:
-    outside, counted = (t.view(np.uint64) >= 4).any(), np.count_nonzero(t >= 0)
+    outside = (t.view(np.uint64) >= 4).any()
     loss, p = KERNELS.cross_entropy(x, t)
-    return p, loss.sum() / counted, outside
+    return p, loss.sum() / len(t), outside
 
 
 CASES = {

@@ -12,7 +12,7 @@ from .activation import LogSigmoid, LogSoftmax
 from .arguments import same_floats
 from .basic import Expand
 from .loss import EPSILON, reduced, same_shapes, weighted
-from .reduce import summed
+from .reduce import divided, summed
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
 
@@ -31,7 +31,7 @@ class CrossEntropy(Function):
     def forward(self, x, target):
         loss, p = kernels_for(x).cross_entropy(x, target)
         self.save(x, p, target)
-        return loss if self.divisor is None else (summed(loss, (0,), False) / self.divisor).astype(x.dtype, copy=False)
+        return loss if self.divisor is None else divided(summed(loss, (0,), False), self.divisor, x.dtype)
 
     def backward(self, gy):
         x, p, target = self.saved
@@ -135,7 +135,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
     if plain:
         if reduction != "mean":
             return reduced("cross_entropy", CrossEntropy()(x, t).reshape(target.shape), reduction)
-        counted = int(array_module(t.data).count_nonzero(t.data >= 0))
+        all_count = t.data is target.data  # where a row is ignored, class_numbers makes another array
+        counted = len(t.data) if all_count else int(array_module(t.data).count_nonzero(t.data >= 0))
         loss = CrossEntropy(counted or 1)(x, t)
         return loss if counted else loss + math.nan  # as in PyTorch: NaN, but the gradient is 0
     log_p = LogSoftmax(1)(x)

@@ -97,8 +97,13 @@ def summed(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 def averaged(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """Σ x / n, NaN for n = 0, in the type of x."""
     total = summed(x, axes, keepdims)
-    mean = total / (x.size // (total.size or 1))
-    return mean if mean.dtype == x.dtype else mean.astype(x.dtype)
+    return divided(total, x.size // (total.size or 1), x.dtype)
+
+
+def divided(total: Any, count: int, dtype: np.dtype) -> Any:
+    """total / count in that type."""
+    ratio = total / count
+    return ratio if ratio.dtype == dtype else ratio.astype(dtype)
 
 
 def widened(input: Tensor, dtype: Any) -> Tensor:
