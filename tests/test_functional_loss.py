@@ -235,6 +235,31 @@ def test_types_mix_as_in_pytorch(name, first):
     assert_close(ours, getattr(TF, name)(*map(torch.from_numpy, arrays)), 1e-3)
 
 
+TYPES = ["float64", "float32", "float16", "int64", "bool"]
+
+
+@pytest.mark.parametrize("name", [
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss", "cross_entropy",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "hinge_embedding_loss", "soft_margin_loss",
+    "multilabel_soft_margin_loss"])
+@pytest.mark.parametrize("first", TYPES)
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
+def test_types_of_input_and_target(name, first):
+    """For each pair both refuse, or give a loss of the same type."""
+    def program(m, f, second):
+        x, target = (np.array([0.4, 0.6, 1.0]).astype(first), np.array([1, 0, 1]).astype(second))
+        return getattr(f, name)(m.tensor(x), m.tensor(target))
+
+    for second in TYPES:
+        try:
+            expected = program(torch, TF, second)
+        except (RuntimeError, TypeError):
+            with pytest.raises((RuntimeError, TypeError, ValueError), match=name):
+                program(mc, F, second)
+        else:
+            assert_close(program(mc, F, second), expected, 2e-3)
+
+
 def test_margins_make_integers_floating():
     ones = np.array([3, 1, 2]), np.array([1, 1, 5]), np.array([1, -1, 1])
     assert_close(F.margin_ranking_loss(*map(mc.tensor, ones)), TF.margin_ranking_loss(*map(torch.tensor, ones)), 0)

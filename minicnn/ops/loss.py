@@ -12,7 +12,7 @@ from ..backend import arithmetic_for
 from ..engine import Function, Tensor, no_grad
 from .activation import Elementwise
 from .arithmetic import abs as absolute
-from .basic import Number, operands, refuse_bool
+from .basic import Number, expect_operands, operands, refuse_bool
 from .creation import full_like
 from .reduce import averaged
 
@@ -147,6 +147,8 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     """
     if not beta >= 0:
         raise RuntimeError(f"smooth_l1_loss: beta = {beta} must not be negative")
+    if beta == 0:
+        refuse_bool("smooth_l1_loss", input, target)
     of = absolute if beta == 0 else Huber(beta) if beta == 1 else lambda d: Huber(beta)(d) / beta
     return reduced("smooth_l1_loss", _of_difference("smooth_l1_loss", of, input, target), reduction)
 
@@ -156,12 +158,16 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     """With d = input − target, d²/2 where |d| ≤ delta, else delta·(|d| − delta/2).
 
     Any shape, both the same → that shape ("none") or a number; gx = gy·min(max(d, −delta), delta). weight, of the same
-    shape, scales elements; "mean" divides by their number, as in PyTorch, unlike that of mse_loss. Raises ValueError
-    where the shapes differ (PyTorch broadcasts, with a warning), RuntimeError unless delta is positive. Huber 1964.
+    shape, scales elements; "mean" divides by their number, as in PyTorch, unlike that of mse_loss. The result has the
+    type of input. Raises ValueError where the shapes differ (PyTorch broadcasts, with a warning), RuntimeError unless
+    delta is positive and input floating. Huber 1964.
     """
     if not delta > 0:
         raise RuntimeError(f"huber_loss: delta = {delta} must be positive")
-    return reduced("huber_loss", _of_difference("huber_loss", Huber(delta), input, target, weight), reduction)
+    if not dtypes.is_floating(input.data.dtype):
+        raise RuntimeError(f"huber_loss: input is {input.dtype}, must be floating (convert with .float())")
+    loss = _of_difference("huber_loss", Huber(delta), input, target, weight)
+    return reduced("huber_loss", loss.to(input.data.dtype), reduction)
 
 
 def _penalty(name: str, of: Callable[[Tensor], Tensor], parameters: Tensor | Iterable[Tensor]) -> Tensor:
@@ -218,6 +224,8 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full
     Wedderburn 1972.
     """
     same_shapes("poisson_nll_loss", input, target)
+    if full or input.data.dtype == dtypes.bool_:
+        refuse_bool("poisson_nll_loss", target)
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         many = target > 1
@@ -238,6 +246,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | Number, full:
     if target.ndim != input.ndim or any(n not in (1, m) for n, m in zip(target.shape, input.shape)):
         raise ValueError(f"gaussian_nll_loss: target {target.shape} must have the shape of input {input.shape}, or "
                          "length 1 in some of its axes")
+    expect_operands("gaussian_nll_loss", var)
     variance = var if isinstance(var, Tensor) else full_like(input, var)
     if variance.shape == input.shape[:-1] != input.shape:
         variance = variance.unsqueeze(-1)

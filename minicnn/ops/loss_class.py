@@ -10,7 +10,7 @@ from ..backend import array_module, is_recording, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .activation import LogSigmoid, LogSoftmax
 from .arguments import same_floats
-from .basic import Expand
+from .basic import Expand, operands
 from .loss import EPSILON, reduced, same_shapes, weighted
 from .reduce import divided, summed
 
@@ -91,9 +91,10 @@ def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int)
     same_floats(name, input=input, weight=weight)
 
 
-def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None = None, meaning: str = "") -> Any:
+def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None = None, meaning: str = "",
+                  bytes_too: bool = False) -> Any:
     """The target as an int64 array, in which −1 stands for the ignored; any other number that is no class raises."""
-    if target.data.dtype not in (dtypes.int64, dtypes.uint8):
+    if target.data.dtype != dtypes.int64 and not (bytes_too and target.data.dtype == dtypes.uint8):
         raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
     t = target.data.astype(dtypes.int64, copy=False)
     outside = t.view(np.uint64) >= classes  # a negative number is a huge one here
@@ -191,7 +192,7 @@ def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[
         raise ValueError(f"{name}: input {shape} needs targets of shape {expected} holding class numbers, got "
                          f"{target.shape}")
     classes = shape[1 if len(shape) > 1 else 0]
-    t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}")
+    t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}", len(shape) <= 2)
     if len(shape) == 2:
         return input, Tensor(t)
     x = input.unsqueeze(0) if len(shape) == 1 else input.movedim(1, -1)
@@ -227,13 +228,14 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
 
     Any shape, both the same → that shape ("none") or a number; gx = gy·(input − target)/(input·(1 − input)). weight
     broadcasts to that shape. From logits use binary_cross_entropy_with_logits, exact for large ones. Raises ValueError
-    where the shapes differ, RuntimeError for an input outside 0 … 1. Cox 1958.
+    where the shapes differ, RuntimeError for an input or a target outside 0 … 1. Cox 1958.
     """
     same_shapes("binary_cross_entropy", input, target)
     same_floats("binary_cross_entropy", input=input, target=target, weight=weight)
-    if not ((input.data >= 0) & (input.data <= 1)).all():  # NaN is neither
-        raise RuntimeError("binary_cross_entropy: input must be probabilities in 0 … 1; for logits use "
-                           "binary_cross_entropy_with_logits")
+    for called, t in (("input", input), ("target", target)):
+        if not ((t.data >= 0) & (t.data <= 1)).all():  # NaN is neither
+            raise RuntimeError(f"binary_cross_entropy: {called} must be probabilities in 0 … 1; for logits use "
+                               "binary_cross_entropy_with_logits")
     loss = weighted("binary_cross_entropy", BinaryCrossEntropy()(input, target), weight)
     return reduced("binary_cross_entropy", loss, reduction)
 
@@ -243,14 +245,19 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     """−pos_weight·target·log σ(input) − (1 − target)·log(1 − σ(input)), exact for logits of any size.
 
     Any shape, both the same → that shape ("none") or a number; gx = gy·(σ(input) − target) where pos_weight is 1.
-    weight and pos_weight broadcast to that shape. Raises ValueError where the shapes differ. Cox 1958.
+    weight and pos_weight broadcast to that shape. The result has the type of target. Raises ValueError where the shapes
+    differ, RuntimeError for types that are not floating. Cox 1958.
     """
     name = "binary_cross_entropy_with_logits"
     same_shapes(name, input, target)
-    same_floats(name, input=input, target=target, weight=weight, pos_weight=pos_weight)
+    if not (dtypes.is_floating(input.data.dtype) and dtypes.is_floating(target.data.dtype)):
+        raise RuntimeError(f"{name}: input is {input.dtype}, target is {target.dtype}; both must be floating (convert "
+                           "with .float())")
+    dtype = target.data.dtype
+    input, target = operands(name, input, target)
     if pos_weight is None:
         loss = LogisticLoss()(input, target)
     else:
         scale = weighted(name, target, pos_weight - 1, "pos_weight") + 1
         loss = (1 - target) * input - LogSigmoid()(input) * scale  # since log(1 − σ(x)) = log σ(x) − x
-    return reduced(name, weighted(name, loss, weight), reduction)
+    return reduced(name, weighted(name, loss, weight).to(dtype), reduction)

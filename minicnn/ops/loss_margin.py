@@ -6,7 +6,7 @@ from .. import dtypes
 from ..backend import array_module
 from ..engine import Tensor
 from .activation import LogSigmoid
-from .basic import broadcast_shapes
+from .basic import broadcast_shapes, refuse_bool
 from .distance import pairwise_distance
 from .loss import EPSILON, reduced, same_shapes, weighted
 from .loss_class import class_numbers, class_weights
@@ -42,7 +42,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> 
     where the shapes differ; PyTorch broadcasts. Cox 1958.
     """
     _check("soft_margin_loss", input, target)
-    return reduced("soft_margin_loss", -LogSigmoid()(target * input), reduction)
+    return reduced("soft_margin_loss", -LogSigmoid()(target * input).to(input.dtype), reduction)
 
 
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
@@ -55,6 +55,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     if not input1.ndim == input2.ndim == target.ndim:
         raise RuntimeError(f"margin_ranking_loss: input1 {input1.shape}, input2 {input2.shape} and target "
                            f"{target.shape} must have as many axes")
+    refuse_bool("margin_ranking_loss", input1, input2, target)
     broadcast_shapes("margin_ranking_loss", input1.shape, input2.shape, target.shape)
     return reduced("margin_ranking_loss", (float(margin) - target * (input1 - input2)).clamp(min=0), reduction)
 
@@ -128,6 +129,7 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
     if not input.ndim:
         raise ValueError(f"{name}: input must be (..., C), not a number")
     _check(name, input, target)
+    refuse_bool(name, target)
     loss = -(target * LogSigmoid()(input) + (1 - target) * LogSigmoid()(-input))
     return reduced(name, weighted(name, loss, weight).mean(-1), reduction)
 

@@ -1,5 +1,8 @@
 """Activations made of straight lines."""
 
+import math
+
+from .. import dtypes
 from ..backend import Generator, array_module, default_generator, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .activation import Elementwise, activate
@@ -109,11 +112,13 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """min(max(x, min_val), max_val) for every element: (∗) → (∗).
 
-    gx = gy where min_val < x < max_val, else 0. Raises ValueError if min_val > max_val, RuntimeError for bool.
-    Collobert 2004.
+    gx = gy where min_val < x < max_val, else 0. Raises ValueError if min_val > max_val, RuntimeError for bool, and for
+    uint8 with a negative bound. Collobert 2004.
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val = {min_val} must not be greater than max_val = {max_val}")
+    if input.data.dtype == dtypes.uint8 and min_val < 0:
+        raise RuntimeError(f"hardtanh: min_val = {min_val} is no uint8, the type of input")
     return activate("hardtanh", Hardtanh(min_val, max_val), input, inplace, integers=True)
 
 
@@ -187,10 +192,10 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd, and 0 where |x| ≤ lambd, for every element: (∗) → (∗).
 
-    gx = gy where |x| > lambd, else 0. Raises RuntimeError for integers and negative lambd. Donoho 1995.
+    gx = gy where |x| > lambd, else 0. Raises RuntimeError for integers and a negative or infinite lambd. Donoho 1995.
     """
-    if not lambd >= 0:
-        raise RuntimeError(f"softshrink: lambd = {lambd} must not be negative")
+    if not 0 <= lambd < math.inf:
+        raise RuntimeError(f"softshrink: lambd = {lambd} must be finite and not negative")
     return activate("softshrink", Softshrink(lambd), input)
 
 

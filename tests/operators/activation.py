@@ -1,5 +1,6 @@
 """Activations."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {  # of the functions of single el
 }
 WRONG = {
     "relu": [lambda m, f: f.relu(constant(m) > 0)],
-    "hardtanh": [lambda m, f: f.hardtanh(constant(m), 1.0, -1.0)],
+    "hardtanh": [lambda m, f: f.hardtanh(constant(m), 1.0, -1.0),
+                 lambda m, f: f.hardtanh(m.tensor([1, 2], dtype=m.uint8))],
     "rrelu": [lambda m, f: f.rrelu(constant(m), 0.5, 0.2), lambda m, f: f.rrelu(constant(m), 0.5, 0.2, True)],
     "celu": [lambda m, f: f.celu(constant(m), 0.0)],
-    "softshrink": [lambda m, f: f.softshrink(constant(m), -0.5)],
+    "softshrink": [lambda m, f: f.softshrink(constant(m), -0.5), lambda m, f: f.softshrink(constant(m), math.inf)],
     "gelu": [lambda m, f: f.gelu(constant(m), approximate="erf")],
 }
 INTEGERS = ["relu", "relu6", "hardtanh", "threshold", "softsign"]  # have a value for integers

@@ -1,5 +1,6 @@
 """Losses: of numbers and distributions, of classes, with a margin, of sequences."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -240,16 +241,19 @@ TABLE = [
     Operator("l1_loss", differences(), wrong=[two("l1_loss", (3,), (3,), reduction="avg"),
                                               lambda m, f: f.l1_loss(m.ones(3), m.ones(3).bool())]),
     Operator("smooth_l1_loss", differences(weighted=False, beta=[0.0, 0.5, 1.0, 2.5]),
-             wrong=[two("smooth_l1_loss", (3,), (3,), beta=-1.0)]),
+             wrong=[two("smooth_l1_loss", (3,), (3,), beta=-1.0),
+                    lambda m, f: f.smooth_l1_loss(m.ones(3), m.ones(3).bool(), beta=0)]),
     Operator("huber_loss", differences(delta=[0.5, 1.0, 2.5]), wrong=[
         two("huber_loss", (3,), (3,), delta=0.0), lambda m, f: f.huber_loss(m.ones(3), m.ones(3), weight=m.ones(1))]),
     Operator("kl_div", divergences(), theirs=quiet_kl_div, wrong=[
         two("kl_div", (3,), (3,), reduction="avg"),
         lambda m, f: f.kl_div(m.ones(3), m.tensor([1, 1, 1]), reduction="sum")]),
-    Operator("poisson_nll_loss", counts(), wrong=[two("poisson_nll_loss", (3,), (3,), reduction="avg"),
-                                                  two("poisson_nll_loss", (3,), (2,))]),
+    Operator("poisson_nll_loss", counts(), wrong=[
+        two("poisson_nll_loss", (3,), (3,), reduction="avg"), two("poisson_nll_loss", (3,), (2,)),
+        lambda m, f: f.poisson_nll_loss(m.ones(3), m.ones(3).bool(), full=True)]),
     Operator("gaussian_nll_loss", variances(), wrong=[
-        two("gaussian_nll_loss", (3,), (3,), var=-1.0), two("gaussian_nll_loss", (3,), (2,), var=1.0),
+        two("gaussian_nll_loss", (3,), (3,), var=-1.0), two("gaussian_nll_loss", (3,), (3,), var=None),
+        two("gaussian_nll_loss", (3,), (2,), var=1.0),
         lambda m, f: f.gaussian_nll_loss(m.ones(2), m.ones(2), m.tensor([1.0, -1.0])),
         lambda m, f: f.gaussian_nll_loss(m.ones(2, 3), m.ones(2, 3), m.ones(2, 2)),
         lambda m, f: f.gaussian_nll_loss(m.ones(2, 3, 4), m.ones(2, 3, 4), m.ones(2, 1, 1)),
@@ -262,12 +266,14 @@ TABLE = [
     Operator("nll_loss", classes(smoothing=False), number=60, examples=[
         Case(normal((2, 3, 2)), np.full((2, 2), -100), second=False),
         Case(normal((3, 2)), np.array([0, 1, -100]), np.zeros(2), fixed=[2], second=False)], wrong=[
-            lambda m, f: f.nll_loss(m.ones(2, 3), m.tensor([0, 1], dtype=m.int32))]),
+            lambda m, f: f.nll_loss(m.ones(2, 3), m.tensor([0, 1], dtype=m.int32)),
+            lambda m, f: f.nll_loss(m.ones(1, 3, 2), m.tensor([[0, 1]], dtype=m.uint8))]),
     Operator("binary_cross_entropy", yes_or_no(logits=False), examples=[
         Case(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.25]), fixed=[1], second=False,
              single=False)], wrong=[
         lambda m, f: f.binary_cross_entropy(m.ones(3), m.ones(3), m.ones(2, 1)),
-        lambda m, f: f.binary_cross_entropy(m.ones(3), m.ones(3), m.ones(2))]),
+        lambda m, f: f.binary_cross_entropy(m.ones(3), m.ones(3), m.ones(2)),
+        *[lambda m, f, t=t: f.binary_cross_entropy(m.ones(2), m.tensor([1.0, t])) for t in (2.0, -0.1, math.nan)]]),
     Operator("binary_cross_entropy_with_logits", yes_or_no(logits=True), wrong=[
         lambda m, f: f.binary_cross_entropy_with_logits(m.ones(3), m.ones(3), m.ones(2, 1)),
         lambda m, f: f.binary_cross_entropy_with_logits(m.ones(3), m.ones(3), pos_weight=m.ones(2, 1))]),
@@ -277,13 +283,15 @@ TABLE = [
     Operator("soft_margin_loss", signed(), wrong=[two("soft_margin_loss", (3,), (3, 1)),
                                                   lambda m, f: f.soft_margin_loss(m.tensor([1]), m.tensor([1]))]),
     Operator("margin_ranking_loss", rankings(), wrong=[two("margin_ranking_loss", (3,), (3,), (3, 1)),
-                                                       two("margin_ranking_loss", (3,), (3,), (3,), reduction="avg")]),
+                                                       two("margin_ranking_loss", (3,), (3,), (3,), reduction="avg"),
+        lambda m, f: f.margin_ranking_loss(m.ones(3), m.ones(3), m.ones(3).bool())]),
     Operator("multi_margin_loss", multi_margins(), wrong=[
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]), p=3),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 3])),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, -1])),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0])),
-        lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0.0, 1.0])),
+        *[lambda m, f, dtype=dtype: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]).to(getattr(m, dtype)))
+          for dtype in ("float32", "int32", "uint8")],
         lambda m, f: f.multi_margin_loss(m.ones(2, 0), m.tensor([0, 0])),
         lambda m, f: f.multi_margin_loss(m.ones(1, 2, 3), m.tensor([0])),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]), weight=m.ones(2))]),
