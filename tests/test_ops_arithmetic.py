@@ -134,6 +134,9 @@ def test_pairs_of_special_values(name):
 
 def test_atan2_at_the_origin():
     check_op(*both("atan2"), np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, -1.0]), second=False)
+    a, b = (mc.zeros(1, requires_grad=True) for _ in range(2))
+    first = mc.autograd.grad(mc.atan2(a, b), [a, b], create_graph=True)
+    assert [g.item() for g in mc.autograd.grad(first, [a, b], [mc.ones(1)] * 2)] == [0, 0]  # PyTorch: NaN
 
 
 # -- powers ---------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ EINSUMS = [
     ("bn,anm,bm->ba", (2, 3), (5, 3, 4), (2, 4)), ("i,i,i->i", (3,), (3,), (3,)),
     ("ab,bc,cd,de->ae", (2, 3), (3, 1), (1, 4), (4, 2)), ("bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)),
     ("ij,jk->ik", (0, 3), (3, 4)), ("ij,jk->ik", (2, 0), (0, 4)), ("bij,bjk->bik", (0, 2, 3), (0, 3, 4)),
-    ("ij,k->k", (2, 3), (4,)), ("aab,bcc->ac", (2, 2, 3), (3, 4, 4)),
+    ("ij,k->k", (2, 3), (4,)), ("aab,bcc->ac", (2, 2, 3), (3, 4, 4)), ("ij,kj->ik", (2, 3), (4, 1)),
 ]
 
 
@@ -145,7 +145,9 @@ def test_einsum_drawn(data):
     labels = sorted(set("".join(terms)))
     output = "".join(data.draw(st.permutations(labels))[:data.draw(st.integers(0, len(labels)))])
     equation = ",".join(terms) + ("->" + output if data.draw(st.booleans()) else "")
-    agree(lambda m, *xs: m.einsum(equation, *xs), *named(*[[lengths[x] for x in term] for term in terms]), single=False,
+    broadcast = [data.draw(st.sets(st.sampled_from("abcde"), max_size=2)) for _ in terms]
+    shapes = [[1 if x in ones else lengths[x] for x in term] for term, ones in zip(terms, broadcast)]
+    agree(lambda m, *xs: m.einsum(equation, *xs), *named(*shapes), single=False,
          tolerance=SECOND / 10)
 
 
@@ -178,6 +180,8 @@ def test_integers(dtype):
     check_op(linear, torch.nn.functional.linear, a, b)
     for equation in ("ij,kj->ik", "ij->j", "ij,kj->", "ij,ik->jk"):
         agree(lambda m, x, y, e=equation: m.einsum(e, *(x, y)[:1 + ("," in e)]), a, b)
+    agree(lambda m, x, y: m.einsum("ijk,ik->j", x[None], y[:1]), a, b)
+    agree(lambda m, x: m.einsum("ij->j", x[:1]), a)
     agree(lambda m, x, y: m.einsum("ij,ij->ij", x[:1], y), a, b)
     agree(lambda m, x, y, z: m.addmm(z, x, y.T, beta=2, alpha=3), a, b, c)
 

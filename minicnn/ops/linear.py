@@ -224,7 +224,10 @@ def _added(name: str, input: Tensor, product: Tensor, beta: Number, alpha: Numbe
 # -- sums over named axes -------------------------------------------------------------------------------------------
 
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
-    """Σ a·b over the last dims axes of a and the first of b, or over axes dims[0] of a and dims[1] of b."""
+    """Σ a·b over the last dims axes of a and the first of b, or over axes dims[0] of a and dims[1] of b.
+
+    Axes of length 1 are not broadcast, as PyTorch's are.
+    """
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):
             raise RuntimeError(f"tensordot: dims = {dims} must be 0 to {min(a.ndim, b.ndim)}, for shapes {a.shape} and "
@@ -258,10 +261,13 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             if n != 1 and lengths.setdefault(label, n) != n:
                 raise RuntimeError(f"einsum: label {_shown(label)} of {equation!r} has length {n} in operand {i} and "
                                    f"{lengths[label]} in one before (shapes {[y.shape for y in operands]})")
-    result, labels = _simplified(operands[0], terms[0], "".join(terms[1:]) + output)
-    for i in range(1, len(terms)):
-        x, term = _simplified(operands[i], terms[i], labels + "".join(terms[i + 1:]) + output)
-        result, labels = _contracted(result, labels, x, term, "".join(terms[i + 1:]) + output)
+    parts = [_diagonals(x, term) for x, term in zip(operands, terms)]
+    if len(parts) > 1:  # axes of length 1 are broadcast, so they are as good as none
+        parts = [(x.squeeze(), "".join(label for label, n in zip(term, x.shape) if n != 1)) for x, term in parts]
+    later = ["".join(term for _, term in parts[i + 1:]) + output for i in range(len(parts))]
+    result, labels = _summed(*parts[0], later[0])
+    for i in range(1, len(parts)):
+        result, labels = _contracted(result, labels, *_summed(*parts[i], labels + later[i]), later[i])
     missing = [label for label in output if label not in labels]  # of length 1 wherever they occur
     result = result.reshape(result.shape + (1,) * len(missing))
     return result.permute([(labels + "".join(missing)).index(label) for label in output])
@@ -302,8 +308,8 @@ def _parse(equation: str, operands: tuple[Tensor, ...]) -> tuple[list[str], str]
 _ELLIPSIS = "9876543210"
 
 
-def _simplified(x: Tensor, term: str, others: str) -> tuple[Tensor, str]:
-    """Diagonals where a label is repeated; sums over axes whose label occurs nowhere else; no axes of length 1."""
+def _diagonals(x: Tensor, term: str) -> tuple[Tensor, str]:
+    """Diagonals where a label is repeated."""
     for label in dict.fromkeys(term):
         while term.count(label) > 1:
             i = term.index(label)
@@ -313,11 +319,13 @@ def _simplified(x: Tensor, term: str, others: str) -> tuple[Tensor, str]:
                                    f"and {x.shape[j]}")
             x = x.diagonal(0, i, j)
             term = term[:i] + term[i + 1:j] + term[j + 1:] + label
+    return x, term
+
+
+def _summed(x: Tensor, term: str, others: str) -> tuple[Tensor, str]:
+    """The sum over the axes whose label occurs nowhere else."""
     gone = [i for i, label in enumerate(term) if label not in others]
-    if gone:
-        x = x.sum(gone)
-    kept = [label for label in term if label in others]
-    return x.squeeze(), "".join(label for label, n in zip(kept, x.shape) if n != 1)
+    return x.sum(gone) if gone else x, "".join(label for label in term if label in others)
 
 
 def _contracted(a: Tensor, a_labels: str, b: Tensor, b_labels: str, later: str) -> tuple[Tensor, str]:

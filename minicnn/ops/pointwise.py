@@ -273,7 +273,7 @@ class Atan2(Function):
     def backward(self, gy):
         a, b = self.saved
         square = a * a + b * b
-        scaled = where(square == 0, 0.0, gy / square)
+        scaled = where(square == 0, 0.0, gy / where(square == 0, 1.0, square))
         return scaled * b, -scaled * a
 
 
