@@ -19,43 +19,45 @@ struct Own {
 
 template <int GATES> using ForwardTiles = Tiles<16, 16 * GATES, GATES == 1 ? 64 : 32>;
 
-template <int GATES> struct GateRows {  // of w_hh (GATES·size, size), those of a feature one after the other
+template <int GATES> struct GateRows {  // of w_hh (GATES·size, depth), those of a feature one after the other
     const Real* w;
-    int size;
+    int size, depth;
     static constexpr bool ALONG_K = true;
     typedef int Line;  // −1: none
     typedef int Place;
     __device__ Line line(int index) const {
-        return index / GATES < size ? (index % GATES * size + index / GATES) * size : -1;
+        return index / GATES < size ? (index % GATES * size + index / GATES) * depth : -1;
     }
     __device__ Place place(int index) const { return index; }
     __device__ Wide value(Line line, Place place) const { return line >= 0 ? wide(w[line + place]) : Wide(0); }
 };
 
 template <int GATES>
-__device__ void see_state(ForwardTiles<GATES>& tiles, const Real* h, const Real* w, int rows, int size,
+__device__ void see_state(ForwardTiles<GATES>& tiles, const Real* h, const Real* w, int rows, int size, int depth,
                           Wide (&seen)[1][GATES]) {
-    Lines<true> left = {h, rows, size, 1};
-    GateRows<GATES> right = {w, size};
-    multiply_tiles(tiles, left, right, blockIdx.x * 16, blockIdx.y * 16 * GATES, 0, size, seen);
+    Lines<true> left = {h, rows, depth, 1};
+    GateRows<GATES> right = {w, size, depth};
+    multiply_tiles(tiles, left, right, blockIdx.x * 16, blockIdx.y * 16 * GATES, 0, depth, seen);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 rnn_step(Real* y, const Real* h, const Real* w, int relu, int rows, int size) {
     __shared__ ForwardTiles<1> tiles;
     Wide seen[1][1];
-    see_state<1>(tiles, h, w, rows, size, seen);
+    see_state<1>(tiles, h, w, rows, size, size, seen);
     Own own(size);
     if (!own.exists(rows)) return;
     Wide a = wide(y[own.at()]) + seen[0][0];
     y[own.at()] = rounded(relu ? (a <= 0 ? Wide(0) : a) : tanh(a));
 }
 
+// What is shown is y, unless there is a projection: then it is yet to be multiplied by it, and h has fewer features.
 extern "C" __global__ void __launch_bounds__(256)
-lstm_step(Real* gates, const Real* h, const Real* c, const Real* w, Real* y, Real* cells, int rows, int size) {
+lstm_step(Real* gates, const Real* h, const Real* c, const Real* w, Real* shown, Real* cells, int depth, int rows,
+          int size) {
     __shared__ ForwardTiles<4> tiles;
     Wide seen[1][4];
-    see_state<4>(tiles, h, w, rows, size, seen);
+    see_state<4>(tiles, h, w, rows, size, depth, seen);
     Own own(size);
     if (!own.exists(rows)) return;
     auto a = [&](int gate) { return wide(gates[own.gate(gate, 4)]) + seen[0][gate]; };
@@ -64,14 +66,14 @@ lstm_step(Real* gates, const Real* h, const Real* c, const Real* w, Real* y, Rea
     Wide open[4] = {i, f, g, o};
     for (int gate = 0; gate < 4; gate++) gates[own.gate(gate, 4)] = rounded(open[gate]);
     cells[own.at()] = rounded(cell);
-    y[own.at()] = rounded(o * tanh(cell));
+    shown[own.at()] = rounded(o * tanh(cell));
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 gru_step(Real* gates, const Real* h, const Real* w, const Real* b, Real* y, Real* seen_by_n, int rows, int size) {
     __shared__ ForwardTiles<3> tiles;
     Wide seen[1][3];
-    see_state<3>(tiles, h, w, rows, size, seen);
+    see_state<3>(tiles, h, w, rows, size, size, seen);
     Own own(size);
     if (!own.exists(rows)) return;
     for (int gate = 0; gate < 3; gate++) seen[0][gate] += b ? wide(b[gate * size + own.feature]) : Wide(0);
@@ -108,6 +110,7 @@ rnn_step_grad(const Real* gy, const Real* gh, const Real* w, const Real* later, 
     ga[own.at()] = rounded(relu ? (h <= 0 ? Wide(0) : g) : g * (1 - h * h));
 }
 
+// With a projection gy is the gradient of what is shown, which comes from later steps too: there is neither gh nor later.
 extern "C" __global__ void __launch_bounds__(256)
 lstm_step_grad(const Real* gy, const Real* gh, Real* gc, const Real* w, const Real* later, int later_rows,
                const Real* gates, const Real* c, const Real* cells, Real* ga, int rows, int size) {
@@ -117,8 +120,8 @@ lstm_step_grad(const Real* gy, const Real* gh, Real* gc, const Real* w, const Re
     if (!own.exists(rows)) return;
     auto open = [&](int gate) { return wide(gates[own.gate(gate, 4)]); };
     Wide i = open(0), f = open(1), g = open(2), o = open(3), t = tanh(wide(cells[own.at()]));
-    Wide gm = wide(gy[own.at()]) + (own.row < later_rows ? sum : wide(gh[own.at()]));  // of o·t
-    Wide gs = wide(gc[own.at()]) + gm * o * (1 - t * t);                               // of the cell
+    Wide gm = wide(gy[own.at()]) + (own.row < later_rows ? sum : gh ? wide(gh[own.at()]) : Wide(0));  // of o·t
+    Wide gs = wide(gc[own.at()]) + gm * o * (1 - t * t);                                              // of the cell
     Wide grads[4] = {gs * g * i * (1 - i), gs * wide(c[own.at()]) * f * (1 - f), gs * i * (1 - g * g),
                      gm * t * o * (1 - o)};
     for (int gate = 0; gate < 4; gate++) ga[own.gate(gate, 4)] = rounded(grads[gate]);

@@ -1,8 +1,8 @@
 """Recurrent layers through time, a launch for each step: a captured graph replays them without waiting for Python."""
 
-from .. import reference
 from ..contract import Array
 from ..reference.recurrent import _steps
+from .elementwise import tanh
 from .linear import matmul
 from .module import THREADS, contiguous, empty, for_floats, launch
 
@@ -47,13 +47,14 @@ def rnn_sequence_grad(gy: Array, gh: Array, y: Array, w_hh: Array, relu: bool,
 @for_floats
 def lstm_sequence(gates: Array, h0: Array, c0: Array, w_hh: Array, w_hr: Array | None,
                   batch_sizes: Array) -> tuple[Array, Array]:
-    if w_hr is not None:  # rare
-        return reference.lstm_sequence(gates, h0, c0, w_hh, w_hr, batch_sizes)
-    size = c0.shape[1]
-    y, cells = (empty((len(gates), size), gates) for _ in range(2))
+    (size, depth), rows = (c0.shape[1], h0.shape[1]), len(gates)
+    shown, cells = (empty((rows, size), gates) for _ in range(2))
+    y = shown if w_hr is None else empty((rows, depth), gates)
     h, c, w = map(contiguous, (h0, c0, w_hh))
     for k, now, _ in _steps(batch_sizes):
-        _launch("lstm_step", k, size, gates[now], h, c, w, y[now], cells[now])
+        _launch("lstm_step", k, size, gates[now], h, c, w, shown[now], cells[now], depth)
+        if w_hr is not None:
+            y[now] = matmul(shown[now], w_hr.T)
         h, c = y[now], cells[now]
     return y, cells
 
@@ -61,16 +62,23 @@ def lstm_sequence(gates: Array, h0: Array, c0: Array, w_hh: Array, w_hr: Array |
 @for_floats
 def lstm_sequence_grad(gy: Array, gh: Array, gc: Array, gates: Array, c0: Array, cells: Array, w_hh: Array,
                        w_hr: Array | None, batch_sizes: Array) -> tuple[Array, Array, Array, Array | None]:
-    if w_hr is not None:
-        return reference.lstm_sequence_grad(gy, gh, gc, gates, c0, cells, w_hh, w_hr, batch_sizes)
-    gy, gh, gates, c0, cells, w = map(contiguous, (gy, gh, gates, c0, cells, w_hh))
+    gates, c0, cells, w = map(contiguous, (gates, c0, cells, w_hh))
+    gy, gh = (contiguous(gy), contiguous(gh)) if w_hr is None else (gy.copy("C"), gh)
     ga, gc = empty(gates.shape, gates), gc.copy("C")
     later = ga[:0]
     for k, now, before in reversed(_steps(batch_sizes)):
-        _launch("lstm_step_grad", k, c0.shape[1], gy[now], gh, gc, w, later, len(later), gates[now],
-                _before(c0, cells, before), cells[now], ga[now])
+        g, after = gy[now], later
+        if w_hr is not None:
+            g[:len(later)] += matmul(later, w)
+            g[len(later):] += gh[len(later):k]
+            g, after = matmul(g, w_hr), ga[:0]
+        _launch("lstm_step_grad", k, c0.shape[1], g, gh if w_hr is None else None, gc, w, after, len(after),
+                gates[now], _before(c0, cells, before), cells[now], ga[now])
         later = ga[now]
-    return ga, matmul(later, w), gc, None
+    if w_hr is None:
+        return ga, matmul(later, w), gc, None
+    shown = gates[:, -c0.shape[1]:] * tanh(cells)
+    return ga, matmul(later, w), gc, matmul(gy.T, shown)
 
 
 # -- GRU --------------------------------------------------------------------------------------------------------------
