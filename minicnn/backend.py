@@ -8,7 +8,7 @@ import operator
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from .kernels.volumes import Volumes
 __all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant",
            "conv_algorithm", "convolution_for", "cuda_is_available", "default_generator", "device_of",
            "float32_matmul_precision", "get_float32_matmul_precision", "get_num_threads", "is_recording", "joined",
-           "kernels_for", "manual_seed", "move", "set_float32_matmul_precision", "set_num_threads",
+           "kernels_for", "manual_seed", "move", "rehearsal", "set_float32_matmul_precision", "set_num_threads",
            "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda"]
 
 
@@ -115,7 +115,17 @@ def move(a: Any, device: "str | Device") -> Any:
 
 def is_recording(a: Any) -> bool:
     """Whether what is computed from an array goes into a CUDA graph, to be run later: nothing of it can be read."""
-    return not isinstance(a, np.ndarray) and array_module(a).cuda.get_current_stream().is_capturing()
+    return not isinstance(a, np.ndarray) and _cuda().is_recording()
+
+
+def rehearsal() -> AbstractContextManager[None]:
+    """Inside the block everything is computed as it is while a CUDA graph is recorded, but at once."""
+    return _cuda().rehearsal()
+
+
+def _cuda() -> ModuleType:
+    """What compiles and launches CUDA kernels; imported with the first use."""
+    return importlib.import_module(f"{__package__}.kernels.cuda.module")
 
 
 _constants: dict[tuple[int, int], tuple[np.ndarray, Any]] = {}  # kept for good: few, small, and read by CUDA graphs
@@ -242,7 +252,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     if precision not in ("highest", "high"):
         raise ValueError(f"set_float32_matmul_precision: precision = {precision!r} must be 'highest' or 'high'")
     _matmul_precision = precision
-    importlib.import_module(f"{__package__}.kernels.cuda.module").allow_tf32(precision == "high")
+    _cuda().allow_tf32(precision == "high")
 
 
 @contextmanager

@@ -176,6 +176,23 @@ def test_a_graph_that_computes_something_else_is_not_used():
     assert model.seen.item() == 4 * 9
 
 
+def test_the_step_it_is_compared_with_is_a_rehearsal():
+    """It computes as the graph will, and its numbers may overflow; no other step does."""
+    seen, stream, model = [], Stream(), Layer()
+
+    def overflow(loss):
+        seen.append(module._rehearsing)
+        stream.launch(np.multiply, model.weight.grad.data, [1.0, np.inf, np.nan], model.weight.grad.data)
+        stream.launch(np.add, model.weight.grad.data, next(rounding), model.weight.grad.data)
+
+    rounding = itertools.cycle([0.0, 1e-9])
+    recorded = Recorded(stepping(stream, model, overflow), model, stream, lambda: 1, pytest.fail)
+    for number in range(WARM_UP + 3):
+        model.weight.grad = None
+        recorded(*batch(number))
+    assert seen == [False] * WARM_UP + [True, False] and stream.replays == 3
+
+
 def test_new_arrays_in_the_place_of_the_models_are_seen():
     reports, stream, model = [], Stream(), Layer()
 
@@ -358,25 +375,35 @@ class FakeCuda:
         cupy.cuda = type(sys)("cuda")
         cupy.cuda.runtime = FakeCuda
         cupy.cuda.Device = cupy.cuda.Stream = cupy.cuda.MemoryPool = Context
+        cupy.cuda.Memory, cupy.cuda.MemoryPointer = self.memory, lambda memory, offset: memory
+        freeing = type("Pool", (), {"free_all_blocks": staticmethod(lambda: log.append("freed"))})
+        cupy.get_default_memory_pool = lambda: freeing
         cupy.cuda.using_allocator = lambda malloc: log.append(malloc) or Context()
         cupy.cuda.set_pinned_memory_allocator = pinned_memory_from
         cupy.get_default_pinned_memory_pool = lambda: type("Pool", (), {"malloc": staticmethod(lambda size: size)})
         monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def memory(self, size):
+        if size > 2 ** 30:
+            raise FakeCuda.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return size
 
 
 def test_recording_through_cupy(monkeypatch):
     """Into memory of its own, and nothing may be copied to the GPU; whatever happens, recording ends."""
     fake = FakeCuda(monkeypatch)
     gpu = Cupy(Device("cuda", 0))
+    fake.log.clear()
     launch, results = gpu.record(lambda: fake.log.append("work") or (1, 2))
-    assert fake.log == ["memory of its own", "begin", "work", "end", "left", "left", "left"] and results == (1, 2)
+    assert fake.log == ["memory of its own", "freed", "begin", "work", "end", "left", "left", "left"]
+    assert results == (1, 2)
     launch()
     assert fake.log[-1] == "launch" and fake.allocate(64) == 64
     for fake.broken in (False, True):
         fake.log.clear()
         with pytest.raises(RuntimeError, match="it copies an array to the GPU each time"):
             gpu.record(lambda: fake.allocate(8))
-        assert fake.log[1:3] == ["begin", "end"] and fake.allocate(64) == 64
+        assert fake.log[2:4] == ["begin", "end"] and fake.allocate(64) == 64
 
     def from_the_loaders_thread():
         with ThreadPoolExecutor(1) as pool:
@@ -384,3 +411,20 @@ def test_recording_through_cupy(monkeypatch):
 
     fake.broken = False
     assert gpu.record(from_the_loaders_thread)[1] == 8
+
+
+def test_what_recording_through_cupy_says(monkeypatch):
+    """Of what cannot be recorded, in words of its own; other errors stay as they are."""
+    FakeCuda(monkeypatch)
+    gpu = Cupy(Device("cuda", 0))
+
+    def fails(words):
+        raise FakeCuda.CUDARuntimeError(words)
+
+    for words, said in (("cudaErrorStreamCaptureUnsupported: no", "it reads on the host what the GPU computes .cuda"),
+                        ("cudaErrorIllegalAddress: no", "^cudaErrorIllegalAddress: no")):
+        with pytest.raises(Exception, match=said):
+            gpu.record(lambda words=words: fails(words))
+    assert gpu._allocated(512) == 512
+    with pytest.raises(RuntimeError, match="the GPU has too little memory .cudaErrorMemoryAllocation: out of memory"):
+        gpu._allocated(2 ** 31)

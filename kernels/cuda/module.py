@@ -7,6 +7,7 @@ made its arrays, never here.
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache, wraps
 from importlib import import_module
 from math import prod
@@ -22,6 +23,7 @@ from .emulator import Library
 _HERE = Path(__file__).parent
 _INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
 _tf32 = False
+_rehearsing = False
 REALS = {"float32": "float", "float64": "double", "float16": "Half", "bfloat16": "Bfloat16"}
 THREADS = 256  # of a block, where a kernel does not say otherwise
 BLOCKS = 4096  # of a grid whose threads take many elements each
@@ -93,9 +95,20 @@ def on_device(x: np.ndarray, device: int | None) -> Array:
         return cupy.asarray(x)
 
 
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Inside the block everything is computed as it is while a graph is recorded, but at once."""
+    global _rehearsing
+    before, _rehearsing = _rehearsing, True
+    try:
+        yield
+    finally:
+        _rehearsing = before
+
+
 def is_recording() -> bool:
-    """Whether what is launched on this thread's GPU now goes into a graph, to be run later."""
-    return sys.modules["cupy"].cuda.get_current_stream().is_capturing()
+    """Whether what is launched on this thread's GPU now goes into a graph, to be run later; or is a rehearsal of it."""
+    return _rehearsing or sys.modules["cupy"].cuda.get_current_stream().is_capturing()
 
 
 def spread(count: int) -> tuple[int]:

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backend import Device, default_generator, move, streams_advanced_by, to_numpy
+from ..backend import Device, default_generator, move, rehearsal, streams_advanced_by, to_numpy
 from ..engine import Tensor
 from ..nn import Module
 
 __all__ = ["Cupy", "Recorded"]
 
 WARM_UP = 3  # steps without a graph, in which kernels are compiled and tables made
-BOUND = 0.01  # of the largest element: cuBLAS, which cannot be recorded, rounds in another way than what stands in
+BOUND = 0.01  # of the largest element: what CuPy adds up by atomic operations rounds in another way each time
 Results = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor], Results]
 
@@ -42,8 +42,18 @@ class Cupy:
             raise ValueError(f"a step can be recorded on a GPU only, and the model is on {device}")
         self._cupy = sys.modules["cupy"]
         self._device = self._cupy.cuda.Device(device.index)
-        # Memory that nothing else is given: it is written to whenever the graph runs, long after it looks unused.
-        self._pool = self._cupy.cuda.MemoryPool()
+        # Memory that nothing else is given: it is written to whenever the graph runs, long after it looks unused. The
+        # next graph is given it again, as it is recorded from the same stream.
+        self._pool = self._cupy.cuda.MemoryPool(self._allocated)
+        with self._device:
+            self._stream = self._cupy.cuda.Stream(non_blocking=True)
+
+    def _allocated(self, size: int) -> Any:
+        cuda = self._cupy.cuda
+        try:
+            return cuda.MemoryPointer(cuda.Memory(size), 0)
+        except cuda.runtime.CUDARuntimeError as error:  # which would make the pool free what the graph will write to
+            raise RuntimeError(f"the GPU has too little memory ({error})") from error
 
     def record(self, work: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
         """See Gpu."""
@@ -54,16 +64,19 @@ class Cupy:
                 raise RuntimeError("it copies an array to the GPU each time")
             return pinned.malloc(size)
 
-        with self._device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(self._pool.malloc):
+        with self._device, self._stream as stream, cuda.using_allocator(self._pool.malloc):
+            self._cupy.get_default_memory_pool().free_all_blocks()  # what steps took: the graph needs as much
             stream.begin_capture()
             cuda.set_pinned_memory_allocator(refuse)
             try:
                 results = work()
-            except BaseException:
+            except BaseException as error:
                 try:
                     stream.end_capture()
                 except cuda.runtime.CUDARuntimeError:  # what went wrong is told by the error that is under way
                     pass
+                if isinstance(error, cuda.runtime.CUDARuntimeError) and "StreamCapture" in str(error):
+                    raise RuntimeError(f"it reads on the host what the GPU computes ({error})") from error
                 raise
             finally:
                 cuda.set_pinned_memory_allocator(pinned.malloc)
@@ -104,11 +117,16 @@ class Recorded:
         return self._record(x, y, shape)
 
     def _record(self, x: Tensor, y: Tensor, shape: Any) -> Results:
-        """One step in both ways; the graph is kept if it does the same."""
+        """One step in both ways; the graph is kept if it does the same.
+
+        The first is a rehearsal: it makes the choices that recording makes, such as other products than cuBLAS's, so
+        that both round alike, and so that all kernels are compiled and loaded when recording begins.
+        """
         self.parameters, self.tensors = list(self.model.parameters()), self._tensors()
         self.memory = [t.data for t in self.tensors]
         before, random = [a.copy() for a in self.memory], default_generator.state_dict()
-        results = self.step(x, y)
+        with rehearsal():
+            results = self.step(x, y)
         gradients = [p.grad for p in self.parameters]
         after, random_after = [a.copy() for a in self.memory], default_generator.state_dict()
         self.first, self.drawn = random["stream"], random_after["stream"] - random["stream"]
@@ -175,5 +193,6 @@ def _alike(a: Tensor | None, b: Tensor | None) -> bool:
     if a is None or b is None:
         return a is b
     x, y = (to_numpy(t.data).astype(np.float64) for t in (a, b))
+    largest = np.abs(x).max(initial=0, where=np.isfinite(x))  # float16 overflows while its scale is being found
     with np.errstate(invalid="ignore"):
-        return bool(np.allclose(y, x, rtol=0, atol=BOUND * np.abs(x).max(initial=0), equal_nan=True))
+        return bool(np.allclose(y, x, rtol=0, atol=BOUND * largest, equal_nan=True))
