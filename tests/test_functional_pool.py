@@ -129,6 +129,14 @@ def test_a_window_that_steps_over_the_image_is_refused(n, k, s, d):
         F.max_pool2d(mc.ones(1, 1, n, n), k, s, 1, d, ceil_mode=True)
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_of_values_for_one_place_the_last_stays(axes):
+    """In PyTorch that of the thread that comes last."""
+    x = normal((1, 1, *[2] * axes))
+    y = getattr(F, f"max_unpool{axes}d")(mc.tensor(x), mc.zeros(x.shape, dtype=mc.int64), 2).numpy()
+    assert y.flat[0] == x.flat[-1] and not y.flat[1:].any()
+
+
 # -- the way back ---------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

@@ -11,17 +11,18 @@ KERNEL = {1: "K", 2: "KH, KW", 3: "KD, KH, KW"}
 LARGEST = 2**63 - 1  # what an index can be
 
 
-def same_floats(name: str, **tensors: Tensor | None) -> None:
-    """Raise unless all tensors given are of one floating type."""
+def same_floats(name: str, also: tuple[Any, ...] = (), /, **tensors: Tensor | None) -> None:
+    """Raise unless all tensors given are of one type, a floating one or one of ``also``."""
     first = None
     for t in tensors.values():
         if t is not None and (dtype := t.data.dtype) is not first:
-            if first is None and dtypes.is_floating(dtype):
+            if first is None and (dtypes.is_floating(dtype) or dtype in also):
                 first = dtype
             elif dtype != first:
                 raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items()
                                                            if t is not None)
-                                   + "; all must have the same floating type (convert with .float() or .to(...))")
+                                   + "; all must have the same floating type (convert with .float() or .to(...))"
+                                   + "".join([f", or {dtype}" for dtype in also]))
 
 
 def integer(value: Any) -> int:
@@ -31,8 +32,12 @@ def integer(value: Any) -> int:
     return operator.index(value)
 
 
-def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
-    """One integer per axis, each at least ``least``, from a number or a sequence of one or ``axes`` numbers."""
+def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1,
+             one_for_all: bool = True) -> tuple[int, ...]:
+    """One integer per axis, each at least ``least``, from a number or a sequence of numbers, one or ``axes``.
+
+    Not from a sequence of one number unless ``one_for_all``.
+    """
     if type(value) is int and least <= value <= LARGEST:
         return (value,) * axes
     if type(value) is tuple and len(value) == axes:
@@ -45,7 +50,7 @@ def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1) ->
         values = tuple([integer(v) for v in (value if isinstance(value, (tuple, list)) else (value,))])
     except TypeError:
         values = ()
-    if len(values) == 1:
+    if len(values) == 1 and (one_for_all or not isinstance(value, (tuple, list))):
         values *= axes
     if len(values) != axes or min(values) < least or max(values) > LARGEST:
         raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least}, or {axes} of them "

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .. import dtypes
 from ..backend import Geometry, kernels_for
 from ..engine import Function, Tensor
 from .arguments import per_axis, same_floats
@@ -42,7 +43,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
     input (N, C, H, W) or (C, H, W) → (N, C·KH·KW, OH·OW), as many columns as conv2d has outputs; so a convolution is
     the matrix product weight.reshape(O, C·KH·KW) @ unfold(x). gx = fold(gy). Raises RuntimeError where no window fits
-    or the type is no float, ValueError for numbers out of range. Chellapilla et al. 2006.
+    or the type is neither a float nor bool, ValueError for numbers out of range. Chellapilla et al. 2006.
     """
     if input.ndim == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
@@ -50,7 +51,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     if input.ndim != 4 or 0 in input.shape[1:] or min(geometry.output_size(input.shape[2:], kernel)) < 1:
         raise RuntimeError("unfold: x must be (N, C, H, W) or (C, H, W) with C, H, W > 0 and large enough for a "
                            f"window, not {input.shape} (kernel_size {kernel}, {geometry})")
-    same_floats("unfold", x=input)
+    same_floats("unfold", (dtypes.bool_,), x=input)
     return Unfold(kernel, geometry)(input)
 
 
@@ -59,12 +60,12 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
     """col2im, the adjoint of unfold: columns put back into images of output_size; where windows overlap they add up.
 
     input (N, C·KH·KW, OH·OW) or (C·KH·KW, OH·OW) → (N, C, H, W), (H, W) = output_size. gx = unfold(gy). Raises
-    RuntimeError where the columns are not those of such an image or the type is no float, ValueError for numbers out of
-    range. Chellapilla et al. 2006.
+    RuntimeError where the columns are not those of such an image or the type is neither a float nor bool, ValueError
+    for numbers out of range. Chellapilla et al. 2006.
     """
     if input.ndim == 2:
         return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
-    size = per_axis("fold", "output_size", output_size, 2)
+    size = per_axis("fold", "output_size", output_size, 2, one_for_all=False)
     kernel, geometry = _window("fold", kernel_size, dilation, padding, stride)
     rows, columns = geometry.output_size(size, kernel)
     if min(rows, columns) < 1:
@@ -74,11 +75,12 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
         raise RuntimeError(f"fold: input of shape {input.shape} must be (N, C·{kernel[0]}·{kernel[1]}, "
                            f"{rows}·{columns}), one column per window of an image of {size} (kernel_size {kernel}, "
                            f"{geometry})")
-    same_floats("fold", input=input)
+    same_floats("fold", (dtypes.bool_,), input=input)
     return Fold(size, kernel, geometry)(input)
 
 
 def _window(name: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[tuple[int, ...], Geometry]:
-    pads = tuple([(p, p) for p in per_axis(name, "padding", padding, 2, 0)])
-    return (per_axis(name, "kernel_size", kernel, 2),
-            Geometry(per_axis(name, "stride", stride, 2), pads, per_axis(name, "dilation", dilation, 2)))
+    kernel, dilation, stride = [per_axis(name, argument, value, 2, one_for_all=False) for argument, value in (
+        ("kernel_size", kernel), ("dilation", dilation), ("stride", stride))]
+    pads = tuple([(p, p) for p in per_axis(name, "padding", padding, 2, 0, one_for_all=False)])
+    return kernel, Geometry(stride, pads, dilation)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
+from .. import dtypes
 from ..backend import Geometry, convolution_for
 from ..engine import Function, Tensor
 from .arguments import IMAGE, KERNEL, per_axis, same_floats
@@ -22,6 +23,8 @@ from .basic import contiguous
 from .reduce import Sum
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
+
+INTEGERS = (dtypes.int64, dtypes.int32, dtypes.int16, dtypes.int8, dtypes.uint8)
 
 
 class Bilinear(Function):
@@ -94,8 +97,9 @@ def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
     input (N, C, H, W) or (C, H, W), weight (O, C/groups, KH, KW), bias (O) → (N, O, OH, OW) with
     OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1)/stride⌋ + 1. stride, padding and dilation are numbers or (rows,
     columns); padding may also be "valid" (none), "same" (OH = H; stride 1) or "full" (dilation·(K − 1) on each side, so
-    that every overlap counts; not in PyTorch). Raises RuntimeError for shapes or types that do not fit together,
-    ValueError for numbers out of range. LeCun et al. 1989; the three adjoints: see ops/conv.py.
+    that every overlap counts; not in PyTorch). All of one type, but not bool. Raises RuntimeError for shapes or
+    types that do not fit together, ValueError for numbers out of range. LeCun et al. 1989; the three adjoints: see
+    ops/conv.py.
     """
     return convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
@@ -128,7 +132,7 @@ def convolve(name: str, axes: int, x: Tensor, w: Tensor, b: Tensor | None, strid
     shape = x.data.shape
     if len(shape) == axes + 1:
         return convolve(name, axes, x.unsqueeze(0), w, b, stride, padding, dilation, groups).squeeze(0)
-    same_floats(name, x=x, weight=w, bias=b)
+    same_floats(name, INTEGERS, x=x, weight=w, bias=b)
     if not isinstance(padding, str):
         padding = per_axis(name, "padding", padding, axes, 0)
     geometry = _geometry(name, axes, shape, w.data.shape, None if b is None else b.data.shape,

@@ -8,6 +8,7 @@ own. Its shape is not determined: a stride s takes s sizes to one, and output_pa
 from functools import lru_cache
 from typing import Any
 
+from .. import dtypes
 from ..backend import Geometry
 from ..engine import Tensor
 from .arguments import per_axis, same_floats
@@ -54,7 +55,7 @@ def _transpose(name: str, axes: int, x: Tensor, w: Tensor, b: Tensor | None, str
     if x.ndim == axes + 1:
         y = _transpose(name, axes, x.unsqueeze(0), w, b, stride, padding, output_padding, groups, dilation)
         return y.squeeze(0)
-    same_floats(name, x=x, weight=w, bias=b)
+    same_floats(name, (dtypes.int64,), x=x, weight=w, bias=b)
     stride = per_axis(name, "stride", stride, axes)
     output_padding = per_axis(name, "output_padding", output_padding, axes, 0)
     size, geometry = _geometry(name, axes, x.shape, w.shape, None if b is None else b.shape, stride,

@@ -129,16 +129,16 @@ def interpolate(input: Tensor, size: int | Sequence[int] | None = None,
     (what Pillow takes), "linear", "bilinear" or "trilinear" by the number of axes, "bicubic" (Keys 1981), "area"
     (means) or "lanczos" (with antialias). align_corners puts the middles, not the edges, of the outermost elements on
     each other. Outputs are 1/scale_factor apart, or, with recompute_scale_factor as with size, length/size. antialias
-    averages over all the elements an output covers, as Pillow does. Raises ValueError for arguments that do not go
-    together, RuntimeError for an input that does not go with them.
+    averages over all the elements an output covers, as Pillow does. uint8 is for the nearest ones only; PyTorch rounds
+    "bilinear" and "bicubic", too. Raises ValueError for arguments that do not go together, RuntimeError for an input
+    that does not go with them.
     """
     shape = input.shape
     _check_mode(mode, align_corners, antialias)
     if input.ndim not in _AXES[mode] or 0 in shape[2:] or mode != "area" and shape[1] == 0:
         raise RuntimeError(f"interpolate: mode {mode!r} takes {' or '.join(map(str, _AXES[mode]))} axes, (N, C, ...), "
                            f"and only the batch may be empty; input has shape {shape}")
-    if "nearest" not in mode or input.dtype != np.uint8:
-        same_floats("interpolate", input=input)
+    same_floats("interpolate", (dtypes.uint8,) if "nearest" in mode else (), input=input)
     lengths, scales = _sizes(shape[2:], size, scale_factor, recompute_scale_factor)
     if min(lengths) < (0 if mode == "area" else 1) or math.prod(lengths) > LARGEST // input.dtype.itemsize:
         raise RuntimeError(f"interpolate: the output would have size {lengths} (input {shape}, size {size}, "

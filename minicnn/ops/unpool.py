@@ -85,9 +85,9 @@ def _unpool(name: str, axes: int, x: Tensor, index: Tensor, kernel: Any, stride:
 def _output_size(name: str, size: tuple[int, ...], kernel: Any, stride: Any, padding: Any,
                  wanted: Sequence[int] | None) -> tuple[int, ...]:
     axes = len(size)
-    kernel = per_axis(name, "kernel_size", kernel, axes)
-    stride = kernel if stride is None else per_axis(name, "stride", stride, axes)
-    padding = per_axis(name, "padding", padding, axes, 0)
+    kernel = per_axis(name, "kernel_size", kernel, axes, one_for_all=False)
+    stride = kernel if stride is None else per_axis(name, "stride", stride, axes, one_for_all=False)
+    padding = per_axis(name, "padding", padding, axes, 0, one_for_all=False)
     usual = tuple([(n - 1) * s - 2 * p + k for n, s, p, k in zip(size, stride, padding, kernel, strict=True)])
     given = usual if wanted is None else tuple(wanted)[2:] if len(wanted) == axes + 2 else tuple(wanted)
     if len(given) != axes or any([abs(m - n) >= s or m < 0 for m, n, s in zip(given, usual, stride, strict=True)]):

@@ -104,6 +104,9 @@ def wrong(axes: int, transposed: bool) -> list[Callable]:
     for argument in ("stride", "dilation"):
         calls += [refused(name, x, w, **{argument: value}) for value in (0, (1,) * (axes + 1), 1.5, (), "2")]
     calls.append(lambda m, f: getattr(f, name)(constant(m, x), constant(m, w).float()))
+    types = [("bool", "bool"), ("int64", "float64"), ("float64", "int64")] + [("int32", "int32")] * transposed
+    calls += [lambda m, f, a=a, b=b: getattr(f, name)(constant(m, x).to(getattr(m, a)),
+                                                      constant(m, w).to(getattr(m, b))) for a, b in types]
     if transposed:
         return calls + [refused(name, x, w, output_padding=1), refused(name, x, w, stride=2, output_padding=2),
                         refused(name, x, w, stride=2, output_padding=-1),
@@ -116,6 +119,12 @@ def columns(name: str, shape: tuple, *arguments: Any) -> Callable:
     return lambda m, f: getattr(f, name)(constant(m, shape), *arguments)
 
 
+def whole(axes: int, channels: int = 4, dtype: str = "int64", **options: Any) -> Case:
+    """A convolution of integers."""
+    shapes = (2, 4, *[4] * axes), (4, channels, *[2] * axes), (4,)
+    return Case(*[(normal(shape, i) * 30).astype("int16").astype(dtype) for i, shape in enumerate(shapes)], **options)
+
+
 def example(x: tuple, w: tuple, bias: bool = True, **options: Any) -> Case:
     return Case(normal(x), normal(w, 1), *[normal((w[0],), 2)] * bias, **options)
 
@@ -123,8 +132,9 @@ def example(x: tuple, w: tuple, bias: bool = True, **options: Any) -> Case:
 TABLE = [
     Operator("conv1d", convolutions(1, 6), theirs=with_full(TF.conv1d), wrong=wrong(1, False),
              examples=[example((2, 3, 7), (4, 3, 3)), example((2, 4, 9), (4, 1, 2), stride=2, groups=4),
-                       example((3, 9), (2, 3, 4), padding="same", dilation=(2,))]),
+                       example((3, 9), (2, 3, 4), padding="same", dilation=(2,)), whole(1, padding="same")]),
     Operator("conv2d", convolutions(2, 5), number=60, theirs=with_full(TF.conv2d), wrong=wrong(2, False), examples=[
+        whole(2), whole(2, dtype="uint8", stride=2, padding=1), whole(2, 1, "int32", groups=4),
         example((2, 3, 5, 7), (4, 3, 1, 1)), example((2, 4, 6, 5), (4, 1, 3, 3), groups=4, padding=1),
         example((2, 4, 6, 5), (8, 1, 3, 2), False, groups=4, stride=(2, 1)), example((1, 2, 9, 4), (3, 2, 9, 4)),
         example((2, 2, 9, 8), (3, 2, 2, 2), stride=(4, 3)), example((1, 2, 1, 1), (3, 2, 3, 3), padding=1),
@@ -133,13 +143,16 @@ TABLE = [
         example((1, 2, 5, 6), (2, 2, 2, 3), stride=[1, 2], padding=[1, 0], dilation=[2, 1]),
         example((2, 2, 5, 6), (3, 2, 3, 2), stride=(10**5, 7), padding=1)]),
     Operator("conv3d", convolutions(3, 2), number=30, theirs=with_full(TF.conv3d), wrong=wrong(3, False), examples=[
+        whole(3, 2, groups=2),
         example((2, 3, 4, 5, 6), (4, 3, 3, 2, 3), padding=1),
         example((2, 4, 5, 4, 3), (4, 1, 2, 3, 1), groups=4, stride=(2, 1, 2)),
         example((2, 2, 1, 5, 5), (3, 2, 3, 3, 3), padding=1),
         example((1, 2, 2, 3, 4), (3, 2, 2, 1, 2), padding=(3, 1, 0), stride=(3, 1, 1))]),
     Operator("conv_transpose1d", transposed(1, 5), wrong=wrong(1, True), examples=[
+        whole(1, padding=1),
         Case(normal((1, 1, 3)), normal((1, 1, 2), 1), stride=1, padding=1, dilation=3, output_padding=2)]),
     Operator("conv_transpose2d", transposed(2, 4), wrong=wrong(2, True), examples=[
+        whole(2, stride=2, output_padding=1),
         Case(normal((2, 3, 4, 5)), normal((3, 2, 3, 2), 1), normal((2,), 2), stride=2, padding=1, output_padding=1),
         Case(normal((2, 4, 3, 4)), normal((4, 1, 3, 3), 1), groups=4),
         Case(normal((2, 3, 3, 4)), normal((3, 3, 2, 3), 1), normal((3,), 2)),  # as many channels out as in
@@ -147,17 +160,25 @@ TABLE = [
         Case(normal((0, 2, 3, 4)), normal((2, 3, 2, 3), 1), padding=(2, 1)),
         Case(normal((1, 2, 3, 4)), normal((2, 1, 2, 2), 1), stride=(1, 2), dilation=(4, 3), output_padding=(3, 2))]),
     Operator("conv_transpose3d", transposed(3, 3), number=30, wrong=wrong(3, True), examples=[
+        whole(3),
         Case(normal((2, 2, 2, 3, 4)), normal((2, 3, 3, 2, 3), 1), normal((3,), 2), stride=2, output_padding=1),
         Case(normal((1, 2, 3, 2, 2)), normal((2, 1, 2, 2, 1), 1), padding=(2, 0, 0), dilation=(3, 1, 1),
              output_padding=(2, 0, 0)),
         Case(normal((0, 2, 3, 3, 3)), normal((2, 3, 2, 2, 2), 1), normal((3,), 2), padding=2)]),
-    Operator("unfold", windows(columns=False), examples=[Case(normal((2, 2, 5, 4)), 2)], wrong=[
+    Operator("unfold", windows(columns=False), examples=[
+        Case(normal((2, 2, 5, 4)), 2), Case(normal((2, 2, 5, 4)) > 0, 2, 1, 1)], wrong=[
         columns("unfold", *call) for call in (
             ((1, 2, 3, 3), 4), ((1, 0, 4, 4), 2), ((1, 2, 0, 4), 2, 1, 1), ((4, 4), 2), ((1, 2, 4, 4), 0),
-            ((1, 2, 4, 4), 2, 0), ((1, 2, 4, 4), 2, 1, -1), ((1, 2, 4, 4), 2, 1, 0, 0), ((1, 2, 4, 4), (1, 2, 3)))]),
-    Operator("fold", windows(columns=True), examples=[Case(normal((8, 9)), (4, 4), 2)], wrong=[
+            ((1, 2, 4, 4), 2, 0), ((1, 2, 4, 4), 2, 1, -1), ((1, 2, 4, 4), 2, 1, 0, 0), ((1, 2, 4, 4), (1, 2, 3)),
+            ((1, 2, 4, 4), (2,)), ((1, 2, 4, 4), 2, (1,)), ((1, 2, 4, 4), 2, 1, (0,)),
+            ((1, 2, 4, 4), 2, 1, 0, (1,)))]
+        + [lambda m, f: f.unfold(constant(m, (1, 2, 3, 3)).long(), 2)]),
+    Operator("fold", windows(columns=True), examples=[
+        Case(normal((8, 9)), (4, 4), 2), Case(normal((8, 9)) > 0, (4, 4), 2)], wrong=[
         columns("fold", *call) for call in (
             ((1, 8, 8), (4, 4), 2), ((1, 7, 9), (4, 4), 2), ((1, 0, 9), (4, 4), 2), ((9,), (4, 4), 2),
             ((1, 1, 8, 9), (4, 4), 2), ((1, 4, 0), (1, 3), 2), ((1, 9, 1), (1, 1), 3), ((1, 8, 9), 0, 2),
-            ((1, 8, 9), (4, 4), 2, 1, -1))]),
+            ((1, 8, 9), (4, 4), 2, 1, -1), ((1, 8, 9), (4,), 2), ((1, 8, 9), 4, (2,)),
+            ((1, 8, 9), 4, 2, 1, (0,)))]
+        + [lambda m, f: f.fold(constant(m, (8, 9)).long(), 4, 2)]),
 ]
