@@ -21,7 +21,8 @@ __all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "arra
            "conv_algorithm", "convolution_for", "cuda_is_available", "default_generator", "device_of",
            "float32_matmul_precision", "get_float32_matmul_precision", "get_num_threads", "is_recording", "joined",
            "kernels_for", "manual_seed", "move", "rehearsal", "set_float32_matmul_precision", "set_num_threads",
-           "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda"]
+           "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda",
+           "why_not"]
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
@@ -75,6 +76,16 @@ def cuda_is_available() -> bool:
     return why_no_cuda() is None
 
 
+def why_not(device: Device) -> str | None:
+    """Why a device cannot be used on this machine, or None if it can."""
+    if device.type == "cpu":
+        return None
+    reason = why_no_cuda()
+    if reason is None and (device.index or 0) >= (count := sys.modules["cupy"].cuda.runtime.getDeviceCount()):
+        return f"this machine has {count} GPU{'s' * (count > 1)}, counted from cuda:0"
+    return reason
+
+
 def owner(array: Any) -> Any:
     """The array of whose memory this one is a view, itself if it is none."""
     while isinstance(array.base, type(array)):
@@ -102,13 +113,10 @@ def move(a: Any, device: "str | Device") -> Any:
     device = Device.parse(device)
     if device.type == "cpu":
         return to_numpy(a)
-    reason = why_no_cuda()
+    reason = why_not(device)
     if reason:
         raise RuntimeError(f"device '{device}' cannot be used: {reason}; or use device 'cpu'")
     cupy = sys.modules["cupy"]
-    count = cupy.cuda.runtime.getDeviceCount()
-    if device.index is not None and device.index >= count:
-        raise RuntimeError(f"device '{device}' cannot be used: this machine has {count} GPUs, counted from cuda:0")
     with cupy.cuda.Device(device.index):
         return cupy.asarray(a)
 

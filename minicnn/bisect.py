@@ -1,6 +1,7 @@
 """python -m minicnn.bisect --a cpu --b cuda MODEL: the first layer, forward or backward, where two back ends differ."""
 
 import argparse
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,10 @@ def run(args: argparse.Namespace) -> int:
     from .training.compiling import announce_compiling
 
     for name in (args.a, args.b):
-        if name not in BACK_ENDS and not name.startswith("cuda:"):
+        if name not in BACK_ENDS and not re.fullmatch(r"cuda:\d+", name):
             raise UsageError(f"there is no back end {name}{did_you_mean(name, BACK_ENDS)}",
                              f"back ends: {', '.join(BACK_ENDS)}, cuda:N")
-        if name.startswith("cuda") and name != "cuda-emulated" and (reason := backend.why_no_cuda()):
+        if name.partition(":")[0] == "cuda" and (reason := backend.why_not(backend.Device.parse(name))):
             raise CommandError(f"back end {name} cannot be used: {reason}",
                                "cuda-emulated runs the same kernels without a GPU")
     backend.manual_seed(args.seed)

@@ -237,11 +237,12 @@ def use_machine(device: str | None, threads: int | None) -> tuple[str, str]:
         wanted = backend.Device.parse(device or "auto")
     except ValueError as error:
         raise UsageError(f"--device: {error}") from error
-    reason, _, cure = (backend.why_no_cuda() or "").partition("; ")
     if wanted.type == "cuda":
+        reason, _, cure = (backend.why_not(wanted) or "").partition("; ")
         if reason:
             raise CommandError(f"--device {device} cannot be used: {reason}",
                                cure or "leave --device out to run on the CPU")
         return str(wanted), f"device: {wanted}"
-    why = f"{reason}; " if reason and device in (None, "auto") else ""
+    reason = backend.why_no_cuda() if device in (None, "auto") else None
+    why = f"{reason.partition('; ')[0]}; " if reason else ""
     return "cpu", f"device: cpu ({why}{count(backend.get_num_threads(), 'thread')})"

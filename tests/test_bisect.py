@@ -88,3 +88,5 @@ def test_without_a_gpu(monkeypatch, capsys):
     monkeypatch.setattr(mc.backend, "why_no_cuda", lambda: "CuPy finds no GPU")
     assert main(["bisect", "lenet", "--b", "cuda:1"]) == 1
     assert "back end cuda:1 cannot be used: CuPy finds no GPU" in capsys.readouterr().err
+    assert main(["bisect", "lenet", "--b", "cuda:one"]) == 2
+    assert "there is no back end cuda:one" in capsys.readouterr().err

@@ -19,6 +19,9 @@ import minicnn as mc
 import minicnn.functional as F
 import minicnn.optim
 from minicnn import backend
+from minicnn.bisect import main as bisect
+from minicnn.cli import CommandError, use_machine
+from minicnn.data import DataLoader
 from minicnn.kernels import contract, cuda, reference
 from minicnn.kernels.contract import Geometry, Windows
 from minicnn.kernels.cuda import module, random
@@ -118,6 +121,12 @@ def test_half_precision_converts_as_numpy_does(dtype, factor):
         wanted = (x.astype(np.float32) * np.float32(factor)).astype(dtype)
         found = cuda.leaky_relu(x, factor).astype(np.float32)
     np.testing.assert_array_equal(found, wanted.astype(np.float32))  # ml_dtypes' NaN is not equal to itself, here it is
+
+
+def test_pooling_to_nothing_has_no_gradient():
+    nothing = Windows(*[np.zeros(0, np.int64)] * 4)
+    gx = cuda.avg_pool2d_grad(np.zeros((2, 3, 0, 0)), nothing, np.zeros((0, 0)), (2, 3, 4, 6))
+    np.testing.assert_array_equal(gx, np.zeros((2, 3, 4, 6)))
 
 
 def test_dropout_reads_how_far_its_stream_has_moved_when_it_runs():
@@ -369,8 +378,11 @@ def test_why_there_is_no_gpu(monkeypatch):
                             (cupy(lambda: 0), "CuPy finds no GPU"), (cupy(lambda: 2), None)):
         monkeypatch.setitem(sys.modules, "cupy", module_)
         assert backend.why_no_cuda() == reason
-    with pytest.raises(RuntimeError, match="'cuda:2' cannot be used: this machine has 2 GPUs, counted from cuda:0"):
-        mc.ones(2).to("cuda:2")
+    assert bisect(["lenet", "--b", "cuda:2"]) == 1
+    for call in (lambda: mc.ones(2).to("cuda:2"), lambda: DataLoader([0], device="cuda:2"),
+                 lambda: use_machine("cuda:2", None)):
+        with pytest.raises((RuntimeError, CommandError), match="this machine has 2 GPUs, counted from cuda:0"):
+            call()
     for error, reason in ((ModuleNotFoundError("No module named 'cupy'", name="cupy"), "CuPy is not installed"),
                           (ModuleNotFoundError("No module named 'x'", name="x"), "cannot be imported: No module named"),
                           (ImportError("\n=====\nlibnvrtc.so is missing\n"), "cannot be imported: libnvrtc.so is mis")):

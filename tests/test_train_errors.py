@@ -99,7 +99,7 @@ def test_deterministic_is_refused_on_a_gpu(tmp_path, monkeypatch, capsys):
     from minicnn import backend, train
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backend, "why_no_cuda", lambda: None)  # there is one, for all that is known
+    monkeypatch.setattr(backend, "why_not", lambda device: None)  # there is one, for all that is known
     assert train.main(["lenet", "--device", "cuda", "--deterministic"]) == 1
     assert capsys.readouterr().err == (
         "python -m minicnn.train: error: --deterministic cannot be promised on cuda:0\n"

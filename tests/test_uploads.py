@@ -49,7 +49,7 @@ log: list[str] = []
 def gpu(monkeypatch):
     log.clear()
     monkeypatch.setattr(loader, "Uploader", Lazy)
-    monkeypatch.setattr(loader, "why_no_cuda", lambda: None)
+    monkeypatch.setattr(loader, "why_not", lambda device: None)
 
 
 class Pairs:
@@ -93,7 +93,7 @@ def test_an_epoch_may_be_left_early(gpu):
 
 
 def test_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(loader, "why_no_cuda", lambda: "CuPy finds no GPU")
+    monkeypatch.setattr(loader, "why_not", lambda device: "CuPy finds no GPU")
     with pytest.raises(RuntimeError, match="DataLoader: device 'cuda:0' cannot be used: CuPy finds no GPU"):
         DataLoader(np.zeros(3), device="cuda")
 

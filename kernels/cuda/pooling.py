@@ -27,8 +27,8 @@ def _reach(windows: Windows, size: Pair, device: int | None) -> Array:
                            (windows.col_start, windows.col_stop, size[1])):
         place = np.arange(n)[:, None]
         contains = (start <= place) & (place < stop)  # (n, windows)
-        any_window = contains.any(1)
-        reach += [contains.argmax(1), (len(start) - contains[:, ::-1].argmax(1)) * any_window]
+        reach += [contains.argmax(1), (len(start) - contains[:, ::-1].argmax(1)) * contains.any(1)] if len(start) else \
+            [np.zeros(n), np.zeros(n)]
     return on_device(np.concatenate(reach).astype(np.int32), device)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, why_no_cuda
+from ..backend import Device, why_not
 from ..engine import Tensor
 from .dataset import fetch, rebuilt
 from .transforms import BatchTransform
@@ -67,7 +67,7 @@ class DataLoader:
         self.prefetch = _at_least("prefetch", prefetch, 0)
         self.collate_fn = collate_fn
         self.device = Device.parse(device)
-        if self.device.type == "cuda" and (reason := why_no_cuda()):
+        if reason := why_not(self.device):
             raise RuntimeError(f"DataLoader: device '{self.device}' cannot be used: {reason}")
         self._next_epoch = 0
 
