@@ -243,6 +243,6 @@ def use_machine(device: str | None, threads: int | None) -> tuple[str, str]:
             raise CommandError(f"--device {device} cannot be used: {reason}",
                                cure or "leave --device out to run on the CPU")
         return str(wanted), f"device: {wanted}"
-    reason = backend.why_no_cuda() if device in (None, "auto") else None
-    why = f"{reason.partition('; ')[0]}; " if reason else ""
+    no_gpu = backend.why_no_cuda() if device in (None, "auto") else None
+    why = f"{no_gpu.partition('; ')[0]}; " if no_gpu else ""
     return "cpu", f"device: cpu ({why}{count(backend.get_num_threads(), 'thread')})"
