@@ -77,7 +77,7 @@ DIFFERENTIATION = "grad gradcheck gradgradcheck Function detect_anomaly".split()
 DERIVATIVES = "vjp jvp jacobian hessian hvp".split()
 
 # how PyTorch runs a call or stores its result, not what is computed; and what it calls deprecated
-OMITTED = {"out", "layout", "pin_memory", "memory_format", "size_average", "reduce", "generator", "_stacklevel",
+OMITTED = {"out", "layout", "pin_memory", "memory_format", "size_average", "generator", "_stacklevel",
            "has_torch_function", "foreach", "fused", "capturable", "differentiable", "assign", "destination"}
 
 
@@ -91,7 +91,13 @@ def of_signature(function: Callable) -> Form:
     for p in inspect.signature(function).parameters.values():
         default = "" if p.default is p.empty else repr(p.default)
         found.append(("input" if p.name == "self" else p.name, default, p.kind == p.KEYWORD_ONLY))
-    return [argument for argument in found if argument[0] not in OMITTED]
+    return without_omitted(found)
+
+
+def without_omitted(form: Form) -> Form:
+    names = {name for name, *_ in form}
+    omitted = OMITTED | ({"reduce"} if "size_average" in names else set())  # the two were one option of losses
+    return [argument for argument in form if argument[0] not in omitted]
 
 
 def of_schemas(name: str) -> list[Form]:
@@ -103,8 +109,9 @@ def of_schemas(name: str) -> list[Form]:
             continue
         if any("Dimname" in str(argument.type) or argument.is_out for argument in schema.arguments):
             continue
-        form = [("input" if a.name == "self" else a.name, repr(a.default_value) if a.has_default_value() else "",
-                 a.kwarg_only) for a in schema.arguments if a.name not in OMITTED]
+        form = without_omitted([("input" if a.name == "self" else a.name,
+                                 repr(a.default_value) if a.has_default_value() else "", a.kwarg_only)
+                                for a in schema.arguments])
         if [n for n, *_ in form] not in [[n for n, *_ in other] for other in forms]:  # else for a number, not a tensor
             forms.append(form)
     return forms

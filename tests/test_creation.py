@@ -222,6 +222,16 @@ def test_arange_by_name():
 def test_arange_to_integers():
     same(lambda m: m.arange(0, 5, 2, dtype=m.int32))
     same(lambda m: m.arange(3, dtype=m.float16))
+    same(lambda m: m.arange(m.tensor(1), m.tensor(2.5), m.tensor(0.5)))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint8"])
+def test_integers_between_fractions(dtype):
+    for arguments in ((3.1,), (0.9, 5.5, 2.5), (1.5, 4), (2.1, 7.9, 1)):
+        same(lambda m, arguments=arguments: m.arange(*arguments, dtype=getattr(m, dtype)))
+    if dtype != "uint8":
+        same(lambda m: m.arange(0.1, -7.9, -4.0, dtype=getattr(m, dtype)))
+        same(lambda m: m.linspace(4.3, -2.5, 50, dtype=getattr(m, dtype)))
 
 
 @given(st.integers(-5, 5), st.integers(-5, 5), st.sampled_from([-3, -1, 1, 2, 0.5, -0.75]))
@@ -236,6 +246,7 @@ def test_arange_length(start, end, step):
 def test_linspace(steps):
     same(lambda m: m.linspace(-1, 2.5, steps), 1e-6)
     same(lambda m: m.linspace(3, 3, steps, dtype=m.float64), 1e-12)
+    same(lambda m: m.linspace(m.tensor(-1), m.tensor(2.5), steps), 1e-6)
 
 
 def test_eye():
@@ -249,6 +260,12 @@ REFUSED = {
     "zeros_float": (lambda m: m.zeros(2.0), "float"),
     "arange": (lambda m: m.arange(0, 1, 0), "step"),
     "arange_sign": (lambda m: m.arange(0, 5, -1), "from 0 to 5 in steps of -1"),
+    "arange_endless": (lambda m: m.arange(0, float("inf")), "to inf in steps of 1"),
+    "full_none": (lambda m: m.full((2,), None), "fill_value must be a number, not None"),
+    "full_tuple": (lambda m: m.full((2,), (1,)), "fill_value must be a number"),
+    "full_like": (lambda m: m.full_like(m.ones(2), "a"), "fill_value must be a number"),
+    "full_fraction": (lambda m: m.full((2,), -1.5, dtype=m.uint8), "-1.5 does not fit into uint8"),
+    "full_large": (lambda m: m.full_like(m.ones(2).to(m.int8), 128.5), "128.5 does not fit into int8"),
     "linspace": (lambda m: m.linspace(0, 1, -1), "steps = -1"),
     "eye": (lambda m: m.eye(-1), "negative"),
     "rand": (lambda m: m.rand(2, dtype=m.int64), "rand: dtype int64"),

@@ -132,6 +132,11 @@ def test_pairs_of_special_values(name):
     check_op(*both(name), a, b, second=False)
 
 
+@pytest.mark.parametrize("name", ["rsub", "fmod"])
+def test_the_first_operand_is_a_tensor(name):
+    refused(lambda m: getattr(m, name)(2, m.ones(3)), f"{name}: input must be a Tensor")
+
+
 def test_atan2_at_the_origin():
     check_op(*both("atan2"), np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, -1.0]), second=False)
     a, b = (mc.zeros(1, requires_grad=True) for _ in range(2))

@@ -90,6 +90,7 @@ def test_isclose_allclose_equal(equal_nan):
         assert mc.equal(*ours) is torch.equal(*theirs)
     refused(lambda m: m.isclose(m.ones(1), m.tensor([1])), "int64")
     refused(lambda m: m.isclose(m.ones(1), m.ones(1), rtol=-1), "rtol = -1")
+    refused(lambda m: m.isclose(m.ones(1), m.ones(1), atol=float("nan")), "atol = nan")
     refused(lambda m: m.isclose(m.ones(1), m.ones(1), atol=-0.5), "atol = -0.5")
 
 

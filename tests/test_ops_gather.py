@@ -81,6 +81,10 @@ def test_index_select_of_numbers():
     agree(lambda m, x: x.index_select(1, m.tensor(1)), normal((2, 3)))
 
 
+def test_index_add_to_a_number():
+    agree(lambda m, x, v: x.index_add(0, m.tensor([0]), v, alpha=2), normal(()), normal((), 1))
+
+
 def test_take_along_dim_broadcasts():
     agree(lambda m, x: x.take_along_dim(m.tensor([[1], [0]]), 1), normal((1, 3)))
     agree(lambda m, x: x.take_along_dim(m.tensor([[-1, 0, 2]]), 0), normal((3, 3)))
@@ -132,6 +136,7 @@ REFUSED = {
     "index_put_type": (lambda m, x: x.index_put((m.tensor([0]),), m.ones(3, dtype=m.float64)), "float64"),
     "masked_fill": (lambda m, x: x.masked_fill(x.long(), 1.0), "bool tensor, not int64"),
     "masked_fill_value": (lambda m, x: x.masked_fill(x > 1, m.ones(1)), r"shape \(1,\)"),
+    "masked_fill_none": (lambda m, x: x.masked_fill(x > 1, None), "masked_fill: expected a Tensor or a number"),
     "masked_fill_shape": (lambda m, x: x.masked_fill(m.ones(2) > 0, 1.0), "do not broadcast"),
     "masked_fill_bool": (lambda m, x: x.masked_fill(True, 1.0), "bool"),
     "masked_select": (lambda m, x: x.masked_select(x.long()), "bool tensor"),

@@ -260,6 +260,12 @@ def test_addcmul_and_addcdiv_of_integers():
     a = np.array([1, 2])
     agree(lambda m, a: m.addcmul(a, a, a, value=3), a)
     refused(lambda m: m.addcmul(*[m.ones(2, dtype=m.bool)] * 3), "addcmul: bool")
+    with pytest.raises(RuntimeError, match="addcmul: value = 0.5 must be an integer"):  # PyTorch takes it for 0
+        mc.addcmul(*[mc.from_numpy(a)] * 3, value=0.5)
+    for name in ("addcmul", "addcdiv"):  # computed in the type of the result
+        mixed = [distinct((2, 3), i).astype(t) for i, t in enumerate(("float64", "float16", "float32"))]
+        ours, theirs = (getattr(m, name)(*map(m.from_numpy, mixed), value=True) for m in (mc, torch))
+        assert_close(ours, theirs, 1e-14)
     refused(lambda m: m.addcdiv(m.ones(2), m.from_numpy(a), m.from_numpy(a)), "addcdiv: int64 and int64")
 
 

@@ -184,7 +184,7 @@ def test_meshgrid():
     agree(lambda m, *xs: m.meshgrid(*xs, indexing="xy"), a)
     with pytest.raises(RuntimeError, match="indexing 'ji'"):
         mc.meshgrid(mc.ones(2), indexing="ji")
-    with pytest.raises(RuntimeError, match=r"\[\(2, 2\)\]"):
+    with pytest.raises(RuntimeError, match=r"got float32 \(2, 2\)"):
         mc.meshgrid(mc.ones(2, 2))
 
 
@@ -211,6 +211,10 @@ REFUSED_VIEWS = {
     "expand_fewer": (lambda m, x: x.expand(3), "expand"),
     "expand_unknown": (lambda m, x: x.expand(-1, 2, 3), "expand"),
     "broadcast_tensors": (lambda m, x: m.broadcast_tensors(x, x.T), r"\(2, 3\) and \(3, 2\) do not broadcast"),
+    "squeeze_float": (lambda m, x: x.squeeze((0.0,)), "dim must be an int, not 0.0"),
+    "movedim_bool": (lambda m, x: x.movedim((0, 1), (True, 0)), "dim must be an int, not True"),
+    "meshgrid_types": (lambda m, x: m.meshgrid(x[0], x[1].double(), indexing="ij"), "one type"),
+    "narrow_float": (lambda m, x: x.narrow(1, 1.0, 1), "start must be an int"),
     "movedim": (lambda m, x: x.movedim((0, 0), (0, 1)), "twice"),
     "movedim_lengths": (lambda m, x: x.movedim((0, 1), 0), "equally long"),
     "select": (lambda m, x: x.select(0, 2), "index 2 is out of range for dim 0"),
@@ -386,6 +390,9 @@ REFUSED_COPIES = {
     "flip": (lambda m, x: x.flip(0, 0), "twice"),
     "flip_nothing": (lambda m, x: x.flip(), "dims"),
     "flip_dim": (lambda m, x: x.flip(2), "dim 2"),
+    "flip_bool": (lambda m, x: x.flip((True,)), "dim must be an int, not True"),
+    "roll_bool": (lambda m, x: x.roll(True, 1), "shifts must be ints"),
+    "roll_float": (lambda m, x: x.roll(1, 0.0), "dim must be an int, not 0.0"),
     "roll": (lambda m, x: x.roll((1, 2), 0), "equally long"),
     "roll_flat": (lambda m, x: x.roll((1, 2)), "equally long"),
     "roll_scalar": (lambda m, x: x.sum().roll(1, 0), "0-d"),
@@ -439,6 +446,10 @@ def test_shapes_by_name_as_a_tuple_and_as_numbers(name, argument, value):
         agree(lambda m, x: getattr(m, name)(x, value), x, single=False)
         agree(lambda m, x: getattr(m, name)(x, **{argument: value}), x, single=False)
     refused(lambda m: getattr(m.ones(2, 3), name)(*value, **{argument: value}), "multiple values|positional argument")
+
+
+def test_narrow_from_a_tensor():
+    agree(lambda m, x: x.narrow(1, m.tensor(-2), 1), normal((2, 3)))
 
 
 def test_the_length_that_repeats_add_up_to():

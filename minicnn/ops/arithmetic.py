@@ -170,7 +170,7 @@ def sub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> T
     return Sub()(*operands("sub", input, _scaled("sub", input, other, alpha)))
 
 
-def rsub(input: TensorOrNumber, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
+def rsub(input: Tensor, other: TensorOrNumber, *, alpha: Number = 1) -> Tensor:
     """other − alpha·input, broadcast."""
     return sub(other, input, alpha=alpha)
 
@@ -207,7 +207,7 @@ def remainder(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
     return _whole("remainder", Remainder("floor"), input, other)
 
 
-def fmod(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
+def fmod(input: Tensor, other: TensorOrNumber) -> Tensor:
     """The remainder with the sign of input, as C's fmod."""
     return _whole("fmod", Remainder("trunc"), input, other)
 

@@ -38,7 +38,8 @@ VARIADIC = ("expand", "flip", "permute", "repeat", "reshape", "tile", "view")
 # what the types in signatures accept, and what messages call them; a bool is no int, as in PyTorch
 ACCEPTED: dict[Any, tuple[tuple[type, ...], str]] = {
     Tensor: ((Tensor,), "a Tensor"), bool: ((bool, np.bool_), "True or False"), int: ((int, np.integer), "an int"),
-    float: ((bool, int, float, np.number), "a number"), str: ((str,), "a str")}
+    float: ((bool, int, float, np.number), "a number"), str: ((str,), "a str"),
+    basic.Number: ((bool, int, float, np.number, np.bool_, Tensor), "a number")}  # also as a tensor without axes
 
 
 def types_of(function: Callable) -> dict[str, tuple[Any, bool]]:
@@ -50,6 +51,8 @@ def types_of(function: Callable) -> dict[str, tuple[Any, bool]]:
         types = set(get_args(annotation) if isinstance(annotation, UnionType) else (annotation,))
         optional = NoneType in types
         types.discard(NoneType)
+        if types == set(get_args(basic.Number)):
+            return basic.Number, optional
         return (types.pop(), optional) if len(types) == 1 and types <= set(ACCEPTED) else (None, True)
 
     function = inspect.unwrap(function)

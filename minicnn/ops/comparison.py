@@ -66,7 +66,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     """|input − other| ≤ atol + rtol·|other|, element by element."""
     if input.dtype != other.dtype:
         raise RuntimeError(f"isclose: {input.dtype} and {other.dtype} differ; convert one with .to()")
-    if min(rtol, atol) < 0:
+    if not (rtol >= 0 and atol >= 0):
         raise RuntimeError(f"isclose: rtol = {rtol} and atol = {atol} must not be negative")
     broadcast_shapes("isclose", input.shape, other.shape)
     return Tensor(array_module(input.data).isclose(input.data, other.data, rtol, atol, equal_nan))

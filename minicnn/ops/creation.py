@@ -121,13 +121,19 @@ def full(size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLik
          requires_grad: bool = False) -> Tensor:
     """y[i] = fill_value for every element i; the dtype is that of the number (bool, int64 or float32)."""
     dtype = dtypes.of_scalar(fill_value) if dtype is None else dtypes.as_dtype(dtype)
-    return _made(np.full(size, fill_value, dtype), device, requires_grad)
+    return _made(_filled(np, size, fill_value, dtype), device, requires_grad)
+
+
+def _filled(xp: Any, size: Size, value: Number, dtype: np.dtype) -> Any:
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        raise ValueError(f"full: {value} does not fit into {dtype}")
+    return xp.full(size, value, dtype)
 
 
 def _like(input: Tensor, value: Number | None, dtype: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
     """A tensor of the shape, dtype and device of input, with every element value (None: not set)."""
     xp, dtype = array_module(input.data), input.dtype if dtype is None else dtypes.as_dtype(dtype)
-    array = xp.empty(input.shape, dtype) if value is None else xp.full(input.shape, value, dtype)
+    array = xp.empty(input.shape, dtype) if value is None else _filled(xp, input.shape, value, dtype)
     return _made(array, device, requires_grad)
 
 
@@ -188,33 +194,48 @@ def new_full(input: Tensor, size: Size, fill_value: Number, *, dtype: Any = None
 
 # -- counted up -----------------------------------------------------------------------------------------------------
 
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
 def arange(start: Number | None = None, end: Number | None = None, step: Number = 1, *, dtype: Any = None,
            device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... up to but without end; ``arange(end)`` and ``arange(end=end)`` start at 0.
 
-    Without start, end stands first, as in PyTorch. Of ints it is int64, of floats float32. Raises if step is 0 or
-    leads away from end.
+    Without start, end stands first, as in PyTorch. Of ints it is int64, of floats float32; for a dtype of ints start
+    and step lose their fractions, for int64 end, too. Raises if step is 0 or leads away from end.
     """
+    start, end, step = map(_number, (start, end, step))
     start, end = (0, start) if end is None else (0 if start is None else start, end)
     if end is None:
         raise TypeError("arange: give end, the number to stop before")
-    if step == 0 or (end - start) * step < 0:
+    if not all(map(math.isfinite, (start, end, step))) or step == 0 or (end - start) * step < 0:
         raise ValueError(f"arange: from {start} to {end} in steps of {step} is impossible; step must not be 0 and "
                          "must lead to end")
     if dtype is None:
         whole = all(dtypes.of_scalar(v) != dtypes.default for v in (start, end, step))
         dtype = dtypes.int64 if whole else dtypes.default
+    dtype = dtypes.as_dtype(dtype)
+    if dtype == dtypes.int64:
+        start, end, step = int(start), int(end), int(step)
+    count = math.ceil((end - start) / step)
+    if not dtypes.is_floating(dtype):
+        start, step = int(start), int(step)
     # in double precision and by multiplication, so that no error adds up
-    values = start + step * np.arange(math.ceil((end - start) / step))
-    return _made(values.astype(dtypes.as_dtype(dtype)), device, requires_grad)
+    return _made((start + step * np.arange(count)).astype(dtype), device, requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: DeviceLike = None,
+def linspace(start: Number, end: Number, steps: int, *, dtype: Any = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
-    """y[i] = start + i·(end − start)/(steps − 1): steps evenly spaced values from start to end, both included."""
+    """y[i] = start + i·(end − start)/(steps − 1): steps evenly spaced values from start to end, both included.
+
+    For a dtype of ints start and end lose their fractions first.
+    """
     if steps < 0:
         raise ValueError(f"linspace: steps = {steps} must not be negative")
-    return _made(np.linspace(start, end, steps).astype(dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+    dtype = dtypes.as_dtype(dtype or dtypes.default)
+    start, end = [_number(v) if dtypes.is_floating(dtype) else int(v) for v in (start, end)]
+    return _made(np.linspace(start, end, steps).astype(dtype), device, requires_grad)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: DeviceLike = None,

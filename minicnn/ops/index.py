@@ -16,7 +16,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module
 from ..engine import Function, Tensor
-from .basic import Number, as_operand, broadcast_shapes, check_factor
+from .basic import Number, as_operand, broadcast_shapes, check_factor, expect_operands
 from .shape import axis_of, real_axis
 
 __all__ = ["gather", "index_add", "index_put", "index_select", "masked_fill", "masked_select", "scatter", "scatter_add",
@@ -187,7 +187,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number | None 
             value: Number | None = None) -> Tensor:
     """input with y[index[i, j, ...], j, ...] = src[i, j, ...] for dim 0, and so on.
 
-    A number may be called value, as in PyTorch.
+    A number may be called value, as in PyTorch. Without its reduce, which it is about to remove: scatter_add adds.
     """
     if (src is None) == (value is None):
         raise TypeError("scatter: give either src or value")
@@ -247,7 +247,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """input with alpha times the slices of source added to those whose numbers along dim are in the vector index."""
-    real_axis("index_add", dim, input)
+    if input.ndim == 0:
+        return index_add(input.reshape(1), dim, index, source.reshape(-1), alpha=alpha).reshape(())
     axis, index = _vector("index_add", input, dim, index)
     expected = input.shape[:axis] + index.shape + input.shape[axis + 1:]
     if source.shape != expected or source.dtype != input.dtype:
@@ -287,6 +288,7 @@ def _check_mask(name: str, mask: Tensor) -> None:
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     """value where mask is true, else input; value is a number or a tensor without axes, in the dtype of input."""
     _check_mask("masked_fill", mask)
+    expect_operands("masked_fill", value)
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(f"masked_fill: value must be a number or have no axes, not shape {value.shape}")

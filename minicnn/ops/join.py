@@ -7,6 +7,7 @@ not fit. As in PyTorch and NumPy.
 
 import itertools
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -270,8 +271,9 @@ def flip(input: Tensor, dims: Dims) -> Tensor:
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """y[i + shifts] = x[i] along dims, counted on from the last to the first; without dims, in the flattened order."""
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    dims = (dims,) if isinstance(dims, int) else tuple(dims or ())
+    shifts, dims = sizes(shifts), () if dims is None else sizes(dims)
+    if any([isinstance(s, bool) or not isinstance(s, Integral) for s in shifts]):
+        raise TypeError(f"roll: shifts must be ints, not {shifts}")
     if len(shifts) != (len(dims) or 1):
         raise RuntimeError(f"roll: shifts {shifts} and dims {dims} must be equally long")
     return Roll(shifts, tuple([real_axis("roll", d, input) for d in dims]) or None)(input)

@@ -14,7 +14,8 @@ import numpy as np
 from .. import dtypes
 from ..backend import arithmetic_for, array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
-from .basic import Number, TensorOrNumber, float_result, named, no_gradient, operands, refuse_bool
+from .basic import (Number, TensorOrNumber, check_factor, float_result, named, no_gradient, operands,
+                    refuse_bool)
 from .comparison import where
 
 __all__ = ["acos", "acosh", "addcdiv", "addcmul", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
@@ -336,14 +337,17 @@ def lerp(input: Tensor, end: Tensor, weight: TensorOrNumber) -> Tensor:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """y = input + value·tensor1·tensor2; the gradients are gy, gy·value·tensor2 and gy·value·tensor1."""
     refuse_bool("addcmul", input)
-    return input.add(tensor1 * tensor2, alpha=value)
+    a, b, c = operands("addcmul", input, tensor1, tensor2)
+    check_factor("addcmul", "value", value, a.dtype)
+    return a.add(b * c, alpha=value * 1)  # True is 1
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """y = input + value·tensor1/tensor2; the gradients are gy, gy·value/tensor2, −gy·value·tensor1/tensor2²."""
     if not dtypes.is_floating(tensor1.dtype) and not dtypes.is_floating(tensor2.dtype):
         raise TypeError(f"addcdiv: {tensor1.dtype} and {tensor2.dtype} are not divided; convert one with .float()")
-    return input.add(tensor1 / tensor2, alpha=value)
+    a, b, c = operands("addcdiv", input, tensor1, tensor2)
+    return a.add(b / c, alpha=value * 1)
 
 
 def heaviside(input: Tensor, values: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ IndexError for an axis out of range, RuntimeError for lengths that do not fit. A
 import functools
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from ..backend import array_module
 from ..engine import Function, Tensor
+from .arguments import integer
 from .basic import Expand, broadcast_shapes, expect_tensors
 
 __all__ = ["as_strided", "broadcast_tensors", "broadcast_to", "diagonal", "expand", "expand_as", "flatten", "meshgrid",
@@ -47,6 +49,8 @@ def variadic(place: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tens
 
 def axis_of(name: str, dim: int, ndim: int) -> int:
     """dim counted from 0; a 0-d tensor is taken to have one axis, as in PyTorch."""
+    if type(dim) is not int and (isinstance(dim, bool) or not isinstance(dim, Integral)):
+        raise TypeError(f"{name}: dim must be an int, not {dim!r}")
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise IndexError(f"{name}: dim {dim} is out of range for a tensor with {ndim} axes")
     return dim % ndim if ndim else 0
@@ -185,8 +189,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         raise RuntimeError("meshgrid: expected at least one tensor")
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing {indexing!r} must be 'ij' or 'xy'")
-    if any(x.ndim > 1 for x in tensors):
-        raise RuntimeError(f"meshgrid: expected 0-d or 1-d tensors, got shapes {[x.shape for x in tensors]}")
+    if any(x.ndim > 1 for x in tensors) or len({x.dtype for x in tensors}) > 1:
+        raise RuntimeError("meshgrid: expected 0-d or 1-d tensors of one type, got "
+                           f"{', '.join([f'{x.dtype} {x.shape}' for x in tensors])}")
     shape = tuple([x.numel() for x in tensors])
     grids = [x.reshape([-1 if i == j else 1 for j in range(len(tensors))]).expand(shape) for i, x in enumerate(tensors)]
     return tuple([x.transpose(0, 1) if indexing == "xy" and len(tensors) > 1 else x for x in grids])
@@ -339,11 +344,15 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return input[(slice(None),) * axis + (int(index),)]
 
 
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """A view of the elements start … start + length − 1 along dim; a negative start counts from the end."""
     axis = real_axis("narrow", dim, input)
     n = input.shape[axis]
-    first = int(start) + n if start < 0 else int(start)
+    try:
+        first = integer(start)
+    except TypeError:
+        raise TypeError(f"narrow: start must be an int, or a tensor of one, not {start!r}") from None
+    first = first + n if first < 0 else first
     if not (0 <= length and 0 <= first and first + length <= n):
         raise RuntimeError(f"narrow: start {start} and length {length} do not fit dim {dim}, which has length {n}")
     return input[(slice(None),) * axis + (slice(first, first + length),)]
