@@ -8,9 +8,9 @@ from numba import prange
 
 from ..contract import Array
 from .exponential import exp
-from .support import SERIAL, for_floats, inlined, threaded
+from .support import for_floats, inlined, threaded
 
-CELLS = SERIAL // 32  # of alpha; each costs as much as some dozen elements elsewhere
+CELL = 32  # elements that are gone through elsewhere in the time of one of alpha
 
 
 @inlined
@@ -57,35 +57,27 @@ def _backward(gy, x, labels, alpha, gx):
 
 @threaded
 def _forward_all(x, states, frames, counts, loss, alpha):
-    if alpha.size < CELLS:
-        for n in range(loss.size):
-            loss[n] = _forward(x[:frames[n], n], states[n, :counts[n]], alpha[n, :, :counts[n]])
-    else:
-        for n in prange(loss.size):
-            loss[n] = _forward(x[:frames[n], n], states[n, :counts[n]], alpha[n, :, :counts[n]])
+    for n in prange(loss.size):
+        loss[n] = _forward(x[:frames[n], n], states[n, :counts[n]], alpha[n, :, :counts[n]])
 
 
 @threaded
 def _backward_all(gy, x, states, frames, counts, alpha, gx):
-    if alpha.size < CELLS:
-        for n in range(gy.size):
-            if gy[n] != 0:
-                _backward(gy[n], x[:frames[n], n], states[n, :counts[n]], alpha[n], gx[:, n])
-    else:
-        for n in prange(gy.size):
-            if gy[n] != 0:
-                _backward(gy[n], x[:frames[n], n], states[n, :counts[n]], alpha[n], gx[:, n])
+    for n in prange(gy.size):
+        if gy[n] != 0:
+            _backward(gy[n], x[:frames[n], n], states[n, :counts[n]], alpha[n], gx[:, n])
 
 
 @for_floats
 def ctc(x: Array, states: Array, frames: Array, counts: Array) -> tuple[Array, Array]:
     loss, alpha = np.empty(x.shape[1], x.dtype), np.full((x.shape[1], len(x), states.shape[1]), -inf)
-    _forward_all(np.ascontiguousarray(x), states, frames, counts, loss, alpha)
+    _forward_all(CELL * alpha.size, np.ascontiguousarray(x), states, frames, counts, loss, alpha)
     return loss, alpha
 
 
 @for_floats
 def ctc_grad(gy: Array, x: Array, states: Array, frames: Array, counts: Array, alpha: Array) -> Array:
     gx = np.zeros(x.shape, x.dtype)
-    _backward_all(np.ascontiguousarray(gy), np.ascontiguousarray(x), states, frames, counts, alpha, gx)
+    _backward_all(CELL * alpha.size, np.ascontiguousarray(gy), np.ascontiguousarray(x), states, frames, counts, alpha,
+                  gx)
     return gx

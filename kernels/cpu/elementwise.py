@@ -15,7 +15,7 @@ from .error_function import HALF, ONE, TWO, ZERO
 from .exponential import exp, expm1
 from .logarithm import log1p
 from .memory import empty
-from .support import CHUNK, SERIAL, for_floats, formula, threaded
+from .support import CHUNK, for_floats, formula, threaded
 
 THREE, SIX = np.float32(3), np.float32(6)
 ROOT_HALF, DENSITY = sqrt(0.5), 1 / sqrt(2 * pi)  # √½, and the density of the normal distribution at 0
@@ -68,23 +68,18 @@ def _kernel(element: Callable) -> Callable:
 
     @threaded
     def loop(arrays, y, parameters):
-        if y.size < SERIAL:
-            parts = cut(arrays, 0, y.size)
-            for i in range(y.size):
-                y[i] = at(parts, i, element, parameters)
-        else:
-            for job in prange((y.size + CHUNK - 1) // CHUNK):
-                start, stop = job * CHUNK, min(y.size, (job + 1) * CHUNK)
-                parts, out = cut(arrays, start, stop), y[start:stop]
-                for i in range(out.size):
-                    out[i] = at(parts, i, element, parameters)
+        for job in prange((y.size + CHUNK - 1) // CHUNK):
+            start, stop = job * CHUNK, min(y.size, (job + 1) * CHUNK)
+            parts, out = cut(arrays, start, stop), y[start:stop]
+            for i in range(out.size):
+                out[i] = at(parts, i, element, parameters)
 
     @for_floats
     @wraps(getattr(contract, element.__name__[1:]))
     def kernel(first: Array, *rest: Array | float) -> Array:
         y = empty(first.shape, first.dtype)
         arrays = (_flat(first) if count > 1 else first.ravel(), *[np.ravel(a) for a in rest[:count - 1]])
-        loop(arrays, y.reshape(-1), tuple([first.dtype.type(p) for p in rest[count - 1:]]))
+        loop(y.size, arrays, y.reshape(-1), tuple([first.dtype.type(p) for p in rest[count - 1:]]))
         return y
 
     return kernel

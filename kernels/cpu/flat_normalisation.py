@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 
 from ..contract import Array
-from .support import CHUNK, SERIAL, inlined, threaded
+from .support import CHUNK, inlined, threaded
 
 PIECE = 256  # rows summed in their own type before float64 takes over
 
@@ -61,64 +61,52 @@ def _rows_per_job(x):
 
 @threaded
 def _moments_all(x, pivot, first, second):
-    if x.size < SERIAL:
-        _moments(x, pivot, first[0], second[0])
-    else:
-        rows = _rows_per_job(x)
-        for job in prange(first.shape[0]):
-            _moments(x[job * rows:(job + 1) * rows], pivot, first[job], second[job])
+    rows = _rows_per_job(x)
+    for job in prange(first.shape[0]):
+        _moments(x[job * rows:(job + 1) * rows], pivot, first[job], second[job])
 
 
 @threaded
 def _normalise_all(x, mean, scale, shift, y):
-    if x.size < SERIAL:
-        _normalise(x, mean, scale, shift, y)
-    else:
-        rows = _rows_per_job(x)
-        for job in prange((x.shape[0] + rows - 1) // rows):
-            a, b = job * rows, (job + 1) * rows
-            _normalise(x[a:b], mean, scale, shift, y[a:b])
+    rows = _rows_per_job(x)
+    for job in prange((x.shape[0] + rows - 1) // rows):
+        a, b = job * rows, (job + 1) * rows
+        _normalise(x[a:b], mean, scale, shift, y[a:b])
 
 
 @threaded
 def _products_all(gy, x, mean, product, total):
-    if x.size < SERIAL:
-        _products(gy, x, mean, product[0], total[0])
-    else:
-        rows = _rows_per_job(x)
-        for job in prange(total.shape[0]):
-            a, b = job * rows, (job + 1) * rows
-            _products(gy[a:b], x[a:b], mean, product[job], total[job])
+    rows = _rows_per_job(x)
+    for job in prange(total.shape[0]):
+        a, b = job * rows, (job + 1) * rows
+        _products(gy[a:b], x[a:b], mean, product[job], total[job])
 
 
 @threaded
 def _grad_all(gy, x, mean, scale, level, slope, gx):
-    if x.size < SERIAL:
-        _grad(gy, x, mean, scale, level, slope, gx)
-    else:
-        rows = _rows_per_job(x)
-        for job in prange((x.shape[0] + rows - 1) // rows):
-            a, b = job * rows, (job + 1) * rows
-            _grad(gy[a:b], x[a:b], mean, scale, level, slope, gx[a:b])
+    rows = _rows_per_job(x)
+    for job in prange((x.shape[0] + rows - 1) // rows):
+        a, b = job * rows, (job + 1) * rows
+        _grad(gy[a:b], x[a:b], mean, scale, level, slope, gx[a:b])
 
 
 def _sums(x: Array) -> tuple[Array, Array]:
     """Two sums per channel for every job, 0 so far."""
-    jobs = 1 if x.size < SERIAL else -(-len(x) // _rows_per_job(x))
+    jobs = -(-len(x) // _rows_per_job(x))
     return np.zeros((jobs, x.shape[1])), np.zeros((jobs, x.shape[1]))
 
 
 def moments(x: Array, pivot: Array) -> tuple[Array, Array]:
     """Σ (x − pivot) and Σ (x − pivot)² per channel."""
     first, second = _sums(x)
-    _moments_all(x, pivot, first, second)
+    _moments_all(x.size, x, pivot, first, second)
     return first.sum(0), second.sum(0)
 
 
 def normalise(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     """(x − mean)·scale + shift."""
     y = np.empty_like(x)
-    _normalise_all(x, mean, scale, shift, y)
+    _normalise_all(x.size, x, mean, scale, shift, y)
     return y
 
 
@@ -126,9 +114,9 @@ def gradients(gy: Array, x: Array, mean: Array, inv_std: Array, scale: Array,
               training: bool) -> tuple[Array, Array, Array]:
     """gx, gw and gb, as batch_norm_grad says."""
     product, total = _sums(x)
-    _products_all(gy, x, mean, product, total)
+    _products_all(x.size, gy, x, mean, product, total)
     gw, gb = product.sum(0) * inv_std, total.sum(0)
     part = 1 / max(len(x), 1) if training else 0.0
     gx = np.empty_like(x)
-    _grad_all(gy, x, mean, scale, (gb * part).astype(x.dtype), (gw * inv_std * part).astype(x.dtype), gx)
+    _grad_all(x.size, gy, x, mean, scale, (gb * part).astype(x.dtype), (gw * inv_std * part).astype(x.dtype), gx)
     return gx, gw, gb

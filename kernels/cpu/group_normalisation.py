@@ -10,7 +10,7 @@ from numba import prange
 
 from ..contract import Array
 from .normalisation import PIECE, _row_moments, _row_products
-from .support import CHUNK, SERIAL, for_floats, inlined, regrouped_sum, threaded
+from .support import CHUNK, for_floats, inlined, regrouped_sum, threaded
 
 
 @inlined
@@ -94,21 +94,14 @@ def _grad(gy, x, mean, inv_std, w, centred, gx, gw, gb, start, stop):
 
 @threaded
 def _normalise_all(x, w, b, eps, centred, y, mean, inv_std, rows):
-    if x.size < SERIAL:
-        _normalise(x, w, b, eps, centred, y, mean, inv_std, 0, x.shape[0])
-    else:
-        for job in prange((x.shape[0] + rows - 1) // rows):
-            _normalise(x, w, b, eps, centred, y, mean, inv_std, job * rows, min(x.shape[0], (job + 1) * rows))
+    for job in prange((x.shape[0] + rows - 1) // rows):
+        _normalise(x, w, b, eps, centred, y, mean, inv_std, job * rows, min(x.shape[0], (job + 1) * rows))
 
 
 @threaded
 def _grad_all(gy, x, mean, inv_std, w, centred, gx, gw, gb, rows):
-    if x.size < SERIAL:
-        for job in range(gw.shape[0]):
-            _grad(gy, x, mean, inv_std, w, centred, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
-    else:
-        for job in prange(gw.shape[0]):
-            _grad(gy, x, mean, inv_std, w, centred, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
+    for job in prange(gw.shape[0]):
+        _grad(gy, x, mean, inv_std, w, centred, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
 
 
 def _prepared(x: Array, w: Array | None, b: Array | None) -> tuple[Array, Array, Array, int]:
@@ -127,7 +120,7 @@ def group_norm(x: Array, w: Array | None, b: Array | None, eps: float,
     x, w, b, rows = _prepared(x, w, b)
     y, mean, inv_std = np.empty_like(x), np.empty(len(x)), np.empty(len(x))
     if x.size:
-        _normalise_all(x, w, b, float(eps), bool(centred), y, mean, inv_std, rows)
+        _normalise_all(x.size, x, w, b, float(eps), bool(centred), y, mean, inv_std, rows)
     return y.reshape(shape), mean.reshape(shape[:2]), inv_std.reshape(shape[:2])
 
 
@@ -139,6 +132,6 @@ def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     gx, jobs = np.empty_like(x), -(-len(x) // rows)
     gw, gb = np.zeros((jobs, *w.shape), x.dtype), np.zeros((jobs, *w.shape), x.dtype)
     if x.size:
-        _grad_all(np.ascontiguousarray(gy).reshape(x.shape), x, mean.reshape(-1), inv_std.reshape(-1), w, bool(centred),
-                  gx, gw, gb, rows)
+        _grad_all(x.size, np.ascontiguousarray(gy).reshape(x.shape), x, mean.reshape(-1), inv_std.reshape(-1), w,
+                  bool(centred), gx, gw, gb, rows)
     return gx.reshape(shape), *[a.sum(0, dtype=np.float64).astype(x.dtype) for a in (gw, gb)]

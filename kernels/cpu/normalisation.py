@@ -12,7 +12,7 @@ from ..contract import Array
 from . import flat_normalisation
 from .elementwise import ZERO, relu, relu_grad
 from .memory import empty
-from .support import CHUNK, SERIAL, for_floats, formula, inlined, regrouped_sum, threaded
+from .support import CHUNK, for_floats, formula, inlined, regrouped_sum, threaded
 
 PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
 RUN = 64  # elements side by side (channels of a job times L) that keep cache lines and vectors busy
@@ -126,52 +126,40 @@ def _channels_per_job(x):
 @threaded
 def _sums_all(x, total):
     channels = x.shape[1]
-    if x.size < SERIAL:
-        _sums(x, total, 0, channels)
-    else:
-        block = _channels_per_job(x)
-        for job in prange((channels + block - 1) // block):
-            _sums(x, total, job * block, min(channels, (job + 1) * block))
+    block = _channels_per_job(x)
+    for job in prange((channels + block - 1) // block):
+        _sums(x, total, job * block, min(channels, (job + 1) * block))
 
 
 @threaded
 def _moments_all(x, pivot, first, second):
     channels = x.shape[1]
-    if x.size < SERIAL:
-        _moments(x, pivot, first, second, 0, channels)
-    else:
-        block = _channels_per_job(x)
-        for job in prange((channels + block - 1) // block):
-            _moments(x, pivot, first, second, job * block, min(channels, (job + 1) * block))
+    block = _channels_per_job(x)
+    for job in prange((channels + block - 1) // block):
+        _moments(x, pivot, first, second, job * block, min(channels, (job + 1) * block))
 
 
 @threaded
 def _normalise_all(x, mean, scale, shift, rectify, y):
     rows = x.shape[0]
-    if x.size < SERIAL:
-        _normalise(x, mean, scale, shift, rectify, y, 0, rows)
-    else:
-        block = 1 + CHUNK // (x.shape[1] + 1)
-        for job in prange((rows + block - 1) // block):
-            _normalise(x, mean, scale, shift, rectify, y, job * block, min(rows, (job + 1) * block))
+    block = 1 + CHUNK // (x.shape[1] + 1)
+    for job in prange((rows + block - 1) // block):
+        _normalise(x, mean, scale, shift, rectify, y, job * block, min(rows, (job + 1) * block))
 
 
 @threaded
 def _grad_all(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
     channels = x.shape[1]
-    if x.size < SERIAL:
-        _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, 0, channels)
-    else:
-        block = _channels_per_job(x)
-        for job in prange((channels + block - 1) // block):
-            _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
-                  min(channels, (job + 1) * block))
+    block = _channels_per_job(x)
+    for job in prange((channels + block - 1) // block):
+        _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
+              min(channels, (job + 1) * block))
 
 
 @for_floats
 def channel_sum(x: Array) -> Array:
     total = np.zeros(x.shape[1])
-    _sums_all(np.ascontiguousarray(x), total)
+    _sums_all(x.size, np.ascontiguousarray(x), total)
     return total.astype(x.dtype)
 
 
@@ -186,7 +174,7 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
         first, second = flat_normalisation.moments(x[:, :, 0], pivot)
     else:
         first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        _moments_all(x, pivot, first, second)
+        _moments_all(x.size, x, pivot, first, second)
     first /= m
     return (pivot + first).astype(x.dtype), np.maximum(second / m - first * first, 0).astype(x.dtype)
 
@@ -202,7 +190,7 @@ def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array 
         y = flat_normalisation.normalise(x[:, :, 0], mean, scale, shift)[:, :, None]
         return relu(y) if rectify else y
     y = empty(x.shape, x.dtype)
-    _normalise_all(x.reshape(n * c, length), mean, scale, shift, bool(rectify), y.reshape(n * c, length))
+    _normalise_all(x.size, x.reshape(n * c, length), mean, scale, shift, bool(rectify), y.reshape(n * c, length))
     return y
 
 
@@ -219,5 +207,5 @@ def batch_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     else:
         gx, gw, gb = empty(x.shape, x.dtype), np.zeros(x.shape[1]), np.zeros(x.shape[1])
         y, limit = (gy, x.dtype.type(np.nan)) if y is None else (np.ascontiguousarray(y), x.dtype.type(0))
-        _grad_all(gy, x, mean, inv_std, scale, bool(training), y, limit, gx, gw, gb)
+        _grad_all(x.size, gy, x, mean, inv_std, scale, bool(training), y, limit, gx, gw, gb)
     return gx, gw.astype(x.dtype), gb.astype(x.dtype)

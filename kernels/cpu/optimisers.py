@@ -7,7 +7,7 @@ from numba import prange
 
 from .. import reference
 from ..contract import Arrays
-from .support import CHUNK, SERIAL, inlined, threaded
+from .support import CHUNK, inlined, threaded
 
 
 @inlined
@@ -25,13 +25,10 @@ def _sgd(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximi
 
 @threaded
 def _sgd_all(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first):
-    if p.size < SERIAL:
-        _sgd(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
-    else:
-        for job in prange((p.size + CHUNK - 1) // CHUNK):
-            start, stop = job * CHUNK, (job + 1) * CHUNK
-            v = None if velocity is None else velocity[start:stop]
-            _sgd(p[start:stop], g[start:stop], v, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+    for job in prange((p.size + CHUNK - 1) // CHUNK):
+        start, stop = job * CHUNK, (job + 1) * CHUNK
+        v = None if velocity is None else velocity[start:stop]
+        _sgd(p[start:stop], g[start:stop], v, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
 
 
 @inlined
@@ -53,14 +50,11 @@ def _adam(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink
 
 @threaded
 def _adam_all(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize):
-    if p.size < SERIAL:
-        _adam(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize)
-    else:
-        for job in prange((p.size + CHUNK - 1) // CHUNK):
-            a, b = job * CHUNK, (job + 1) * CHUNK
-            largest = None if v_max is None else v_max[a:b]
-            _adam(p[a:b], g[a:b], m[a:b], v[a:b], largest, rate, beta1, beta2, root, eps, weight_decay, shrink,
-                  maximize)
+    for job in prange((p.size + CHUNK - 1) // CHUNK):
+        a, b = job * CHUNK, (job + 1) * CHUNK
+        largest = None if v_max is None else v_max[a:b]
+        _adam(p[a:b], g[a:b], m[a:b], v[a:b], largest, rate, beta1, beta2, root, eps, weight_decay, shrink,
+              maximize)
 
 
 def sgd_step(ps: Arrays, gs: Arrays, velocities: Arrays | None, lr: float, momentum: float, dampening: float,
@@ -68,7 +62,7 @@ def sgd_step(ps: Arrays, gs: Arrays, velocities: Arrays | None, lr: float, momen
     if ps[0].dtype not in (np.float32, np.float64):
         return reference.sgd_step(ps, gs, velocities, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
     for p, g, velocity in zip(ps, gs, velocities or (None,) * len(ps), strict=True):
-        _sgd_all(p.reshape(-1), g.ravel(), None if velocity is None else velocity.reshape(-1), float(lr),
+        _sgd_all(p.size, p.reshape(-1), g.ravel(), None if velocity is None else velocity.reshape(-1), float(lr),
                  float(momentum), float(dampening), float(weight_decay), bool(nesterov), bool(maximize), bool(first))
 
 
@@ -80,5 +74,6 @@ def adam_step(ps: Arrays, gs: Arrays, ms: Arrays, vs: Arrays, v_maxes: Arrays | 
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     rate, root = lr / (1 - beta1 ** step), 1 / sqrt(1 - beta2 ** step)
     for p, g, m, v, v_max in zip(ps, gs, ms, vs, v_maxes or (None,) * len(ps), strict=True):
-        _adam_all(p.reshape(-1), g.ravel(), m.reshape(-1), v.reshape(-1), None if v_max is None else v_max.reshape(-1),
-                  rate, float(beta1), float(beta2), root, float(eps), float(decay), float(shrink), bool(maximize))
+        _adam_all(p.size, p.reshape(-1), g.ravel(), m.reshape(-1), v.reshape(-1),
+                  None if v_max is None else v_max.reshape(-1), rate, float(beta1), float(beta2), root, float(eps),
+                  float(decay), float(shrink), bool(maximize))

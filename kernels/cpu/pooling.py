@@ -17,7 +17,7 @@ from numba import prange
 from ..contract import Array, Windows
 from . import elementwise
 from .memory import empty
-from .support import SERIAL, for_floats, inlined, threaded
+from .support import for_floats, inlined, threaded
 
 
 @inlined
@@ -67,22 +67,14 @@ def _gather_plane(x, index, y):
 
 @threaded
 def _sum_all(x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
-    if x.size < SERIAL:
-        for p in range(x.shape[0]):
-            _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
-    else:
-        for p in prange(x.shape[0]):
-            _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
+    for p in prange(x.shape[0]):
+        _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
 
 
 @threaded
 def _spread_all(gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
-    if gx.size < SERIAL:
-        for p in range(gx.shape[0]):
-            _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
-    else:
-        for p in prange(gx.shape[0]):
-            _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
+    for p in prange(gx.shape[0]):
+        _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
 
 
 ROWS = 128  # of the output, in one job
@@ -108,42 +100,28 @@ def _spread_rows(gy, divisor, gx):
 
 @threaded
 def _sum_quads(x, divisor, y):
-    if x.size < SERIAL:
-        _sum_rows(x, divisor, y)
-    else:
-        for job in prange((y.shape[0] + ROWS - 1) // ROWS):
-            first, last = job * ROWS, (job + 1) * ROWS
-            _sum_rows(x[2 * first:2 * last], divisor, y[first:last])
+    for job in prange((y.shape[0] + ROWS - 1) // ROWS):
+        first, last = job * ROWS, (job + 1) * ROWS
+        _sum_rows(x[2 * first:2 * last], divisor, y[first:last])
 
 
 @threaded
 def _spread_quads(gy, divisor, gx):
-    if gx.size < SERIAL:
-        _spread_rows(gy, divisor, gx)
-    else:
-        for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
-            first, last = job * ROWS, (job + 1) * ROWS
-            _spread_rows(gy[first:last], divisor, gx[2 * first:2 * last])
+    for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
+        first, last = job * ROWS, (job + 1) * ROWS
+        _spread_rows(gy[first:last], divisor, gx[2 * first:2 * last])
 
 
 @threaded
 def _scatter_all(gy, index, gx):
-    if gx.size < SERIAL:
-        for p in range(gx.shape[0]):
-            _scatter_plane(gy[p], index[p], gx[p])
-    else:
-        for p in prange(gx.shape[0]):
-            _scatter_plane(gy[p], index[p], gx[p])
+    for p in prange(gx.shape[0]):
+        _scatter_plane(gy[p], index[p], gx[p])
 
 
 @threaded
 def _gather_all(x, index, y):
-    if y.size < SERIAL:
-        for p in range(y.shape[0]):
-            _gather_plane(x[p], index[p], y[p])
-    else:
-        for p in prange(y.shape[0]):
-            _gather_plane(x[p], index[p], y[p])
+    for p in prange(y.shape[0]):
+        _gather_plane(x[p], index[p], y[p])
 
 
 def _planes(x: Array) -> Array:
@@ -180,14 +158,14 @@ def _one_number(divisor: Array) -> bool:
 @for_floats
 def pool_scatter(gy: Array, index: Array, x_shape: tuple[int, ...]) -> Array:
     gx = empty(x_shape, gy.dtype)
-    _scatter_all(_flat_planes(gy), _flat_planes(index), _flat_planes(gx))
+    _scatter_all(gx.size, _flat_planes(gy), _flat_planes(index), _flat_planes(gx))
     return gx
 
 
 @for_floats
 def pool_gather(x: Array, index: Array) -> Array:
     y = np.empty(index.shape, x.dtype)
-    _gather_all(_flat_planes(x), _flat_planes(index), _flat_planes(y))
+    _gather_all(y.size, _flat_planes(x), _flat_planes(index), _flat_planes(y))
     return y
 
 
@@ -195,9 +173,9 @@ def pool_gather(x: Array, index: Array) -> Array:
 def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
     y = np.empty((*x.shape[:2], *divisor.shape), x.dtype)
     if _are_quads(windows, x.shape[2:]) and _one_number(divisor):
-        _sum_quads(_lines(x), x.dtype.type(divisor[0, 0]), _lines(y))
+        _sum_quads(x.size, _lines(x), x.dtype.type(divisor[0, 0]), _lines(y))
         return y
-    _sum_all(_planes(x), *_bounds(windows), np.ascontiguousarray(divisor, x.dtype), _planes(y))
+    _sum_all(x.size, _planes(x), *_bounds(windows), np.ascontiguousarray(divisor, x.dtype), _planes(y))
     return y
 
 
@@ -205,9 +183,9 @@ def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
 def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[int, ...]) -> Array:
     gx = np.empty(x_shape, gy.dtype)
     if _are_quads(windows, x_shape[2:]) and _one_number(divisor):
-        _spread_quads(_lines(gy), gy.dtype.type(divisor[0, 0]), _lines(gx))
+        _spread_quads(gx.size, _lines(gy), gy.dtype.type(divisor[0, 0]), _lines(gx))
         return gx
-    _spread_all(_planes(gy), *_bounds(windows), np.ascontiguousarray(divisor, gy.dtype), _planes(gx))
+    _spread_all(gx.size, _planes(gy), *_bounds(windows), np.ascontiguousarray(divisor, gy.dtype), _planes(gx))
     return gx
 
 
@@ -250,7 +228,7 @@ def activated_avg_pool2d(x: Array, activation: str, windows: Windows, divisor: A
         a = getattr(elementwise, activation)(x)
         return avg_pool2d(a, windows, divisor), a
     y, a = np.empty((*x.shape[:2], *divisor.shape), x.dtype), np.empty(x.shape, x.dtype)
-    _LOOPS[activation][0](_lines(x), x.dtype.type(divisor[0, 0]), _lines(a), _lines(y))
+    _LOOPS[activation][0](x.size, _lines(x), x.dtype.type(divisor[0, 0]), _lines(a), _lines(y))
     return y, a
 
 
@@ -259,5 +237,5 @@ def activated_avg_pool2d_grad(gy: Array, a: Array, activation: str, windows: Win
     if not _are_quads(windows, a.shape[2:]) or not _one_number(divisor):
         return getattr(elementwise, activation + "_grad")(avg_pool2d_grad(gy, windows, divisor, a.shape), a)
     gx = np.empty(a.shape, gy.dtype)
-    _LOOPS[activation][1](_lines(gy), gy.dtype.type(divisor[0, 0]), _lines(a), _lines(gx))
+    _LOOPS[activation][1](gx.size, _lines(gy), gy.dtype.type(divisor[0, 0]), _lines(a), _lines(gx))
     return gx

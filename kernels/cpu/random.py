@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from ..contract import Array, Pair
-from .support import CHUNK, SERIAL, for_floats, inlined, threaded
+from .support import CHUNK, for_floats, inlined, threaded
 
 MULTIPLIER0, MULTIPLIER1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL0, WEYL1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -35,11 +35,8 @@ def _unit(word):
 
 @threaded
 def _fill_all(u, seed, stream):
-    if u.size < SERIAL:
-        _fill(u, 0, seed, stream)
-    else:
-        for job in prange((u.size + CHUNK - 1) // CHUNK):
-            _fill(u[job * CHUNK:(job + 1) * CHUNK], job * CHUNK // 4, seed, stream)
+    for job in prange((u.size + CHUNK - 1) // CHUNK):
+        _fill(u[job * CHUNK:(job + 1) * CHUNK], job * CHUNK // 4, seed, stream)
 
 
 @inlined
@@ -53,12 +50,9 @@ def _drop(x, y, p, scale, first_block, seed, stream):
 
 @threaded
 def _drop_all(x, y, p, scale, seed, stream):
-    if x.size < SERIAL:
-        _drop(x, y, p, scale, 0, seed, stream)
-    else:
-        for job in prange((x.size + CHUNK - 1) // CHUNK):
-            start, stop = job * CHUNK, (job + 1) * CHUNK
-            _drop(x[start:stop], y[start:stop], p, scale, start // 4, seed, stream)
+    for job in prange((x.size + CHUNK - 1) // CHUNK):
+        start, stop = job * CHUNK, (job + 1) * CHUNK
+        _drop(x[start:stop], y[start:stop], p, scale, start // 4, seed, stream)
 
 
 def _words(key: Pair) -> tuple[np.uint64, np.uint64]:
@@ -68,7 +62,7 @@ def _words(key: Pair) -> tuple[np.uint64, np.uint64]:
 
 def random_uniform(n: int, key: Pair) -> Array:
     u = np.empty((n + 3) // 4 * 4, np.float32)
-    _fill_all(u, *_words(key))
+    _fill_all(n, u, *_words(key))
     return u[:n]
 
 
@@ -76,5 +70,5 @@ def random_uniform(n: int, key: Pair) -> Array:
 def dropout(x: Array, p: float, key: Pair) -> Array:
     y = np.empty(x.shape, x.dtype)
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    _drop_all(x.ravel(), y.reshape(-1), np.float32(p), scale, *_words(key))
+    _drop_all(x.size, x.ravel(), y.reshape(-1), np.float32(p), scale, *_words(key))
     return y

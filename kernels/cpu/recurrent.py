@@ -56,7 +56,7 @@ def _for_strips(body: Callable) -> Callable:
         rows = -(-sequences // jobs)
         jobs = -(-sequences // rows)  # that have something to do
         tools, strips = (microkernel.vectors(rows), *_micro_kernels(b.dtype)), np.empty((jobs, rows * len(b)), b.dtype)
-        loop(jobs, rows, tools, strips, _panels(b), batch_sizes, arrays)
+        loop(int(batch_sizes.sum()) * b.size // 16, jobs, rows, tools, strips, _panels(b), batch_sizes, arrays)
 
     return kernel
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from ..contract import Array
-from .support import SERIAL, for_floats, inlined, threaded
+from .support import for_floats, inlined, threaded
 
 
 @inlined
@@ -33,22 +33,14 @@ def _gather_line(x, start, index, weight, y):
 
 @threaded
 def _resample_lines(x, start, index, weight, y):
-    if y.size < SERIAL:
-        for a in range(x.shape[0]):
-            _add_lines(x[a], start, index, weight, y[a])
-    else:
-        for a in prange(x.shape[0]):
-            _add_lines(x[a], start, index, weight, y[a])
+    for a in prange(x.shape[0]):
+        _add_lines(x[a], start, index, weight, y[a])
 
 
 @threaded
 def _resample_last(x, start, index, weight, y):
-    if y.size < SERIAL:
-        for a in range(x.shape[0]):
-            _gather_line(x[a], start, index, weight, y[a])
-    else:
-        for a in prange(x.shape[0]):
-            _gather_line(x[a], start, index, weight, y[a])
+    for a in prange(x.shape[0]):
+        _gather_line(x[a], start, index, weight, y[a])
 
 
 @for_floats
@@ -56,9 +48,9 @@ def resample(x: Array, start: Array, index: Array, weight: Array) -> Array:
     y = np.empty((len(x), len(start) - 1, x.shape[2]), x.dtype)
     x, weight = np.ascontiguousarray(x), weight.astype(x.dtype)
     if x.shape[2] == 1:
-        _resample_last(x[:, :, 0], start, index, weight, y[:, :, 0])
+        _resample_last(y.size, x[:, :, 0], start, index, weight, y[:, :, 0])
     else:
-        _resample_lines(x, start, index, weight, y)
+        _resample_lines(y.size, x, start, index, weight, y)
     return y
 
 
@@ -93,34 +85,22 @@ def _weigh_image(x, index, gy, gw):
 
 @threaded
 def _sample_all(x, channels, index, w, y):
-    if y.size < SERIAL:
-        for i in range(x.shape[0]):
-            _sample_plane(x[i], index[i // channels], w[i // channels], y[i])
-    else:
-        for i in prange(x.shape[0]):
-            n = np.int64(i) // channels
-            _sample_plane(x[i], index[n], w[n], y[i])
+    for i in prange(x.shape[0]):
+        n = np.int64(i) // channels
+        _sample_plane(x[i], index[n], w[n], y[i])
 
 
 @threaded
 def _scatter_all(gy, channels, index, w, gx):
-    if gy.size < SERIAL:
-        for i in range(gy.shape[0]):
-            _scatter_plane(gy[i], index[i // channels], w[i // channels], gx[i])
-    else:
-        for i in prange(gy.shape[0]):
-            n = np.int64(i) // channels
-            _scatter_plane(gy[i], index[n], w[n], gx[i])
+    for i in prange(gy.shape[0]):
+        n = np.int64(i) // channels
+        _scatter_plane(gy[i], index[n], w[n], gx[i])
 
 
 @threaded
 def _weigh_all(x, index, gy, gw):
-    if gy.size < SERIAL:
-        for n in range(x.shape[0]):
-            _weigh_image(x[n], index[n], gy[n], gw[n])
-    else:
-        for n in prange(x.shape[0]):
-            _weigh_image(x[n], index[n], gy[n], gw[n])
+    for n in prange(x.shape[0]):
+        _weigh_image(x[n], index[n], gy[n], gw[n])
 
 
 def _planes(x: Array) -> Array:
@@ -131,19 +111,19 @@ def _planes(x: Array) -> Array:
 @for_floats
 def sample(x: Array, index: Array, w: Array) -> Array:
     y = np.empty((*x.shape[:2], w.shape[2]), x.dtype)
-    _sample_all(_planes(x), x.shape[1], np.ascontiguousarray(index), np.ascontiguousarray(w), _planes(y))
+    _sample_all(y.size, _planes(x), x.shape[1], np.ascontiguousarray(index), np.ascontiguousarray(w), _planes(y))
     return y
 
 
 @for_floats
 def sample_input_grad(gy: Array, index: Array, w: Array, length: int) -> Array:
     gx = np.empty((*gy.shape[:2], length), gy.dtype)
-    _scatter_all(_planes(gy), gy.shape[1], np.ascontiguousarray(index), np.ascontiguousarray(w), _planes(gx))
+    _scatter_all(gy.size, _planes(gy), gy.shape[1], np.ascontiguousarray(index), np.ascontiguousarray(w), _planes(gx))
     return gx
 
 
 @for_floats
 def sample_weight_grad(x: Array, index: Array, gy: Array) -> Array:
     gw = np.empty(index.shape, x.dtype)
-    _weigh_all(np.ascontiguousarray(x), np.ascontiguousarray(index), np.ascontiguousarray(gy), gw)
+    _weigh_all(gy.size, np.ascontiguousarray(x), np.ascontiguousarray(index), np.ascontiguousarray(gy), gw)
     return gw

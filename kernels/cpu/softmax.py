@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from ..contract import Array
 from .exponential import exp
-from .support import CHUNK, SERIAL, for_floats, inlined, regrouped_sum, threaded
+from .support import CHUNK, for_floats, inlined, regrouped_sum, threaded
 
 STRIP = 256  # columns of one job
 
@@ -155,81 +155,61 @@ def _rows_per_job(x):
 
 @threaded
 def _rows_all(x, y, logarithm):
-    if x.size < SERIAL:
-        _rows(x, y, logarithm)
-    else:
-        rows = _rows_per_job(x)
-        for job in prange((x.shape[0] + rows - 1) // rows):
-            a, b = job * rows, (job + 1) * rows
-            _rows(x[a:b], y[a:b], logarithm)
+    rows = _rows_per_job(x)
+    for job in prange((x.shape[0] + rows - 1) // rows):
+        a, b = job * rows, (job + 1) * rows
+        _rows(x[a:b], y[a:b], logarithm)
 
 
 @threaded
 def _rows_grad_all(gy, y, gx, logarithm):
-    if y.size < SERIAL:
-        _rows_grad(gy, y, gx, logarithm)
-    else:
-        rows = _rows_per_job(y)
-        for job in prange((y.shape[0] + rows - 1) // rows):
-            a, b = job * rows, (job + 1) * rows
-            _rows_grad(gy[a:b], y[a:b], gx[a:b], logarithm)
+    rows = _rows_per_job(y)
+    for job in prange((y.shape[0] + rows - 1) // rows):
+        a, b = job * rows, (job + 1) * rows
+        _rows_grad(gy[a:b], y[a:b], gx[a:b], logarithm)
 
 
 @threaded
 def _columns_all(x, y, logarithm):
     columns = x.shape[2]
-    if x.size < SERIAL:
-        for m in range(x.shape[0]):
-            _columns(x[m], y[m], 0, columns, logarithm)
-    else:
-        strips = (columns + STRIP - 1) // STRIP
-        for job in prange(x.shape[0] * strips):
-            m, start = job // strips, job % strips * STRIP
-            _columns(x[m], y[m], start, min(columns, start + STRIP), logarithm)
+    strips = (columns + STRIP - 1) // STRIP
+    for job in prange(x.shape[0] * strips):
+        m, start = job // strips, job % strips * STRIP
+        _columns(x[m], y[m], start, min(columns, start + STRIP), logarithm)
 
 
 @threaded
 def _columns_grad_all(gy, y, gx, logarithm):
     columns = y.shape[2]
-    if y.size < SERIAL:
-        for m in range(y.shape[0]):
-            _columns_grad(gy[m], y[m], gx[m], 0, columns, logarithm)
-    else:
-        strips = (columns + STRIP - 1) // STRIP
-        for job in prange(y.shape[0] * strips):
-            m, start = job // strips, job % strips * STRIP
-            _columns_grad(gy[m], y[m], gx[m], start, min(columns, start + STRIP), logarithm)
+    strips = (columns + STRIP - 1) // STRIP
+    for job in prange(y.shape[0] * strips):
+        m, start = job // strips, job % strips * STRIP
+        _columns_grad(gy[m], y[m], gx[m], start, min(columns, start + STRIP), logarithm)
 
 
 @threaded
 def _cross_entropy_all(x, target, loss, p):
-    if x.size < SERIAL:
-        _cross_entropy(x, target, loss, p)
-    else:
-        rows = _rows_per_job(x)
-        for job in prange((x.shape[0] + rows - 1) // rows):
-            a, b = job * rows, (job + 1) * rows
-            _cross_entropy(x[a:b], target[a:b], loss[a:b], p[a:b])
+    rows = _rows_per_job(x)
+    for job in prange((x.shape[0] + rows - 1) // rows):
+        a, b = job * rows, (job + 1) * rows
+        _cross_entropy(x[a:b], target[a:b], loss[a:b], p[a:b])
 
 
 @threaded
 def _cross_entropy_grad_all(gy, p, target, gx):
-    if p.size < SERIAL:
-        _cross_entropy_grad(gy, p, target, gx)
-    else:
-        rows = _rows_per_job(p)
-        for job in prange((p.shape[0] + rows - 1) // rows):
-            a, b = job * rows, (job + 1) * rows
-            _cross_entropy_grad(gy[a:b], p[a:b], target[a:b], gx[a:b])
+    rows = _rows_per_job(p)
+    for job in prange((p.shape[0] + rows - 1) // rows):
+        a, b = job * rows, (job + 1) * rows
+        _cross_entropy_grad(gy[a:b], p[a:b], target[a:b], gx[a:b])
 
 
 def _forward(x: Array, logarithm: bool) -> Array:
     x = np.ascontiguousarray(x)
     y = np.empty_like(x)
     if x.shape[2] == 1:
-        _rows_all(x[:, :, 0], y[:, :, 0], logarithm)
+        _rows_all(x.size, x[:, :, 0], y[:, :, 0], logarithm)
     else:
-        _columns_all(x, y, logarithm)
+        _columns_all(x.size, x, y, logarithm)
     return y
 
 
@@ -237,9 +217,9 @@ def _backward(gy: Array, y: Array, logarithm: bool) -> Array:
     gy, y = np.ascontiguousarray(gy), np.ascontiguousarray(y)
     gx = np.empty_like(gy)
     if y.shape[2] == 1:
-        _rows_grad_all(gy[:, :, 0], y[:, :, 0], gx[:, :, 0], logarithm)
+        _rows_grad_all(y.size, gy[:, :, 0], y[:, :, 0], gx[:, :, 0], logarithm)
     else:
-        _columns_grad_all(gy, y, gx, logarithm)
+        _columns_grad_all(y.size, gy, y, gx, logarithm)
     return gx
 
 
@@ -266,12 +246,12 @@ def log_softmax_grad(gy: Array, y: Array) -> Array:
 @for_floats
 def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
     loss, p = np.empty(x.shape[0], x.dtype), np.empty(x.shape, x.dtype)
-    _cross_entropy_all(np.ascontiguousarray(x), np.ascontiguousarray(target), loss, p)
+    _cross_entropy_all(x.size, np.ascontiguousarray(x), np.ascontiguousarray(target), loss, p)
     return loss, p
 
 
 @for_floats
 def cross_entropy_grad(gy: Array, p: Array, target: Array) -> Array:
     gx = np.empty(p.shape, p.dtype)
-    _cross_entropy_grad_all(np.ascontiguousarray(gy), np.ascontiguousarray(p), np.ascontiguousarray(target), gx)
+    _cross_entropy_grad_all(p.size, np.ascontiguousarray(gy), np.ascontiguousarray(p), np.ascontiguousarray(target), gx)
     return gx

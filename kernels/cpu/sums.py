@@ -63,12 +63,12 @@ def axis_sum(x: Array) -> Array:
         if rows == 1:  # its pieces are then the rows
             whole = count // CHUNK * CHUNK
             total = np.empty((whole // CHUNK, 1))
-            _pieces(x.reshape(-1)[:whole].reshape(-1, CHUNK), CHUNK, 1, total)
+            _pieces(x.size, x.reshape(-1)[:whole].reshape(-1, CHUNK), CHUNK, 1, total)
             return (total.sum(0) + x[0, whole:, 0].sum(dtype=np.float64))[None]
         total = np.empty((rows, -(-count // CHUNK)))
-        _pieces(x.reshape(rows, count), CHUNK, 1 + CHUNK // count, total)
+        _pieces(x.size, x.reshape(rows, count), CHUNK, 1 + CHUNK // count, total)
     else:
         block = count if rows * length >= PARTS * STRIP else 1 + 2 * CHUNK // length
         total = np.zeros((rows, -(-count // block), length))
-        _blocks(x, block, total)
+        _blocks(x.size, x, block, total)
     return (total[:, 0] if total.shape[1] == 1 else total.sum(1)).reshape(rows, length)

@@ -2,14 +2,15 @@
 
 A kernel is three layers. Its public function, with the signature of the contract, prepares arrays. It calls one
 ``threaded`` function, which cuts the work into jobs that depend on the shape alone, never on the number of threads, so
-that results are equal to the last bit however many there are; work too small to be worth waking threads for runs as it
-is. The job itself is an ``inlined`` function with the plain loop that LLVM turns into vector instructions.
+that results are equal to the last bit however many there are. The job itself is an ``inlined`` function with the plain
+loop that LLVM turns into vector instructions.
 """
 
 import zlib
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,22 @@ _LENDING = "support", "exponential", "logarithm", "error_function", "elementwise
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))
 
 
-def threaded(function):
-    """Compile with threads and keep the result on disk."""
+def threaded(loop: Callable) -> Callable:
+    """Compile a loop over jobs with threads and without, each when it is first needed, and keep the results on disk.
+
+    Calls say how many elements there are to go through, before the arguments: few are not worth waking threads for.
+    """
+    alone = FunctionType(loop.__code__, loop.__globals__, loop.__name__, closure=loop.__closure__)
     # Numba's cache looks at the file of the function only: what other files lend to it goes into its name.
-    function.__qualname__ += f"_{_SOURCES:08x}"
-    return njit(parallel=True, cache=True, **OPTIONS)(function)
+    loop.__qualname__ += f"_{_SOURCES:08x}"
+    alone.__qualname__ = f"{loop.__qualname__}_alone"
+    together = njit(parallel=True, cache=True, **OPTIONS)(loop)
+    alone = njit(cache=True, **OPTIONS)(alone)
+
+    def choose(elements: int, *arguments: Any) -> None:
+        (alone if elements < SERIAL else together)(*arguments)
+
+    return choose
 
 
 def for_floats(kernel):
