@@ -11,6 +11,8 @@
 is large, the bias is written first, plane by plane: it brings the result into the cache in the order that memory likes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import carray, njit
 
@@ -20,7 +22,7 @@ from .gather import copy_steps, gather
 from .jobs import SMALL, call, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import ROWS, lanes, shifted
-from .plans import CHANNELS, ROW_BY_ROW, STEPS
+from .plans import CHANNELS, LONG_ROWS, ROW_BY_ROW, STEPS
 
 
 def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
@@ -41,7 +43,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     if numbers["shared"]:
         image = np.empty(numbers["jobs"] // numbers["parts"] * numbers["scratch"], x.dtype)
         run(_gather, numbers["jobs"] // numbers["parts"], plan, x, image)
-    run(_correlate, numbers["jobs"], plan, x, packed, starts, y, image, result)
+    run(_JOBS[numbers["way"]], numbers["jobs"], plan, x, packed, starts, y, image, result)
     return y
 
 
@@ -91,38 +93,6 @@ def _gather(unit, thread, plan, tables, x, image, _c, _d, _e, _f):
     plan = carray(plan, 1)[0]
     group, n0, images, t0 = _unit(plan, unit)
     gather(x, plan, n0, images, group, t0, shifted(image, unit * plan.scratch))
-
-
-def _correlate(job, thread, plan, tables, x, packed, starts, y, image, result):
-    """One job: gather some images, or some rows of one; then, for each phase of the result, multiply."""
-    plan = carray(plan, 1)[0]
-    part, unit = job % plan.parts, job // plan.parts
-    group, n0, images, t0 = _unit(plan, unit)
-    first, last = part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts
-    image = shifted(image, (unit if plan.shared else thread) * plan.scratch)
-    result = shifted(result, thread * plan.result)
-    if plan.in_place:
-        image = shifted(x, ((n0 * plan.groups + group) * plan.channels * plan.image_height + t0) * plan.image_width)
-    elif not plan.shared:
-        gather(x, plan, n0, images, group, t0, image)
-    weights = shifted(packed, group * plan.packed * plan.taps)
-    starts = shifted(starts, group * plan.packed * (1 if plan.way == CHANNELS else plan.lanes))
-    channel = shifted(y, (n0 * plan.groups + group) * plan.outputs * plan.out_height * plan.out_width)
-
-    phases, offsets = carray(tables, (plan.phases, 7)), shifted(tables, 7 * plan.phases)
-    reads = shifted(offsets, 2 * plan.taps)
-    for p in range(plan.phases):
-        phase = phases[p]
-        rows = min(plan.rows, phase[4] - t0)
-        target = shifted(channel, (phase[2] + t0 * plan.row_step) * plan.out_width + phase[3])
-        if plan.way == CHANNELS:
-            _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result,
-                      target)
-        elif plan.way == ROW_BY_ROW:
-            _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, target)
-        else:
-            _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, target)
-        reads = shifted(reads, phase[6])
 
 
 @njit
@@ -262,3 +232,42 @@ def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first
             for t in range(rows):
                 copy_steps(shifted(y, (n * channels + o) * size + t * line), plan.column_step,
                            shifted(result, o * step + n * plan.apart + t * plan.width), 1, columns)
+
+
+def _correlating(way: int) -> Callable:
+    """The job for one of the ways: of the three those are compiled that a network needs."""
+    def correlate(job, thread, plan, tables, x, packed, starts, y, image, result):
+        """One job: gather some images, or some rows of one; then, for each phase of the result, multiply."""
+        plan = carray(plan, 1)[0]
+        part, unit = job % plan.parts, job // plan.parts
+        group, n0, images, t0 = _unit(plan, unit)
+        first, last = part * plan.blocks // plan.parts, (part + 1) * plan.blocks // plan.parts
+        image = shifted(image, (unit if plan.shared else thread) * plan.scratch)
+        result = shifted(result, thread * plan.result)
+        if plan.in_place:
+            image = shifted(x, ((n0 * plan.groups + group) * plan.channels * plan.image_height + t0) * plan.image_width)
+        elif not plan.shared:
+            gather(x, plan, n0, images, group, t0, image)
+        weights = shifted(packed, group * plan.packed * plan.taps)
+        starts = shifted(starts, group * plan.packed * (1 if way == CHANNELS else plan.lanes))
+        channel = shifted(y, (n0 * plan.groups + group) * plan.outputs * plan.out_height * plan.out_width)
+
+        phases, offsets = carray(tables, (plan.phases, 7)), shifted(tables, 7 * plan.phases)
+        reads = shifted(offsets, 2 * plan.taps)
+        for p in range(plan.phases):
+            phase = phases[p]
+            rows = min(plan.rows, phase[4] - t0)
+            target = shifted(channel, (phase[2] + t0 * plan.row_step) * plan.out_width + phase[3])
+            if way == CHANNELS:
+                _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result,
+                          target)
+            elif way == ROW_BY_ROW:
+                _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, target)
+            else:
+                _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, target)
+            reads = shifted(reads, phase[6])
+
+    return correlate
+
+
+_JOBS = {way: _correlating(way) for way in (CHANNELS, LONG_ROWS, ROW_BY_ROW)}
