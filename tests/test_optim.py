@@ -61,6 +61,17 @@ def test_groups_have_options_of_their_own():
     assert a.param_groups[2]["name"] == "rest" and a.param_groups[1]["weight_decay"] == 0.1
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "LBFGS"])
+def test_parameters_with_names(name):
+    layer, twin = nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    a, b = make((name, dict(lr=0.1)), layer.named_parameters(), twin.named_parameters())
+    assert "param_names: ['weight', 'bias']" in repr(a) and a.param_groups[0]["params"] == [*layer.parameters()]
+    assert a.state_dict()["param_groups"][0]["param_names"] == b.state_dict()["param_groups"][0]["param_names"]
+    unnamed = make((name, {}), layer.parameters(), twin.parameters())[0]
+    a.load_state_dict(unnamed.state_dict())
+    assert a.param_groups[0]["param_names"] == ["weight", "bias"]
+
+
 def test_a_step_is_noticed_and_leaves_arrays_where_they_are():
     p = nn.Parameter(mc.ones(3, 4))
     array, version = p.data, p._version
@@ -178,6 +189,9 @@ def test_options_that_are_no_numbers_are_refused(options, error, match):
     (lambda lib, p: [{"parms": [p]}], KeyError, "a parameter group must have 'params', and this one has .'parms'"),
     (lambda lib, p: [p * 2], ValueError, "non-leaf"),
     (lambda lib, p: [{"params": [p]}, {"params": p}], ValueError, "appears more than once"),
+    (lambda lib, p: [("p", p), lib.ones(1)], ValueError, "have names, or none; 1 of 2 have"),
+    (lambda lib, p: [{"params": [("p", p)]}, {"params": [lib.ones(1)]}], ValueError, "of all groups have names, or"),
+    (lambda lib, p: [("p", 3)], TypeError, "params must be tensors, one is int"),
 ])
 def test_wrong_parameters_are_refused(params, error, match):
     for library, optimiser in ((torch, torch.optim.SGD), (mc, optim.SGD)):

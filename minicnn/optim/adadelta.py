@@ -1,12 +1,11 @@
 """Adadelta."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..backend import array_module
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, decayed
+from .optimizer import Optimizer, Params, at_least_zero, decayed
 
 __all__ = ["Adadelta"]
 
@@ -18,8 +17,8 @@ class Adadelta(Optimizer):
     gradient + weight_decay·p; maximize climbs. Zeiler 2012.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1.0, rho: float = 0.9,
-                 eps: float = 1e-6, weight_decay: float = 0, *, maximize: bool = False) -> None:
+    def __init__(self, params: Params, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0, *,
+                 maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def check(self, group: dict[str, Any]) -> None:

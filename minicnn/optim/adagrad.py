@@ -1,12 +1,11 @@
 """Adagrad."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..backend import array_module
 from ..ops.creation import full_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, decayed
+from .optimizer import Optimizer, Params, at_least_zero, decayed
 
 __all__ = ["Adagrad"]
 
@@ -18,9 +17,8 @@ class Adagrad(Optimizer):
     PyTorch does not read. Duchi et al. 2011.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-2, lr_decay: float = 0,
-                 weight_decay: float = 0, initial_accumulator_value: float = 0, eps: float = 1e-10, *,
-                 maximize: bool = False) -> None:
+    def __init__(self, params: Params, lr: float = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
+                 initial_accumulator_value: float = 0, eps: float = 1e-10, *, maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
                                   "initial_accumulator_value": initial_accumulator_value, "maximize": maximize})
 

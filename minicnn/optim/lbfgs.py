@@ -1,6 +1,6 @@
 """L-BFGS."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from ..backend import array_module
 from ..engine import Tensor, enable_grad
 from ..ops.creation import zeros_like
 from .line_search import Point, strong_wolfe
-from .optimizer import Optimizer, at_least_zero
+from .optimizer import Optimizer, Params, at_least_zero
 
 __all__ = ["LBFGS"]
 
@@ -25,9 +25,9 @@ class LBFGS(Optimizer):
 
     numbers = {"func_evals": int, "n_iter": int, **dict.fromkeys(("t", "H_diag", "prev_loss", "ro", "al"), float)}
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1, max_iter: int = 20,
-                 max_eval: int | None = None, tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9,
-                 history_size: int = 100, line_search_fn: str | None = None) -> None:
+    def __init__(self, params: Params, lr: float = 1, max_iter: int = 20, max_eval: int | None = None,
+                 tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9, history_size: int = 100,
+                 line_search_fn: str | None = None) -> None:
         super().__init__(params, {"lr": lr, "max_iter": max_iter,
                                   "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
                                   "tolerance_grad": tolerance_grad, "tolerance_change": tolerance_change,

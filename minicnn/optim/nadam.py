@@ -1,12 +1,11 @@
 """NAdam."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..backend import array_module
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, check_betas, decayed
+from .optimizer import Optimizer, Params, at_least_zero, check_betas, decayed
 
 __all__ = ["NAdam"]
 
@@ -20,9 +19,8 @@ class NAdam(Optimizer):
 
     numbers = {"step": int, "mu_product": float}
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 2e-3,
-                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0,
-                 momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
+    def __init__(self, params: Params, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
                  maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
                                   "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,

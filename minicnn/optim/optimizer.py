@@ -14,20 +14,24 @@ from ..engine import Tensor, enable_grad
 
 __all__ = ["Optimizer"]
 
+Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
+
 
 class Optimizer:
     """Base class of optimisers. A subclass defines check(), what options are legal, and update(), its arithmetic.
 
     One whose kernel takes many parameters at once defines update_all() in the place of update().
 
-    params are tensors, or dicts {"params": tensors, option: value, ...} with options that differ from the defaults.
-    param_groups lists these dicts, each with every option; state holds what update() keeps, by parameter. Raises
-    ValueError for options out of range or a parameter that is given twice, TypeError for what is no tensor.
+    params are tensors, or pairs of a name and a tensor as in named_parameters(), or dicts
+    {"params": tensors, option: value, ...} with options that differ from the defaults. param_groups lists these dicts,
+    each with every option, and the names as "param_names"; state holds what update() keeps, by parameter. Options are
+    numbers: lr is no tensor, which PyTorch allows. Raises ValueError for options out of range or a parameter that is
+    given twice, TypeError for what is no tensor.
     """
 
     numbers: dict[str, type] = {"step": int}  # the values of state that are no tensors, and what they are
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError(f"{type(self).__name__}: params must be an iterable of tensors or dicts, not a tensor; "
                             "use [tensor]")
@@ -98,6 +102,14 @@ class Optimizer:
         if isinstance(params, set):
             raise TypeError(f"{name}: params must be ordered, so that a saved state fits again; use a list, not a set")
         params = [params] if isinstance(params, Tensor) else list(params)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names:
+            if len(names) < len(params):
+                raise ValueError(f"{name}: either all parameters of a group have names, or none; {len(names)} of "
+                                 f"{len(params)} have")
+            param_group, params = {**param_group, "param_names": names}, [p for _, p in params]
+        if self.param_groups and ("param_names" in param_group) != ("param_names" in self.param_groups[0]):
+            raise ValueError(f"{name}: either the parameters of all groups have names, or those of none")
         known = {id(p) for group in self.param_groups for p in group["params"]}
         for p in params:
             if not isinstance(p, Tensor):

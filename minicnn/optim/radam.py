@@ -1,13 +1,12 @@
 """RAdam."""
 
-from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
 from ..backend import array_module
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, check_betas, decayed
+from .optimizer import Optimizer, Params, at_least_zero, check_betas, decayed
 
 __all__ = ["RAdam"]
 
@@ -20,9 +19,8 @@ class RAdam(Optimizer):
     weight_decay·p, or p shrinks apart from it with decoupled_weight_decay; maximize climbs. Liu et al. 2020.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3,
-                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0,
-                 decoupled_weight_decay: bool = False, *, maximize: bool = False) -> None:
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, decoupled_weight_decay: bool = False, *, maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
                                   "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay})
 

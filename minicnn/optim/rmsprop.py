@@ -1,12 +1,11 @@
 """RMSprop."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..backend import array_module
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, decayed
+from .optimizer import Optimizer, Params, at_least_zero, decayed
 
 __all__ = ["RMSprop"]
 
@@ -19,9 +18,9 @@ class RMSprop(Optimizer):
     2012.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-2, alpha: float = 0.99,
-                 eps: float = 1e-8, weight_decay: float = 0, momentum: float = 0, centered: bool = False,
-                 *, maximize: bool = False) -> None:
+    def __init__(self, params: Params, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
+                 weight_decay: float = 0, momentum: float = 0, centered: bool = False, *,
+                 maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
                                   "weight_decay": weight_decay, "maximize": maximize})
 

@@ -1,11 +1,10 @@
 """Stochastic gradient descent."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..ops.creation import zeros_like
 from ..engine import Tensor
-from .optimizer import Optimizer, at_least_zero, together
+from .optimizer import Optimizer, Params, at_least_zero, together
 
 __all__ = ["SGD"]
 
@@ -17,9 +16,8 @@ class SGD(Optimizer):
     et al. 2013.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-3, momentum: float = 0,
-                 dampening: float = 0, weight_decay: float = 0, nesterov: bool = False, *,
-                 maximize: bool = False) -> None:
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
+                 weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
                                   "nesterov": nesterov, "maximize": maximize})
 
