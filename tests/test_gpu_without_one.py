@@ -1,0 +1,79 @@
+"""The code that runs on a GPU, on a strict stand-in for CuPy: operators, training and recorded steps."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import minicnn as mc
+import minicnn.functional as F
+import minicnn.optim
+from cupy_util import cupy_on_cpu, gpu, ndarray
+from minicnn import models
+from minicnn.models import Outputs
+from minicnn.training import RunFolder, Trainer, loaders
+from minicnn.training.evaluation import logits_of
+from operators.test_operators import TABLE
+from training_util import digits, small_trainer
+from util import normal
+
+RECORDED = ["lenet_bn", "cnn2", "nin_cifar", "googlenet", "resnet20", "densenet121", "mobilenet_v2", "squeezenet1_1"]
+NO_INITIAL = "cross_entropy", "multilabel_margin_loss"
+
+
+@pytest.mark.parametrize("op", [
+    pytest.param(op, marks=pytest.mark.xfail(reason="CuPy's max has no initial", strict=True) if op.name in NO_INITIAL
+                 else ()) for op in TABLE], ids=lambda op: op.name)
+def test_operators(op):
+    @settings(max_examples=3)
+    @given(op.cases)
+    def drawn(case):
+        op.check(case, "cuda")
+
+    with cupy_on_cpu():
+        for case in op.examples[:1]:
+            op.check(case, "cuda")
+        drawn()
+
+
+@pytest.mark.parametrize("changes", [{"opt": "adam"}, {"amp": "bfloat16", "clip_grad": 1.0}], ids=str)
+def test_training_is_that_on_the_cpu(tmp_path, changes):
+    """By a loader that copies to the GPU, with checkpoints in a folder."""
+    losses = []
+    for device in ("cpu", "cuda"):
+        with nullcontext() if device == "cpu" else cupy_on_cpu():
+            plain = small_trainer(model="lenet_bn", images=12, batch_size=4, epochs=1, **changes)
+            plain.model.to(device=device)
+            train, val = loaders(plain.recipe, *digits(12, 8), device=device)
+            trainer = Trainer(plain.model, plain.recipe, train, val, folder=RunFolder.create(tmp_path, device))
+            losses.append([(row.loss, row.val_loss) for row in trainer.run().rows])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2 if "amp" in changes else 1e-4)
+
+
+@pytest.mark.parametrize("amp", ["none", "float16"])
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_step_can_be_recorded(name, amp):
+    """After one that makes its tables it reads nothing from the GPU, and copies nothing to it."""
+    with cupy_on_cpu(computes=False):
+        model = models.create(name).to(device="cuda").train()
+        scaler = mc.amp.GradScaler("cuda", enabled=amp != "none")
+        shape = models.entry(name).input_shape[1:]
+        x = mc.tensor(normal((2, model.spec.in_channels, *shape)).astype(np.float32), device="cuda")
+        y = mc.tensor([1, 0], device="cuda")
+        for gpu.recording in (False, True):
+            with mc.autocast("cuda", amp) if amp != "none" else nullcontext():
+                answer = model(x)
+                loss = answer.loss(lambda z: F.cross_entropy(z, y)) if isinstance(answer, Outputs) else \
+                    F.cross_entropy(logits_of(answer), y)
+            scaler.scale(loss).backward()
+        assert all(isinstance(p.grad.data, ndarray) for p in model.parameters())
+
+
+def test_what_cannot_be_recorded_is_noticed():
+    with cupy_on_cpu():
+        x = mc.ones(3, device="cuda")
+        gpu.recording = True
+        for wrong in (x.tolist, x.cpu, lambda: x[x > 0], lambda: mc.ones(3, device="cuda")):
+            with pytest.raises(RuntimeError, match="while a step is recorded"):
+                wrong()
