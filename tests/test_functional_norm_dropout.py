@@ -14,7 +14,7 @@ import minicnn as mc
 import minicnn.functional as F
 from minicnn.autograd import gradcheck, gradgradcheck
 
-from util import assert_close, check_op, in_both, normal
+from util import assert_close, check_op, check_raises, in_both, normal
 
 TF = torch.nn.functional
 C = 4
@@ -56,6 +56,30 @@ def test_half_precision_is_computed_in_float32_and_rounded(name, dtype):
     rounded = 1 if name in ("batch_norm", "instance_norm", "group_norm", "layer_norm") else 4
     assert_close(y.detach().double(), expected, rounded * unit)
     assert_close(w.grad.double(), exact[1].grad, 4 * unit)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of PyTorch's rms_norm: it is slower
+def test_half_precision_with_parameters_in_float32(name, dtype):
+    results = []
+    for m, functions in ((mc, F), (torch, TF)):
+        x = m.tensor(normal((2, C, 5, 3))).to(getattr(m, dtype)).requires_grad_()
+        w, b = (m.tensor(normal((C,), i)).float().requires_grad_() for i in (1, 2))
+        y = NORMALISATIONS[name](functions, x, w, b)
+        results.append([y, *m.autograd.grad((y * y).sum(), [x, w, b])])
+    for ours, theirs in zip(*results):
+        assert str(theirs.dtype) == f"torch.{ours.dtype}"
+        assert_close(ours.detach().float(), theirs.detach().float(), 2e-3 if dtype == "float16" else 2e-2)
+
+
+@pytest.mark.parametrize("x, w, stats", [("float32", "float16", "float32"), ("float16", "float16", "float32"),
+                                         ("float16", "float32", "float16"), ("float16", "float64", "float64"),
+                                         ("int8", "float32", "float32"), ("float64", "float32", "float32")])
+def test_other_mixed_types_are_refused(x, w, stats):
+    check_raises(*[lambda m=m, f=f: f.batch_norm(m.ones(2, 3).to(getattr(m, x)), *[
+        m.ones(3).to(getattr(m, dtype)) for dtype in (stats, stats, w, w)], training=True)
+        for m, f in ((mc, F), (torch, TF))], match="same floating type")
 
 
 @pytest.mark.parametrize("mean, spread", [(1000, 0.1), (30, 1), (1, 0.001), (5, 0)])

@@ -220,7 +220,7 @@ def _check_channels(name: str, x: Tensor, eps: float, w: Tensor | None, b: Tenso
 
 
 def _check_affine(name: str, x: Tensor, shape: tuple[int, ...], named: dict[str, Tensor | None]) -> None:
-    """Raise unless all that is named has this shape and, with x, one floating type."""
+    """Raise unless all that is named has this shape and the type of x, or float32 where x has half precision."""
     dtype = x.data.dtype
     alike = dtypes.is_floating(dtype)
     for argument, t in named.items():
@@ -228,7 +228,8 @@ def _check_affine(name: str, x: Tensor, shape: tuple[int, ...], named: dict[str,
             if t.data.shape != shape:
                 raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected {shape} for x {x.shape}")
             alike = alike and t.data.dtype == dtype
-    if not alike:
+    if not alike and not (dtypes.is_floating(dtype) and dtype.itemsize == 2
+                          and {t.data.dtype for t in named.values() if t is not None} == {dtypes.float32}):
         same_floats(name, x=x, **named)
 
 
