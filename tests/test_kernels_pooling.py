@@ -164,12 +164,12 @@ def test_windows_with_gaps_and_without_elements(kernels):
 
 @pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d"])
 def test_large_pools_agree(name):
-    x = normal(0, 3, 24, 29, 31)
+    x = normal(0, 3, 48, 29, 31)
     windows = Windows(*sliding(29, 3, 2, 1, 1, False)[:2], *sliding(31, 3, 2, 1, 1, False)[:2])
     divisor = np.full((15, 16), 9.0)
     if name == "avg_pool2d":
         same(name, x, windows, divisor)
-        same("avg_pool2d_grad", normal(1, 3, 24, 15, 16), windows, divisor, x.shape)
+        same("avg_pool2d_grad", normal(1, 3, 48, 15, 16), windows, divisor, x.shape)
     else:
         same(name, x, windows)
         _, index = reference.max_pool2d(x, windows)
@@ -177,7 +177,7 @@ def test_large_pools_agree(name):
         same("pool_gather", x, index)
 
 
-@pytest.mark.parametrize("size", [(2, 2), (4, 10), (28, 28), (5, 4), (4, 7)])
+@pytest.mark.parametrize("size", [(2, 2), (4, 10), (28, 28), (5, 4), (4, 7), (80, 90)])
 @pytest.mark.parametrize("divisor", [4.0, 3.0, None])
 def test_average_over_two_by_two_windows_has_a_short_cut_with_the_same_result(size, divisor):
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minicnn.kernels import cpu, reference
 
 TYPES = ((np.float64, 1e-12), (np.float32, 1e-5), (np.float16, 1e-2))
 
@@ -43,3 +44,17 @@ def test_sample_and_its_adjoints_are_these_loops(kernels, data):
         close(kernels.sample(x_, index, w_), y, dtype, tolerance)
         close(kernels.sample_input_grad(gy_, index, w_, length), gx, dtype, tolerance)
         close(kernels.sample_weight_grad(x_, index, gy_), gw, dtype, tolerance)
+
+
+def test_what_is_large_enough_for_threads():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 4, 300)
+    start, index, weight = np.append(0, counts.cumsum()), rng.integers(0, 50, counts.sum()), rng.random(counts.sum())
+    for shape in ((120, 50, 1), (20, 50, 7)):
+        x = rng.standard_normal(shape)
+        close(cpu.resample(x, start, index, weight), reference.resample(x, start, index, weight), np.float64, 1e-12)
+    index, w = rng.integers(-1, 50, (6, 3, 1000)), rng.standard_normal((6, 3, 1000))
+    x, gy = rng.standard_normal((6, 7, 50)), rng.standard_normal((6, 7, 1000))
+    for name, operands in (("sample", (x, index, w)), ("sample_input_grad", (gy, index, w, 50)),
+                           ("sample_weight_grad", (x, index, gy))):
+        close(getattr(cpu, name)(*operands), getattr(reference, name)(*operands), np.float64, 1e-12)
