@@ -262,3 +262,11 @@ def test_softmax_of_half_precision(name, dtype):
     assert getattr(F, name)(mc.zeros(3, 0, dtype=dtype), 1).shape == (3, 0)
     y.sum().backward()
     assert y.dtype == x.grad.dtype == x.dtype
+
+
+@pytest.mark.parametrize("name", SOFT)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_softmax_in_a_type(name, dtype):
+    for x in (normal((2, 3)), np.array([[1, 2, 3], [0, -1, 5]])):
+        check_op(lambda t: getattr(F, name)(t, 1, dtype=getattr(mc, dtype)),
+                 lambda t: getattr(TF, name)(t, 1, dtype=getattr(torch, dtype)), x, tolerance=1e-6, second=False)

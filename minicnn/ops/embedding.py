@@ -56,10 +56,10 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
 
 @no_grad()
 def _shorten(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
-    """Scale those of the rows down to max_norm that are longer."""
+    """Scale those of the rows down to max_norm that are longer; the norm of NaN is not."""
     vectors = weight[rows]
     norms = vectors.norm(norm_type, 1, keepdim=True)
-    weight[rows] = vectors.where(norms <= max_norm, vectors * (max_norm / (norms + 1e-7)))
+    weight[rows] = vectors.where(~(norms > max_norm), vectors * (max_norm / (norms + 1e-7)))
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:

@@ -54,7 +54,8 @@ def single_elements(name: str) -> Operator:
         examples.append(case(numbers, {"threshold": 1, "value": -3} if name == "threshold" else {}))
     elif name not in CONVERTED:
         wrong.append(lambda m, f: getattr(f, name)(m.tensor([1, 2])))
-    return Operator(name, calls, examples, wrong, number=12, tolerance=1e-7 if name in FLOAT_CONSTANTS else 1e-10)
+    return Operator(name, calls, examples, wrong, number=12, tolerance=1e-7 if name in FLOAT_CONSTANTS else 1e-10,
+                    elsewhere=["inplace", *["training", "generator"] * (name == "rrelu")])
 
 
 @st.composite
@@ -101,7 +102,7 @@ TABLE = [
     *[Operator(name, along_an_axis(), examples=LARGE,
                wrong=[lambda m, f, name=name, dim=dim: getattr(f, name)(constant(m), dim) for dim in (2, -3)]
                + [lambda m, f, name=name: getattr(f, name)(constant(m, ()), 1),
-                  lambda m, f, name=name: getattr(f, name)(m.tensor([[1, 2]]), 1)], number=25)
+                  lambda m, f, name=name: getattr(f, name)(m.tensor([[1, 2]]), 1)], number=25, elsewhere=["dtype"])
       for name in ("softmax", "log_softmax", "softmin")],
     Operator("maxout", pieces(), examples=[Case(distinct((2, 6, 5, 3)), 2)], theirs=torch_maxout, ours=F.maxout),
 ]

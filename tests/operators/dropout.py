@@ -20,7 +20,7 @@ def certain(draw: st.DrawFn, name: str) -> Case:
 
 
 TABLE = [
-    Operator(name, certain(name), number=10,
+    Operator(name, certain(name), number=10, elsewhere=["inplace", "generator"],
              wrong=[lambda m, f, name=name, p=p: getattr(f, name)(constant(m, (2, 3, 4, 5)), p) for p in (-0.1, 1.1)]
              + {"dropout1d": [lambda m, f: f.dropout1d(constant(m, (2, 3, 4, 5)), 0.5),
                               lambda m, f: f.dropout1d(constant(m, (3,)), 0.5)],

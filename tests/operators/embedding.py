@@ -16,7 +16,8 @@ def embeddings(draw: st.DrawFn) -> Case:
     dtype = draw(st.sampled_from(("int64", "int32")))
     index = np.asarray(rng_of(draw(st.integers(0, 9))).integers(0, rows, shape), dtype)
     options = {"padding_idx": draw(st.one_of(st.none(), st.integers(-rows, rows - 1))),
-               "scale_grad_by_freq": draw(st.booleans())}
+               "scale_grad_by_freq": draw(st.booleans()), "max_norm": draw(st.sampled_from((None, 0.7, 1.5))),
+               "norm_type": draw(st.sampled_from((2.0, 1.0, 3.0)))}
     return Case(index, normal((rows, draw(st.integers(1, 4)))), **options,
                 second=bool(index.size) and not options["scale_grad_by_freq"])  # PyTorch fails, and does not scale
 
@@ -29,7 +30,8 @@ def classes(draw: st.DrawFn) -> Case:
 
 
 TABLE = [
-    Operator("embedding", embeddings(),
+    Operator("embedding", embeddings(), elsewhere=["sparse"],  # which there is not
+             examples=[Case(np.array([0, 1]), np.array([[np.nan, 3.0], [3.0, 4.0]]), max_norm=1.0)],
              wrong=[lambda m, f: f.embedding(m.tensor([0, 5]), constant(m, (5, 2))),
                     lambda m, f: f.embedding(m.tensor([-1]), constant(m, (5, 2))),
                     lambda m, f: f.embedding(m.tensor([1.0]), constant(m, (5, 2))),

@@ -102,7 +102,7 @@ TABLE = [
              examples=[Case(normal((2, 3)), normal((2, 3))), Case(np.array([3, 4]), normal((2, 1)))],
              wrong=[lambda m, f: f.pairwise_distance(constant(m, (2, 3)), constant(m, (2, 4))),
                     lambda m, f: f.pairwise_distance(constant(m, (2, 3)), constant(m, (2, 3)) > 0)]),
-    Operator("scaled_dot_product_attention", attentions(), number=60,
+    Operator("scaled_dot_product_attention", attentions(), number=60, elsewhere=["dropout_p"],
              examples=[Case(*[normal((2, 3, n, 4), n) for n in (2, 5, 5)], second=False),
                        Case(normal((2, 3, 4)), normal((2, 0, 4)), normal((2, 0, 5)), second=False),
                        Case(normal((2, 1, 3, 4)), normal((3, 5, 4), 1), normal((5, 2), 2), normal((1, 5), 3)),

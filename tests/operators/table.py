@@ -7,7 +7,8 @@ operator is to add an entry:
              wrong=[lambda m, f: f.conv2d(constant(m, (2, 3, 5, 5)), constant(m, (4, 2, 3, 3)))])
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,17 @@ class Operator:
     ours: Callable | None = None
     number: int = 40  # cases drawn
     tolerance: float = 1e-10  # of first derivatives in float64, relative to the largest element
+    elsewhere: Sequence[str] = ()  # arguments that other tests give
+
+    def not_tried(self, cases: Iterable[Case]) -> set[str]:
+        """The arguments that have their default in all cases."""
+        signature = inspect.signature(getattr(F, self.name))
+        tried = {*self.elsewhere}
+        for case in cases:
+            for name, value in signature.bind(*case.arguments, **case.options).arguments.items():
+                if hasattr(value, "dtype") or value != signature.parameters[name].default:
+                    tried.add(name)
+        return signature.parameters.keys() - tried
 
     def check(self, case: Case, device: str = "cpu") -> None:
         """The case in both libraries: outputs, types, first and second gradients; ours on the device."""

@@ -22,12 +22,16 @@ TABLE: list[Operator] = [op for family in FAMILIES
 
 @pytest.mark.parametrize("op", TABLE, ids=lambda op: op.name)
 def test_drawn_calls(op: Operator):
+    cases = [*op.examples]
+
     @settings(max_examples=op.number)
     @given(op.cases)
     def drawn(case):
+        cases.append(case)
         op.check(case)
 
     drawn()
+    assert not op.not_tried(cases)
 
 
 @pytest.mark.parametrize("op, number", [(op, i) for op in TABLE for i in range(len(op.examples))],
