@@ -158,6 +158,34 @@ LAYERS += [
     *[(f"FractionalMaxPool{axes}d", dict(kernel_size=2, output_ratio=0.5, _random_samples=rng_of(0).random(
         (2, 3, axes))), (2, 3, 7, 8, 9)[:axes + 2]) for axes in (2, 3)],
 ]
+LAYERS += [  # the arguments that no layer above has
+    ("Conv1d", dict(in_channels=2, out_channels=3, kernel_size=2, bias=False), (2, 2, 5)),
+    ("Conv3d", dict(in_channels=2, out_channels=3, kernel_size=2, dilation=(1, 2, 1), bias=False), (2, 2, 3, 4, 3)),
+    ("ConvTranspose1d", dict(in_channels=2, out_channels=3, kernel_size=3, padding=1, dilation=2, bias=False),
+     (2, 2, 5)),
+    ("ConvTranspose2d", dict(in_channels=4, out_channels=6, kernel_size=2, groups=2), (2, 4, 3, 2)),
+    ("ConvTranspose3d", dict(in_channels=2, out_channels=4, kernel_size=2, stride=2, output_padding=(1, 0, 1), groups=2,
+                             dilation=(2, 1, 2), bias=False), (2, 2, 3, 2, 2)),
+    ("AvgPool3d", dict(kernel_size=3, stride=(2, 1, 2), padding=1, ceil_mode=True, count_include_pad=False),
+     (2, 3, 6, 4, 5)),
+    ("MaxPool3d", dict(kernel_size=2, stride=(1, 2, 1), padding=1, dilation=(2, 1, 1)), (2, 3, 4, 5, 3)),
+    ("LPPool1d", dict(norm_type=2, kernel_size=3, stride=2, ceil_mode=True), (2, 3, 8)),
+    ("LPPool3d", dict(norm_type=2, kernel_size=2, stride=(1, 2, 1), ceil_mode=True), (2, 3, 3, 5, 4)),
+    ("BatchNorm1d", dict(num_features=4, affine=False, track_running_stats=False), (5, 4)),
+    ("BatchNorm1d", dict(num_features=4, bias=False), (5, 4)),
+    ("BatchNorm2d", dict(num_features=3, eps=0.1), (4, 3, 2, 3)),
+    ("BatchNorm3d", dict(num_features=3, momentum=0.3, affine=False), (4, 3, 2, 3, 2)),
+    ("BatchNorm3d", dict(num_features=3, track_running_stats=False, bias=False), (4, 3, 2, 3, 2)),
+    ("InstanceNorm1d", dict(num_features=3, eps=0.1, momentum=0.3, track_running_stats=True), (2, 3, 5)),
+    ("InstanceNorm2d", dict(num_features=3, affine=True, bias=False), (2, 3, 5, 4)),
+    ("InstanceNorm3d", dict(num_features=3, eps=0.1, affine=True, bias=False), (2, 3, 5, 4, 2)),
+    ("UpsamplingNearest2d", dict(size=(5, 3)), (2, 3, 4, 5)),
+    ("UpsamplingBilinear2d", dict(scale_factor=2), (2, 3, 4, 5)),
+    *[(f"FractionalMaxPool{axes}d", dict(kernel_size=2, output_size=3, return_indices=True, _random_samples=rng_of(
+        0).random((2, 3, axes))), (2, 3, 7, 8, 9)[:axes + 2]) for axes in (2, 3)],
+    *[(name, dict(return_indices=True, **sizes), (2, 3, 7, 5, 6)[:int(name[-2]) + 2]) for axes in "123"
+      for name, sizes in ((f"MaxPool{axes}d", {"kernel_size": 2}), (f"AdaptiveMaxPool{axes}d", {"output_size": 3}))],
+]
 TWO_INPUTS = [  # the third entry: the shapes of both, or the array itself
     ("Bilinear", dict(in1_features=3, in2_features=2, out_features=4), ((5, 3), (5, 2))),
     ("Bilinear", dict(in1_features=3, in2_features=2, out_features=4, bias=False), ((2, 5, 3), (2, 5, 2))),
@@ -166,6 +194,8 @@ TWO_INPUTS = [  # the third entry: the shapes of both, or the array itself
     ("PairwiseDistance", dict(p=1.0, eps=0.5, keepdim=True), ((2, 3), (2, 3))),
     *[(f"MaxUnpool{axes}d", dict(kernel_size=2), ((1, 1, *[2] * axes), rng_of(0).permutation(4 ** axes)[:2 ** axes]
                                                   .reshape(1, 1, *[2] * axes))) for axes in (1, 2, 3)],
+    *[(f"MaxUnpool{axes}d", dict(kernel_size=3, stride=2, padding=1), ((1, 1, *[2] * axes), rng_of(0).permutation(
+        3 ** axes)[:2 ** axes].reshape(1, 1, *[2] * axes))) for axes in (1, 2, 3)],
 ]
 EMBEDDINGS = [("Embedding", dict(num_embeddings=5, embedding_dim=3, **options)) for options in (
     {}, dict(padding_idx=-2), dict(max_norm=0.5, norm_type=1.0, scale_grad_by_freq=True), dict(_freeze=True))]
@@ -225,6 +255,8 @@ def test_layer_computes_what_pytorch_does(case: tuple, dtype: str):
         outputs = [outputs_of(layer(t.clone() if inplace else t)) for layer, t in ((ours, a), (theirs, b))]
         for i, (y, expected) in enumerate(zip(*outputs, strict=True)):
             assert_close(y, expected, tolerance, f"output {i}")
+            if not expected.requires_grad:  # indices
+                continue
             gy = normal(expected.shape, step + 10 + i).astype(dtype)
             y.backward(mc.tensor(gy), retain_graph=True), expected.backward(torch.from_numpy(gy), retain_graph=True)
         assert_close(a.grad, b.grad, tolerance, "gradient of the input")
@@ -288,15 +320,6 @@ def test_bilinear_starts_within_its_bounds():
 
 
 # -- indices, dropout, batch statistics -----------------------------------------------------------------------------
-
-def test_pooling_returns_indices():
-    x = distinct((2, 3, 7, 5))
-    for name, arguments in (("MaxPool2d", dict(kernel_size=3)), ("AdaptiveMaxPool2d", dict(output_size=(2, 3)))):
-        ours = getattr(nn, name)(return_indices=True, **arguments)(mc.tensor(x))
-        theirs = getattr(torch.nn, name)(return_indices=True, **arguments)(torch.from_numpy(x))
-        for a, b in zip(ours, theirs, strict=True):
-            assert_close(a, b, FIRST)
-
 
 def test_dropout_scales_what_it_keeps_and_differentiates():
     layer, x = nn.Dropout(0.25), mc.tensor(normal((100, 100)), requires_grad=True)
@@ -393,8 +416,10 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=lambda case: f"{case[0]}-{'-'.join(case[1])}")
-def test_loss_computes_what_pytorch_does(case: tuple):
+@pytest.mark.parametrize("reduction", ["as given", "none", "sum"])
+def test_loss_computes_what_pytorch_does(case: tuple, reduction: str):
     name, options, x, *targets = case
+    options = options if reduction == "as given" else {**options, "reduction": reduction}
     losses, inputs, outputs = [], [], []
     for library, tensor in ((nn, mc.tensor), (torch.nn, torch.tensor)):
         given = {k: tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
@@ -409,9 +434,25 @@ def test_loss_computes_what_pytorch_does(case: tuple):
     same_state(*losses, 0)
 
 
+CASES = LAYERS + TWO_INPUTS + EMBEDDINGS + RANDOM + LOSSES
+DRAWN = {"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"}  # in test_recurrent.py
+ELSEWHERE = {"Identity": {"args", "kwargs"}, "Embedding": {"sparse", "_weight"}, "Dropout": {"inplace"}, **{
+    f"ConvTranspose{axes}d": {"padding_mode"} for axes in (1, 2, 3)}}  # which may only be "zeros"
+
+
+@pytest.mark.parametrize("name", sorted({case[0] for case in CASES} - DRAWN))
+def test_every_argument_is_among_those_tried(name: str):
+    parameters = inspect.signature(getattr(nn, name)).parameters
+    tried = {"device", "dtype", *ELSEWHERE.get(name, ()), *["reduction"] * (name in {case[0] for case in LOSSES})}
+    for case in CASES:
+        if case[0] == name:
+            tried |= {key for key, v in case[1].items() if isinstance(v, np.ndarray) or v != parameters[key].default}
+    assert parameters.keys() <= tried
+
+
 def test_no_layer_is_missing():
     """Those left out have no twin, or compute nothing themselves, or are compared where they become another layer."""
-    tried = {case[0] for table in (LAYERS, TWO_INPUTS, EMBEDDINGS, RANDOM, LOSSES) for case in table}
+    tried = {case[0] for case in CASES}
     others = {"Module", "Sequential", "ModuleList", "ModuleDict", "RNNBase", "RNNCellBase", "UninitializedParameter"}
     assert set(classes(nn)) - OURS - others - {case[0] for case in LAZY} == tried
 
