@@ -1,5 +1,7 @@
 """All CUDA files compile for four generations of GPUs; needs NVIDIA's compiler, but no GPU."""
 
+from pathlib import Path
+
 import pytest
 
 from minicnn.kernels.cuda import module, nvrtc
@@ -7,12 +9,13 @@ from minicnn.kernels.cuda import module, nvrtc
 pytestmark = pytest.mark.skipif(nvrtc.why_not() is not None, reason=str(nvrtc.why_not()))
 FILES = [path.name for path in module.files("*.cu")]
 EVERY_TARGET = [("float", target) for target in nvrtc.TARGETS]
-EVERY_TYPE = [(real, "75") for real in module.REALS.values()]
+EVERY_TYPE = [(real, "75") for real in module.REALS.values()] + [("Bfloat16", "80")]  # its tensor cores' first
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_compiles_without_a_warning_and_fits(file):
-    """Into what a block may have: 48 KiB of shared memory, 64 Ki registers."""
+    """Into what a block may have: 48 KiB of shared memory, 64 Ki registers. RESOURCES.md has the figures of the
+    compiler that wrote it, and all kernels' names."""
     for real, target in dict.fromkeys([*EVERY_TARGET, *EVERY_TYPE]):
         kernels = nvrtc.compile_file(file, real, target)
         assert kernels
@@ -20,6 +23,11 @@ def test_compiles_without_a_warning_and_fits(file):
             assert kernel.registers * module.THREADS <= 65536, kernel
             assert kernel.shared <= 48 * 1024, kernel
             assert kernel.spilled <= 64, kernel
+    recorded = (Path(nvrtc.__file__).parent / "RESOURCES.md").read_text()
+    found, written = nvrtc.rows(file), [row for row in recorded.split("\n") if row.startswith(f"| {file} |")]
+    if f"NVRTC {nvrtc.version()}:" not in recorded:
+        found, written = ([row.split(" | ")[1] for row in rows] for rows in (found, written))
+    assert written == found
 
 
 @pytest.mark.parametrize("target", nvrtc.TARGETS)

@@ -29,6 +29,7 @@ class Resources(NamedTuple):
     spilled: int  # bytes of registers that did not fit and went there, too
 
 
+@cache
 def compile_file(file: str, real: str, target: str, tf32: bool = False) -> list[Resources]:
     """Compile a .cu file for arrays of a type and GPUs of a compute capability; what each kernel takes.
 
@@ -92,8 +93,18 @@ def _check(result: int) -> None:
         raise RuntimeError(f"NVRTC: error {result}")
 
 
+def rows(file: str) -> list[str]:
+    """What the kernels of a file take where arrays are float: rows of the table in RESOURCES.md."""
+    found = []
+    for kernels in zip(*[compile_file(file, "float", target) for target in TARGETS], strict=True):
+        registers = " | ".join(str(kernel.registers) for kernel in kernels)
+        spilled = max(kernel.spilled for kernel in kernels)
+        found.append(f"| {file} | {kernels[0].kernel} | {registers} | {kernels[0].shared} | {spilled} |")
+    return found
+
+
 def main() -> None:
-    """Print what all kernels take where arrays are float: registers by target, and shared memory."""
+    """Print RESOURCES.md."""
     print(f"What the kernels take for arrays of float, as compiled by NVRTC {version()}: registers of a thread on\n"
           "each generation of GPUs, bytes of shared memory of a block, bytes of registers spilled to memory.\n"
           "Written by `python -m minicnn.kernels.cuda.nvrtc`.\n")
@@ -101,10 +112,7 @@ def main() -> None:
     print(f"| file | kernel | {targets} | shared | spilled |")
     print(f"|---|---|{'--:|' * (len(TARGETS) + 2)}")
     for path in module.files("*.cu"):
-        for rows in zip(*[compile_file(path.name, "float", target) for target in TARGETS], strict=True):
-            registers = " | ".join(str(row.registers) for row in rows)
-            spilled = max(row.spilled for row in rows)
-            print(f"| {path.name} | {rows[0].kernel} | {registers} | {rows[0].shared} | {spilled} |")
+        print(*rows(path.name), sep="\n")
 
 
 if __name__ == "__main__":
