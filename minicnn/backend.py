@@ -54,13 +54,16 @@ class Device(NamedTuple):
 CPU = Device("cpu")
 
 
+_CURE = "in the checkout: pip install '.[cuda13]' (or cuda12)"
+
+
 def why_no_cuda() -> str | None:
     """Why CUDA cannot be used on this machine, or None if it can. Imports CuPy."""
     try:
         cupy = importlib.import_module("cupy")
     except ModuleNotFoundError as error:
         if error.name == "cupy":
-            return "CuPy is not installed; in the checkout: pip install '.[cuda13]' (or cuda12)"
+            return f"CuPy is not installed; {_CURE}"
         return f"CuPy cannot be imported: {error}"
     except ImportError as error:  # it tells at length which library it misses
         return f"CuPy cannot be imported: {str(error).strip().splitlines()[-1]}"
@@ -68,7 +71,13 @@ def why_no_cuda() -> str | None:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"CuPy finds no GPU: {error}"
-    return None if count else "CuPy finds no GPU"
+    if not count:
+        return "CuPy finds no GPU"
+    try:  # the wheel of CuPy alone has neither
+        cupy.cuda.nvrtc.getVersion(), cupy.cuda.cublas
+    except (ImportError, RuntimeError) as error:
+        return f"CuPy finds no NVRTC or cuBLAS ({str(error).strip().splitlines()[0]}); {_CURE}"
+    return None
 
 
 def cuda_is_available() -> bool:

@@ -290,6 +290,7 @@ def _cupy() -> ModuleType:
     cupy.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided))
     cupy.cuda = SimpleNamespace(
         Device=_Context, Stream=_Context, is_available=lambda: True, get_current_stream=_Context,
+        nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)), cublas=None,
         runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError))
     return cupy
 

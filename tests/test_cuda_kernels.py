@@ -372,7 +372,20 @@ def test_why_there_is_no_gpu(monkeypatch):
         found.cuda = type(sys)("cuda")
         found.cuda.runtime = type(sys)("runtime")
         found.cuda.runtime.getDeviceCount, found.cuda.runtime.CUDARuntimeError = count, CUDARuntimeError
+        found.cuda.nvrtc, found.cuda.cublas = SimpleNamespace(getVersion=lambda: (13, 0)), None
         return found
+
+    def no_nvrtc():
+        raise RuntimeError("Failure finding libnvrtc.so\n  listdir(...)")
+
+    without = cupy(lambda: 1), cupy(lambda: 1)
+    without[0].cuda.nvrtc.getVersion = no_nvrtc
+    del without[1].cuda.cublas
+    without[1].cuda.__getattr__ = lambda name: exec("raise ImportError('Failure finding libcublas.so')")
+    for module_, library in zip(without, ("libnvrtc", "libcublas")):
+        monkeypatch.setitem(sys.modules, "cupy", module_)
+        assert backend.why_no_cuda() == (f"CuPy finds no NVRTC or cuBLAS (Failure finding {library}.so); in the "
+                                         "checkout: pip install '.[cuda13]' (or cuda12)")
 
     for module_, reason in ((cupy(refuse), "CuPy finds no GPU: cudaErrorInsufficientDriver: too old"),
                             (cupy(lambda: 0), "CuPy finds no GPU"), (cupy(lambda: 2), None)):
