@@ -393,6 +393,12 @@ def test_wrong_sequences_are_refused(call, match):
     check_raises(lambda: call(mc, rnn), lambda: call(torch, THEIRS), match)
 
 
+@pytest.mark.parametrize("flag", [1, None, "yes"])
+def test_directions_are_one_or_two(flag):
+    check_raises(lambda: nn.RNN(2, 3, bidirectional=flag)(mc.ones(2, 2)),
+                 lambda: torch.nn.RNN(2, 3, bidirectional=flag)(torch.ones(2, 2)), "bidirectional = .* True or False")
+
+
 def test_ours_only_refuses():
     with pytest.raises(RuntimeError, match=r"lengths \[4, 3\] must be 1 to 3"):  # PyTorch reads past the end
         rnn.pack_padded_sequence(mc.zeros(3, 2, 1), [4, 3])

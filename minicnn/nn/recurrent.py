@@ -88,7 +88,7 @@ class RNNBase(_Recurrent):
         self.mode, self.input_size = mode, whole(name, "input_size", input_size)
         self.hidden_size = whole(name, "hidden_size", hidden_size)
         self.num_layers = whole(name, "num_layers", num_layers)
-        for what, flag in (("bias", bias), ("batch_first", batch_first)):
+        for what, flag in (("bias", bias), ("batch_first", batch_first), ("bidirectional", bidirectional)):
             if not isinstance(flag, bool):
                 raise TypeError(f"{name}: {what} = {flag!r} must be True or False")
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
