@@ -1,8 +1,8 @@
 """Arithmetic, element by element: sums, products, quotients, powers.
 
 Operands of any shapes that broadcast → their common shape, in their common type. Raises TypeError for what is neither a
-tensor nor a number, RuntimeError for shapes that do not broadcast and for bool where it is refused, ValueError for a
-Python number that does not fit into the type of integers it meets (PyTorch counts on from the other end). As in PyTorch.
+tensor nor a number, RuntimeError for shapes that do not broadcast and for bool where it is refused. As in PyTorch, but
+for a Python number that does not fit into the integers it meets: it raises ValueError, PyTorch wraps it around.
 """
 
 from collections.abc import Callable
