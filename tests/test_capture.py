@@ -329,7 +329,11 @@ def test_what_a_trainer_says(monkeypatch):
         "but speed; --no-capture does not try"]
     accumulating = small_trainer(accum=2)
     trainer = Trainer(accumulating.model, accumulating.recipe, plain.train, capture=True)
-    assert trainer.recorded is None
+    said.clear()
+    monkeypatch.setattr(trainer.observer, "warn", said.append)
+    trainer.run()
+    assert [finding.cause for finding in said if finding.rule == "not-captured"] == [
+        "steps cannot be recorded as a CUDA graph: each is made of 2 batches"]
 
 
 def test_only_gpus_record():

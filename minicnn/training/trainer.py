@@ -96,6 +96,7 @@ class Trainer:
         self.findings: list[Finding] = []  # of preflight
         self.device = self.parameters[0].device
         self.scaler = GradScaler(self.device.type, enabled=recipe.amp == "float16")
+        self.capture = capture
         self.recorded: Recorded | None = None
         if capture and recipe.accum == 1:
             self.recorded = Recorded(self.learn, model, Cupy(self.device), self.scaler.get_scale, self._not_recorded)
@@ -116,6 +117,8 @@ class Trainer:
             SaveError: a checkpoint could not be written; the one before is intact.
         """
         self.observer.begin(self)
+        if self.capture and self.recorded is None:
+            self._not_recorded(f"each is made of {self.recipe.accum} batches")
         self.pace = Pace()
         try:
             # NaN and infinity are looked for here, and reported better than by NumPy's warnings
