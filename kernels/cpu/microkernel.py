@@ -189,33 +189,58 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
         (rows, count, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, s, s_step, s_next,
          c, c_step, c_next) = arguments
         emit = _emitter(context, builder, signature, 5)
-        done = builder.append_basic_block("done")
         # The lanes that exist. Without AVX there are no masks, and all of them do.
         mask = emit.below(tail) if MASKS else None
-        switch = builder.switch(builder.add(builder.mul(rows, _INDEX(16)), count), done)
+
+        def block_of(r, v, b, s, c):
+            """The code for r rows by v vectors."""
+            sources, places = ([emit.address(base, builder.mul(step, _INDEX(i)), builder.mul(following, _INDEX(j)))
+                                for i in range(r) for j in range(v)]
+                               for base, step, following in ((s, s_step, s_next), (c, c_step, c_next)))
+            following = [builder.mul(b_next, _INDEX(j)) for j in range(v)]
+
+            def step(k, sums):
+                entry = builder.gep(table, [k], source_etype=_INDEX)
+                offset = builder.load(entry, typ=_INDEX)
+                at = emit.address(a, builder.mul(k, a_step), builder.mul(offset, a_table))
+                bt = emit.address(b, builder.mul(k, b_step), builder.mul(offset, b_table))
+                right = [emit.load(emit.address(bt, offset), mask) for offset in following]
+                left = (emit.broadcast(emit.address(at, i)) for i in range(r))
+                products = ((scalar, vector) for scalar in left for vector in right)
+                return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
+
+            totals = emit.loop(steps, [emit.load(source, mask) for source in sources], step)
+            for total, place in zip(totals, places, strict=True):
+                emit.store(total, place, mask)
+
+        # One row may be of any length: the most vectors that fit, until no more than those are left.
+        given, most = (count, b, s, c), _INDEX(vectors(1))
+        start, long = builder.block, builder.append_basic_block("long")
+        rest, done = builder.append_basic_block("rest"), builder.append_basic_block("done")
+        one = builder.icmp_signed("==", rows, _INDEX(1))
+        builder.cbranch(builder.and_(one, builder.icmp_signed(">", count, most)), long, rest)
+        builder.position_at_end(long)
+        current = [builder.phi(value.type) for value in given]
+        block_of(1, vectors(1), *current[1:])
+        following = [builder.sub(current[0], most), *(
+            emit.address(base, builder.mul(step, most))
+            for base, step in zip(current[1:], (b_next, s_next, c_next), strict=True))]
+        end = builder.block
+        builder.cbranch(builder.icmp_signed(">", following[0], most), long, rest)
+        builder.position_at_end(rest)
+        remaining = [builder.phi(value.type) for value in given]
+        for phis in (current, remaining):
+            for phi, before, after in zip(phis, given, following, strict=True):
+                phi.add_incoming(before, start)
+                phi.add_incoming(after, end)
+
+        switch = builder.switch(builder.add(builder.mul(rows, _INDEX(16)), remaining[0]), done)
         for r in range(1, ROWS + 1):
             for v in range(1, vectors(r) + 1):
                 block = builder.append_basic_block(f"rows{r}_vectors{v}")
                 switch.add_case(_INDEX(16 * r + v), block)
                 builder.position_at_end(block)
-                sources, places = ([emit.address(base, builder.mul(step, _INDEX(i)), builder.mul(following, _INDEX(j)))
-                                    for i in range(r) for j in range(v)]
-                                   for base, step, following in ((s, s_step, s_next), (c, c_step, c_next)))
-                following = [builder.mul(b_next, _INDEX(j)) for j in range(v)]
-
-                def step(k, sums, r=r, following=following):
-                    entry = builder.gep(table, [k], source_etype=_INDEX)
-                    offset = builder.load(entry, typ=_INDEX)
-                    at = emit.address(a, builder.mul(k, a_step), builder.mul(offset, a_table))
-                    bt = emit.address(b, builder.mul(k, b_step), builder.mul(offset, b_table))
-                    right = [emit.load(emit.address(bt, offset), mask) for offset in following]
-                    left = (emit.broadcast(emit.address(at, i)) for i in range(r))
-                    products = ((scalar, vector) for scalar in left for vector in right)
-                    return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
-
-                totals = emit.loop(steps, [emit.load(source, mask) for source in sources], step)
-                for total, place in zip(totals, places, strict=True):
-                    emit.store(total, place, mask)
+                block_of(r, v, *remaining[1:])
                 builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -228,7 +253,7 @@ def tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_tab
 
     For r < rows, v < vectors, q < tail, k < steps ≥ 1; s may be c. a(k) = k·a_step + table[k]·a_table, b(k) likewise:
     the one operand is packed (step, 0), the other lies where the table says (0, 1). All but the counts are pointers to
-    elements. Without AVX, tail must be lanes.
+    elements. Where rows is 1, vectors may be any number. Without AVX, tail must be lanes.
     """
     _tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_table, b_next, s, s_step, s_next,
           c, c_step, c_next)

@@ -12,6 +12,7 @@ from .microkernel import MASKS, ROWS, vectors
 
 BLOCK = 1 << 17  # elements of image and result one job works on: half of a 1 MiB second-level cache in float32
 LARGE_BLOCK = 1 << 20  # the same where the weights are larger than that, and should be read for many pixels at once
+ENDLESS = 1 << 20  # vectors of a tile of one row
 FAR = 1 << 21  # elements of a result that does not stay in any cache nearby
 PART = 1 << 16  # elements of weights, at least, of a part of the outputs
 JOBS = 16  # wanted at least, to share among threads
@@ -156,9 +157,10 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
     # Pixels in the lanes: the same for one line after the other, of so many vectors.
     blocks = -(-outputs // ROWS)
     height = -(-outputs // blocks)
+    most = vectors(height) if height > 1 else ENDLESS
 
     def price(lines: int, pieces: int, steps: float) -> float:
-        calls = -(-pieces // vectors(height))
+        calls = -(-pieces // most)
         return lines * blocks * calls * (steps * cycles(height, pieces / calls, 2) + CALL)
 
     # Long rows, which cost about 20 cycles per line to be copied out, unless they are dense.
@@ -175,9 +177,9 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
         return Sweep(CHANNELS, False, False, 0, packed, wide, -(-packed // (wide * lanes)), int(by_channels))
     if uncopied < copied:
         way = LONG_ROWS if dense else ROW_BY_ROW
-        return Sweep(way, dense, False, 0, outputs, vectors(height), blocks, int(uncopied))
+        return Sweep(way, dense, False, 0, outputs, most, blocks, int(uncopied))
     apart = plane if flat < alone else up(length, lanes)
-    return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, vectors(height), blocks, int(copied))
+    return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, most, blocks, int(copied))
 
 
 @lru_cache(256)
