@@ -1,7 +1,10 @@
 """The benchmark: what it prints and writes, what it counts, and that warming leaves nothing out."""
 
+import gc
+import inspect
 import json
 import os
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -165,5 +168,9 @@ def test_warming_runs_every_kernel_in_float32(monkeypatch):
     monkeypatch.setattr(warm, "KERNELS", {})
     assert list(warm.warm()) == ["activations", "arithmetic", "layers", "sequences", "optimisers"]
     assert not set(contract.KERNELS) - seen
+    functions = [f for f in gc.get_objects() if type(f) is FunctionType]
+    for loop in [f for f in functions if f.__qualname__ == "threaded.<locals>.choose"]:
+        made = inspect.getclosurevars(loop).nonlocals
+        assert made["alone"].signatures and made["together"].signatures, made["alone"].py_func.__qualname__
     count, folder = warm.cached()
     assert count > 0 and folder.is_dir()

@@ -7,7 +7,8 @@ loop that LLVM turns into vector instructions.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from types import FunctionType
@@ -64,9 +65,23 @@ def threaded(loop: Callable) -> Callable:
     alone = njit(cache=True, **OPTIONS)(alone)
 
     def choose(elements: int, *arguments: Any) -> None:
-        (alone if elements < SERIAL else together)(*arguments)
+        (alone if elements < _serial else together)(*arguments)
 
     return choose
+
+
+_serial: float = SERIAL
+
+
+@contextmanager
+def threads_from(elements: float) -> Iterator[None]:
+    """Inside the block, loops over fewer elements than these run without threads, others with."""
+    global _serial
+    before, _serial = _serial, elements
+    try:
+        yield
+    finally:
+        _serial = before
 
 
 def for_floats(kernel):

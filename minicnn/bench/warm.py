@@ -1,5 +1,6 @@
 """Compiling every CPU kernel for float32 ahead of time, so that nothing waits for the compiler later."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -28,11 +29,15 @@ def warm() -> Iterator[str]:
 
     Which code a convolution runs depends on its size, so that these are as large as those that are timed.
     """
+    from ..kernels.cpu.support import threads_from
+
     for name in NETWORKS | KERNELS:
         case(name).prepare(mc)[1]()
         yield name
     for run in (_activations, _arithmetic, _layers, _sequences, _optimisers):
-        run()
+        for elements in (0, math.inf):
+            with threads_from(elements):  # all loops with threads, then all without
+                run()
         yield run.__name__.strip("_")
 
 
@@ -49,8 +54,8 @@ def cached() -> tuple[int, Path]:
 def _both_ways(call: Callable[[Any], Any], *shape: int) -> None:
     """Forward, backward and, where a gradient is made of kernels of its own, that of the gradient."""
     x = from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32)).requires_grad_()
-    y = call(x)
-    (gx,) = grad(y.square().sum(), [x], create_graph=True)
+    call(x).square().sum().backward()
+    (gx,) = grad(call(x).square().sum(), [x], create_graph=True)
     gx.square().sum().backward()  # type: ignore[union-attr]  # nothing is unused
 
 
