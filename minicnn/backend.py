@@ -20,9 +20,8 @@ from .kernels.volumes import Volumes
 __all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant",
            "conv_algorithm", "convolution_for", "cuda_is_available", "default_generator", "device_of",
            "float32_matmul_precision", "get_float32_matmul_precision", "get_num_threads", "is_recording", "joined",
-           "kernels_for", "manual_seed", "move", "rehearsal", "set_float32_matmul_precision", "set_num_threads",
-           "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda",
-           "why_not"]
+           "kernels_for", "manual_seed", "module_on", "move", "rehearsal", "set_float32_matmul_precision",
+           "set_num_threads", "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda", "why_not"]
 
 
 # -- devices --------------------------------------------------------------------------------------------------------
@@ -119,15 +118,22 @@ def to_numpy(a: Any) -> np.ndarray:
 
 def move(a: Any, device: "str | Device") -> Any:
     """The array on the device, without a copy where it is there already."""
+    with module_on(device) as xp:
+        return to_numpy(a) if xp is np else xp.asarray(a)
+
+
+@contextmanager
+def module_on(device: "str | Device") -> Iterator[ModuleType]:
+    """numpy or cupy, whose new arrays are on the device inside of the block."""
     device = Device.parse(device)
-    if device.type == "cpu":
-        return to_numpy(a)
-    reason = why_not(device)
-    if reason:
+    if reason := why_not(device):
         raise RuntimeError(f"device '{device}' cannot be used: {reason}; or use device 'cpu'")
-    cupy = sys.modules["cupy"]
-    with cupy.cuda.Device(device.index):
-        return cupy.asarray(a)
+    if device.type == "cpu":
+        yield np
+    else:
+        cupy = sys.modules["cupy"]
+        with cupy.cuda.Device(device.index):
+            yield cupy
 
 
 def is_recording(a: Any) -> bool:

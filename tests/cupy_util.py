@@ -28,13 +28,13 @@ ARGUMENTS = {
     "bincount": "minlength", "tril": "k", "triu": "k", "unique": "axis return_inverse return_counts equal_nan",
     **dict.fromkeys(["arange", "full"], "dtype"),
     **dict.fromkeys(["empty_like", "ones_like", "zeros_like"], "dtype shape"),
-    **dict.fromkeys(["count_nonzero", "diff", "flatnonzero", "may_share_memory", "where"], ""),
+    **dict.fromkeys(["count_nonzero", "diff", "flatnonzero", "may_share_memory", "nonzero", "where"], ""),
     **dict.fromkeys("""abs add arccos arcsin arctan arctanh bitwise_and bitwise_or bitwise_xor cos cosh divide equal
         exp exp2 expm1 floor floor_divide greater greater_equal isfinite isinf isnan less less_equal log log10 log1p
         log2 logical_and logical_not logical_or matmul maximum minimum multiply negative not_equal power reciprocal
         remainder rint sign sin sinh sqrt square subtract tan tanh true_divide trunc""".split(), "out dtype"),
 }
-COUNTED = "flatnonzero", "unique"  # their shapes depend on what the GPU has computed
+COUNTED = "flatnonzero", "nonzero", "unique"  # their shapes depend on what the GPU has computed
 NUMBERS = int, float, bool, np.generic
 
 

@@ -211,9 +211,10 @@ def test_new_arrays_in_the_place_of_the_models_are_seen():
 
 # -- losses -----------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("ignored, finite", [({}, True), ({0: -100, 3: -100}, True), ({1: 7}, False), ({2: -1}, False),
                                              (dict.fromkeys(range(4), -100), False)])
-def test_cross_entropy_without_reading(monkeypatch, ignored, finite):
+def test_cross_entropy_without_reading(monkeypatch, ignored, finite, smoothing):
     """While a step is recorded it is the same but for a class that does not exist, which makes NaN."""
     numbers = np.array([3, 0, 6, 2])
     numbers[[*ignored]] = [*ignored.values()]
@@ -221,7 +222,7 @@ def test_cross_entropy_without_reading(monkeypatch, ignored, finite):
     for recording in (False, True)[not finite:]:
         monkeypatch.setattr(loss_class, "is_recording", lambda a, recording=recording: recording)
         x = mc.tensor(np.random.default_rng(0).standard_normal((4, 7)), requires_grad=True)
-        loss = F.cross_entropy(x, mc.tensor(numbers))
+        loss = F.cross_entropy(x, mc.tensor(numbers), label_smoothing=smoothing)
         loss.backward()
         results.append((loss.item(), x.grad.numpy()))
     assert math.isfinite(results[-1][0]) == finite

@@ -1,6 +1,6 @@
 """New tensors: from data, filled with a value, counted up, or drawn at random.
 
-Values are made in NumPy and then moved to the device, so that a seed gives the same numbers on every device.
+Numbers are drawn in NumPy and then moved to the device, so that a seed gives the same ones on every device.
 
 A size → a tensor of that shape. Raises ValueError for negative lengths, TypeError for what is no number or dtype. As in
 PyTorch and NumPy.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import Device, Generator, array_module, default_generator, move
+from ..backend import CPU, Device, Generator, array_module, default_generator, module_on, move
 from ..engine import Tensor
 from .basic import Number
 from .shape import sizes, variadic
@@ -97,31 +97,37 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     return _made(array, device, False)
 
 
-# -- filled with a value --------------------------------------------------------------------------------------------
+# -- filled with a value, where they are to be ----------------------------------------------------------------------
+
+def _new(make: str, size: Any, dtype: Any, device: DeviceLike, requires_grad: bool) -> Tensor:
+    with module_on(device or CPU) as xp:
+        return Tensor(getattr(xp, make)(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), requires_grad)
+
 
 @variadic(0)
 def zeros(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros: ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))``, as in PyTorch."""
-    return _made(np.zeros(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+    return _new("zeros", size, dtype, device, requires_grad)
 
 
 @variadic(0)
 def ones(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones: ``ones(2, 3)``, ``ones((2, 3))`` or ``ones(size=(2, 3))``, as in PyTorch."""
-    return _made(np.ones(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+    return _new("ones", size, dtype, device, requires_grad)
 
 
 @variadic(0)
 def empty(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """A tensor whose elements are not set to anything yet, of a size given as in PyTorch."""
-    return _made(np.empty(sizes(size), dtypes.as_dtype(dtype or dtypes.default)), device, requires_grad)
+    return _new("empty", size, dtype, device, requires_grad)
 
 
 def full(size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
     """y[i] = fill_value for every element i; the dtype is that of the number (bool, int64 or float32)."""
     dtype = dtypes.of_scalar(fill_value) if dtype is None else dtypes.as_dtype(dtype)
-    return _made(_filled(np, size, fill_value, dtype), device, requires_grad)
+    with module_on(device or CPU) as xp:
+        return Tensor(_filled(xp, size, fill_value, dtype), requires_grad)
 
 
 def _filled(xp: Any, size: Size, value: Number, dtype: np.dtype) -> Any:

@@ -130,8 +130,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
                                "probabilities; set the weight of that class to 0")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
     plain = weight is None and not label_smoothing
-    if plain and reduction == "mean" and len(shape) == 2 and is_recording(input.data):
-        return _unread_cross_entropy(input, target, ignore_index)
+    if weight is None and reduction == "mean" and len(shape) == 2 and is_recording(input.data):
+        return _unread_cross_entropy(input, target, ignore_index, label_smoothing)
     x, t = _rows("cross_entropy", input, target, ignore_index)
     if plain:
         if reduction != "mean":
@@ -148,12 +148,16 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
     return _over_rows("cross_entropy", loss, used, t, target.shape, reduction)
 
 
-def _unread_cross_entropy(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+def _unread_cross_entropy(x: Tensor, target: Tensor, ignore_index: int, smoothing: float) -> Tensor:
     """The mean where nothing can be read, in a step that becomes a CUDA graph: a class that is none makes it NaN."""
     xp, t = array_module(x.data), target.data.astype(dtypes.int64, copy=False)
     ignored = t == ignore_index
     used = xp.where(ignored, 0.0, xp.where((t >= 0) & (t < x.shape[1]), 1.0, math.nan)).sum().astype(x.dtype)
-    return CrossEntropy()(x, Tensor(xp.where(ignored, -1, t))).sum() / Tensor(used)
+    loss = CrossEntropy()(x, Tensor(xp.where(ignored, -1, t)))
+    if smoothing:
+        uniform = -LogSoftmax(1)(x).mean(1).where(Tensor(~ignored), 0.0)
+        loss = loss * (1 - smoothing) + uniform * smoothing
+    return loss.sum() / Tensor(used)
 
 
 def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,

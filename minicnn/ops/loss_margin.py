@@ -101,7 +101,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     t = class_numbers(name, target, classes, -1, "; -1 ends a list").reshape(-1, classes)
     xp = array_module(t)
     listed = (t < 0).cumsum(1) == 0
-    most = int(listed.sum(1).max(initial=0))
+    most = int(listed.sum(1).max()) if listed.size else 0
     t, listed = t[:, :most] * listed[:, :most], listed[:, :most]  # (N, J), J the longest list
     present = xp.zeros((len(t), classes), bool)
     present[xp.nonzero(listed)[0], t[listed]] = True

@@ -322,7 +322,7 @@ class LogSumExp(Reduction):
     def forward(self, x):
         xp = array_module(x)
         wide = _single(x)
-        top = wide.max(self.axes, keepdims=True, initial=-math.inf)
+        top = wide.max(self.axes, keepdims=True) if x.size else wide.sum(self.axes, keepdims=True) - math.inf
         top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
         total = summed(xp.exp(wide - top), self.axes, self.keepdim)
         y = (xp.log(total) + top.reshape(total.shape)).astype(x.dtype, copy=False)

@@ -28,12 +28,22 @@ class Taps(NamedTuple):
     weight: np.ndarray
     length: int
 
-    def transposed(self) -> "Taps":
-        """The adjoint map."""
-        rows = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
-        order = np.argsort(self.element, kind="stable")
-        start = np.searchsorted(self.element[order], np.arange(self.length + 1))
-        return Taps(start, rows[order], self.weight[order], len(self.start) - 1)
+    # Equal and hashed as objects: what is worked out of them, and copied to a GPU, is remembered with them.
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@lru_cache(maxsize=64)
+def transposed(taps: Taps) -> Taps:
+    """The adjoint map."""
+    rows = np.repeat(np.arange(len(taps.start) - 1), np.diff(taps.start))
+    order = np.argsort(taps.element, kind="stable")
+    start = np.searchsorted(taps.element[order], np.arange(taps.length + 1))
+    return Taps(start, rows[order], taps.weight[order], len(taps.start) - 1)
 
 
 class Resample(Function):
@@ -49,7 +59,7 @@ class Resample(Function):
         return y.reshape(*before, y.shape[1], *behind)
 
     def backward(self, gy):
-        return Resample(self.axis, self.taps.transposed())(gy)
+        return Resample(self.axis, transposed(self.taps))(gy)
 
 
 # -- the taps of every mode -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module
+from ..backend import array_module, move
 from ..engine import Function, Tensor
 from .basic import as_operand
 from .index import Axes, Index, in_range
@@ -33,8 +33,10 @@ class Where(NamedTuple):
                                f"that the index chooses (of a tensor of shape {x.shape})") from None
 
 
-def _parse(shape: tuple[int, ...], index: Any) -> tuple[Where, list[Tensor]]:
-    """What an index into a tensor of a shape means, and its integer and bool arrays; negative numbers are resolved."""
+def _parse(x: Tensor, index: Any) -> tuple[Where, list[Tensor]]:
+    """What an index into a tensor means, and its integer and bool arrays, on the GPU if the tensor is; negative numbers
+    are resolved."""
+    shape = x.shape
     items = [_as_item(item) for item in (index if isinstance(index, tuple) else (index,))]
     if sum(item is Ellipsis for item in items) > 1:
         raise IndexError("an index can have only one Ellipsis (...)")
@@ -77,6 +79,8 @@ def _parse(shape: tuple[int, ...], index: Any) -> tuple[Where, list[Tensor]]:
             axis += item is not None
             basic.append(item)
             pattern.append(False)
+    if arrays and not isinstance(x.data, np.ndarray):
+        arrays = [Tensor(move(a.data, x.device)) if isinstance(a.data, np.ndarray) else a for a in arrays]
     return Where((*basic, ...), tuple(pattern)), arrays
 
 
@@ -191,11 +195,11 @@ def _address(a: Any) -> int:
 
 def getitem(input: Tensor, index: Any) -> Tensor:
     """x[index]: a view for ints, slices, None and Ellipsis; a copy if bool or integer arrays are among them."""
-    return _get(input, *_parse(input.shape, index))
+    return _get(input, *_parse(input, index))
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, broadcast; gradients flow to value, and to the old elements of x that stay."""
     if value is None:
         raise TypeError("x[index] = None: expected a Tensor, an array or a number")
-    _set(input, *_parse(input.shape, index), as_operand(value, input.dtype, input.data))
+    _set(input, *_parse(input, index), as_operand(value, input.dtype, input.data))

@@ -6,6 +6,7 @@ that is asked.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     if not gradients:
         return Tensor(np.zeros((), dtypes.default))
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = [_norm(g.data, norm_type) for g in gradients]
-        total = float(_norm(np.array(norms), norm_type))
+        norms = [_norm(g.data, norm_type) for g in gradients]  # on a GPU all are under way before one is read
+        total = float(_norm(np.array(list(map(float, norms))), norm_type))
         if error_if_nonfinite and not math.isfinite(total):
             raise RuntimeError(f"clip_grad_norm_: the norm of order {norm_type} of the gradients is {total}; look for "
                                "its cause with autograd.detect_anomaly(), or pass error_if_nonfinite=False")
@@ -76,10 +77,10 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [p.grad for p in parameters if p.grad is not None]
 
 
-def _norm(x: np.ndarray, p: float) -> float:
+def _norm(x: Any, p: float) -> Any:
     """The p-norm of all elements, in at least float32."""
     x = x.reshape(-1)
     x = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     if p == math.inf and not x.size:
         return 0.0
-    return float(array_module(x).linalg.norm(x, p))
+    return array_module(x).linalg.norm(x, p)
