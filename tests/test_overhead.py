@@ -1,6 +1,7 @@
 """The benchmark of what an operation costs beyond its kernel."""
 
 import importlib
+import math
 import sys
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def test_a_row_for_each_operation_asked_for(capsys, monkeypatch):
     assert lines[0] == ["µs", "total", "kernel", "Python", "backward", "PyTorch"]
     assert [line[0] for line in lines[1:]] == ["add", "conv2d"]
     for _, total, kernel, python, backward, theirs in lines[1:]:
-        assert float(total) > float(kernel) > 0 and float(python) > 0 and float(backward) and float(theirs) > 0
+        assert min(float(total), float(kernel), float(theirs)) > 0
+        assert math.isfinite(float(python)) and math.isfinite(float(backward))  # differences, of times that vary
 
 
 def test_kernels_that_return_at_once_are_those_of_a_call_before(monkeypatch):
