@@ -116,6 +116,11 @@ def test_clamp_with_tensors(shapes, seed):
     agree(lambda m, x, low: m.clamp(x, low, m.tensor(0.5)), x, low)
 
 
+@pytest.mark.parametrize("bounds", [(lambda m: 0.0, lambda m: m.ones(4)), (lambda m: m.zeros(4), lambda m: 1.0)])
+def test_clamp_takes_two_numbers_or_two_tensors(bounds):
+    refused(lambda m: m.clamp(m.ones(4), *[bound(m) for bound in bounds]), "both be tensors or both be numbers")
+
+
 def test_clamp_with_nan_and_bounds_in_the_wrong_order():
     x, low, high = np.array([[1.0], [NAN], [3.0]]), np.array([NAN, 2.0, 4.0, 0.0]), np.array([1.0, NAN, 2.0, 5.0])
     check_op(mc.clamp, torch.clamp, x, low, high, second=False)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn as mc
-from util import both, check_op, normal, rng_of, shapes_and_dims, with_dim
+from util import both, check_op, normal, refused, rng_of, shapes_and_dims, with_dim
 
 
 @st.composite
@@ -28,6 +28,11 @@ def test_prod(case, keepdim, data):
 def test_running_sums_and_products(name, case, data):
     shape, dim = case
     check_op(*both(name, dim or 0), data.draw(with_zeros(shape)))
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_there_is_no_running_along_no_axis(name):
+    refused(lambda m: getattr(m, name)(m.ones(2, 3), None), "dim must be an int")
 
 
 @pytest.mark.parametrize("name", ["prod", "cumprod"])

@@ -142,6 +142,7 @@ REFUSED = {
     "masked_select": (lambda m, x: x.masked_select(x.long()), "bool tensor"),
     "masked_select_shape": (lambda m, x: x.masked_select(m.ones(2) > 0), "do not broadcast"),
     "take": (lambda m, x: x.take(m.tensor([6])), "index 6"),
+    "take_int32": (lambda m, x: x.take(m.tensor([1], dtype=m.int32)), "must be int64, not int32"),
     "take_mask": (lambda m, x: x.take(m.tensor([True])), "integers"),
     "take_along_dim": (lambda m, x: x.take_along_dim(m.tensor([1]), 1), "equally many axes"),
     "take_along_dim_shape": (lambda m, x: x.take_along_dim(m.tensor([[1], [2], [0]]), 1), "do not broadcast"),

@@ -387,6 +387,7 @@ REFUSED_COPIES = {
     "repeat_interleave_negative": (lambda m, x: x.repeat_interleave(-1, 0), "none negative"),
     "repeat_interleave_floats": (lambda m, x: x.repeat_interleave(m.tensor([1.0, 2.0]), 0), "whole"),
     "repeat_interleave_dim": (lambda m, x: x.repeat_interleave(1, 2), "dim 2"),
+    "tile_bool": (lambda m, x: x.tile((True,)), "must be ints"),
     "flip": (lambda m, x: x.flip(0, 0), "twice"),
     "flip_nothing": (lambda m, x: x.flip(), "dims"),
     "flip_dim": (lambda m, x: x.flip(2), "dim 2"),

@@ -148,6 +148,8 @@ def clamp(input: Tensor, min: TensorOrNumber | None = None, max: TensorOrNumber 
     """min(max(input, min), max), broadcast; NaN in any of them gives NaN. The gradient at a bound is gy."""
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
+    if min is not None and max is not None and isinstance(min, Tensor) != isinstance(max, Tensor):
+        raise TypeError(f"clamp: min {min} and max {max} must both be tensors or both be numbers")
     x, *bounds = operands("clamp", input, *[bound for bound in (min, max) if bound is not None])
     return Clamp()(x, None if min is None else bounds[0], None if max is None else bounds[-1])
 

@@ -91,6 +91,8 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 def _running(name: str, operation: Callable[[int], Function], input: Tensor, dim: int, dtype: Any) -> Tensor:
+    if dim is None:
+        raise TypeError(f"{name}: dim must be an int, not None")
     axis, x = one_axis(name, input, dim), widened(input, dtype)
     return operation(axis)(x) if x.ndim else operation(axis)(x.reshape(1)).reshape(())
 

@@ -275,6 +275,8 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
 
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements of the flattened input at the indices, in the shape of index."""
+    if index.dtype == dtypes.int32:
+        raise RuntimeError("take: index must be int64, not int32; use .long()")
     return Index(Axes((True,)))(input.flatten(), in_range(index, (input.numel(),), 0))
 
 

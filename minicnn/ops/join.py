@@ -204,6 +204,8 @@ class Repeat(Function):
 def repeat(input: Tensor, repeats: Dims) -> Tensor:
     """Copies of input side by side: repeats[i] of them along axis i, counted from the right."""
     repeats = sizes(repeats)
+    if bool in map(type, repeats):
+        raise TypeError(f"repeat: repeats {repeats} must be ints")
     if len(repeats) < input.ndim or min(repeats, default=0) < 0:
         raise RuntimeError(f"repeat: repeats {repeats} must have a number, not negative, for each axis of shape "
                            f"{input.shape}")

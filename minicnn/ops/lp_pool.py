@@ -41,9 +41,10 @@ def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
 def _lp_pool(name: str, axes: int, x: Tensor, p: float, kernel: Any, stride: Any, ceil_mode: bool) -> Tensor:
     if p == 0:
         raise ValueError(f"{name}: norm_type must not be 0")
+    kernel = per_axis(name, "kernel_size", kernel, axes, one_for_all=False)
     if math.isinf(p):
         y = max_pool(name, axes, x.abs() if p > 0 else -x.abs(), kernel, stride, 0, 1, ceil_mode, False)
         return y if p > 0 else -y
     y = avg_pool(name, axes, x.pow(p), kernel, stride, 0, ceil_mode, True, None)
     y = y.sign() * relu(y.abs())  # the same number, whose gradient at 0 is 0 and not 0·∞
-    return (y * math.prod(per_axis(name, "kernel_size", kernel, axes))).pow(1 / p)
+    return (y * math.prod(kernel)).pow(1 / p)

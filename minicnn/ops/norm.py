@@ -295,7 +295,7 @@ def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int],
     """How many rows of how many features."""
     shape = tuple(normalized_shape)
     of_x = x.data.shape
-    if not shape or of_x[-len(shape):] != shape:
+    if not shape or of_x[-len(shape):] != shape or bool in map(type, shape):
         raise RuntimeError(f"{name}: normalized_shape {shape} must be the last axes of x {x.shape}, at least one")
     _check_affine(name, x, shape, named)
     return math.prod(of_x[:-len(shape)]), math.prod(shape)

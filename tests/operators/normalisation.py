@@ -126,7 +126,7 @@ TABLE = [
                        Case(normal((5, 4)), (4,), None, normal((4,), 2), second=False)],  # in which PyTorch fails
              wrong=[refused("layer_norm", (2, 3), [2]), refused("layer_norm", (2, 3), []),
                     refused("layer_norm", (3,), [2, 3]), refused("layer_norm", (2, 3), [3], (2,)),
-                    refused("layer_norm", (2, 3), [3], (3,), (1, 3))]),
+                    refused("layer_norm", (2, 3), [3], (3,), (1, 3)), refused("layer_norm", (2, 1), [True])]),
     Operator("rms_norm", last_axes(False, st.one_of(st.none(), EPS)),
              examples=[Case(normal((2, 3, 5, 4)), [5, 4], normal((5, 4), 1))],
              wrong=[refused("rms_norm", (2, 3), [2]), refused("rms_norm", (2, 3), [3], (2,))]),

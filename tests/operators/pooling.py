@@ -136,7 +136,8 @@ def lp_pool(axes: int) -> Operator:
     name, x = f"lp_pool{axes}d", np.array([1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 3.0])
     return Operator(name, regular(axes, 3, powers=True), number=25,
                     examples=[Case(np.tile(x, (1, 2, *[2] * (axes - 1), 1)), p, 2, second=False) for p in (2, 3)],
-                    wrong=[call for i, call in enumerate(wrong(name, axes, 2)) if axes > 1 or i not in (2,)])
+                    wrong=[call for i, call in enumerate(wrong(name, axes, 2)) if axes > 1 or i not in (2,)]
+                    + [refused(name, (1, 1, *[4] * axes), 2, (2,))] * (axes > 1))
 
 
 def adaptive_pool(kind: str, axes: int, largest: int) -> Operator:
