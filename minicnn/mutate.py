@@ -29,7 +29,7 @@ OWN_TESTS = {
     "Cat": ("test_ops_shape.py", "cat"), "Relu": (f"{OPERATORS} test_functional_activation.py", "relu or kinks"),
     "LeakyRelu": (OPERATORS, "leaky_relu"), "Elu": (OPERATORS, "elu"), "Sigmoid": (OPERATORS, "sigmoid"),
     "Tanh": (OPERATORS, "tanh"), "Silu": (OPERATORS, "silu"), "Gelu": (OPERATORS, "gelu"),
-    "Square": (OPERATORS, "mse_loss"),
+    "Square": ("test_ops_pointwise.py", "square"), "SquaredError": (OPERATORS, "mse_loss"),
     "Dropout": ("test_functional_norm_dropout.py", "mask_of_forward or elements_are_dropped"),
     "Softmax": (OPERATORS, "softmax"), "LogSoftmax": (OPERATORS, "log_softmax"),
     "CrossEntropy": (OPERATORS, "cross_entropy"), "BinaryCrossEntropy": (OPERATORS, "binary_cross_entropy"),

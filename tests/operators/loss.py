@@ -234,12 +234,12 @@ def two(name: str, *shapes: tuple[int, ...], **options: Any):
 
 
 TABLE = [
-    Operator("mse_loss", differences(), wrong=[
+    Operator("mse_loss", differences(), examples=[Case(normal((2, 3)), normal((2, 3), 1))], wrong=[
         two("mse_loss", (3,), (3,), reduction="avg"),
         lambda m, f: f.mse_loss(m.ones(3), m.ones(3), weight=m.ones(1)),
         lambda m, f: f.mse_loss(m.tensor([1, 2]), m.tensor([1, 2]))]),
-    Operator("l1_loss", differences(), wrong=[two("l1_loss", (3,), (3,), reduction="avg"),
-                                              lambda m, f: f.l1_loss(m.ones(3), m.ones(3).bool())]),
+    Operator("l1_loss", differences(), examples=[Case(normal((2, 3)), normal((2, 3), 1))], wrong=[
+        two("l1_loss", (3,), (3,), reduction="avg"), lambda m, f: f.l1_loss(m.ones(3), m.ones(3).bool())]),
     Operator("smooth_l1_loss", differences(weighted=False, beta=[0.0, 0.5, 1.0, 2.5]),
              wrong=[two("smooth_l1_loss", (3,), (3,), beta=-1.0),
                     lambda m, f: f.smooth_l1_loss(m.ones(3), m.ones(3).bool(), beta=0)]),

@@ -90,7 +90,7 @@ def _(use, gx):
     return gx - use.gy * x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-@square(0, "factor 2 forgotten", "the derivative of x² is 2·x")
+@square(0, "a square's factor 2 forgotten", "the derivative of x² is 2·x")
 def _(use, gx):
     return gx / 2
 

@@ -9,6 +9,7 @@ softmax = collector("Softmax", MISTAKES)
 log_softmax = collector("LogSoftmax", MISTAKES)
 cross_entropy = collector("CrossEntropy", MISTAKES)
 binary = collector("BinaryCrossEntropy", MISTAKES)
+squared_error = collector("SquaredError", MISTAKES)
 huber = collector("Huber", MISTAKES)
 absolute = collector("Abs", MISTAKES)
 subtraction = collector("Sub", MISTAKES)
@@ -104,6 +105,21 @@ def _(use, gx):
 def _(use, gx):
     x, t = use.inputs
     return -use.gy * t / x
+
+
+@squared_error(0, "factor 2 forgotten", "the derivative of (x − t)² is 2·(x − t)")
+def _(use, gx):
+    return gx / 2
+
+
+@squared_error(0, "squared errors summed for their mean", "a mean has a 1/n, and so has its gradient")
+def _(use, gx):
+    return gx * gx.size if use.node.mean else gx
+
+
+@squared_error(0, "squared errors divided by the batch alone", "a mean over all elements has 1/n, not 1/N")
+def _(use, gx):
+    return gx * gx.size / len(gx) if use.node.mean and gx.ndim else gx
 
 
 @huber(0, "not clipped", "beyond delta the gradient is ±delta, not the difference")

@@ -29,9 +29,9 @@ class Parts(NamedTuple):
 
 
 def _parts(use: Use) -> Parts:
-    x, w, _, mean, var = use.inputs
+    x, w, _, *statistics = use.inputs
     axes, shape = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
-    mean, var = (x.mean(axes), x.var(axes)) if mean is None else (mean, var)
+    mean, var = statistics or (x.mean(axes), x.var(axes))
     var = var.reshape(shape)
     inv_std = 1 / np.sqrt(var + use.node.eps)
     x_hat, m = (x - mean.reshape(shape)) * inv_std, x.size // x.shape[1]
