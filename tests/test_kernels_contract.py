@@ -43,24 +43,23 @@ def test_every_kernel_is_tried_on_strided_arrays():
 
 
 def digests() -> str:
-    """A fingerprint of every compiled kernel on arrays large enough for threads."""
+    """A fingerprint of every compiled kernel on arrays of float32 large enough for threads."""
     found = []
-    for dtype in (np.float32, np.float64):
-        big = np.random.default_rng(0).standard_normal((16, 120, 7, 7)).astype(dtype)
-        rows, wide = big.reshape(16, 120, 49), big.reshape(1960, 48)
-        v, w = np.abs(wide[0, :1].repeat(120)), np.linspace(1, 2, 120, dtype=dtype)
-        arrays = [call(cpu, big, big[::-1]) for name, call in CALLS.items() if not name.startswith(("batch", "cross"))]
-        arrays += [cpu.channel_sum(rows), *cpu.batch_norm_stats(rows), cpu.batch_norm(rows, v, w, w, v),
-                   *cpu.batch_norm_grad(rows, rows, v, w, w, True), cpu.random_uniform(100_001, (1, 2)),
-                   cpu.softmax(rows), cpu.softmax(wide[:, :, None]), cpu.log_softmax_grad(*[wide[:, :, None]] * 2),
-                   cpu.log_softmax_grad(rows, rows), *cpu.cross_entropy(wide, np.arange(1960) % 50),
-                   cpu.cross_entropy_grad(wide[:, 0], wide, np.arange(1960) % 50)]
-        p, m = big.copy(), np.abs(big)
-        cpu.sgd_step((p,), (big,), (m,), 0.1, 0.9, 0.0, 0.1, True, False, False)
-        cpu.adam_step((p,), (big,), (m,), (np.abs(m),), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True, False)
-        for result in [*arrays, p, m]:
-            for a in result if isinstance(result, tuple) else (result,):
-                found.append(hashlib.sha256(a.tobytes()).hexdigest()[:12])
+    big = np.random.default_rng(0).standard_normal((16, 120, 7, 7)).astype(np.float32)
+    rows, wide = big.reshape(16, 120, 49), big.reshape(1960, 48)
+    v, w = np.abs(wide[0, :1].repeat(120)), np.linspace(1, 2, 120, dtype=np.float32)
+    arrays = [call(cpu, big, big[::-1]) for name, call in CALLS.items() if not name.startswith(("batch", "cross"))]
+    arrays += [cpu.channel_sum(rows), *cpu.batch_norm_stats(rows), cpu.batch_norm(rows, v, w, w, v),
+               *cpu.batch_norm_grad(rows, rows, v, w, w, True), cpu.random_uniform(100_001, (1, 2)),
+               cpu.softmax(rows), cpu.softmax(wide[:, :, None]), cpu.log_softmax_grad(*[wide[:, :, None]] * 2),
+               cpu.log_softmax_grad(rows, rows), *cpu.cross_entropy(wide, np.arange(1960) % 50),
+               cpu.cross_entropy_grad(wide[:, 0], wide, np.arange(1960) % 50)]
+    p, m = big.copy(), np.abs(big)
+    cpu.sgd_step((p,), (big,), (m,), 0.1, 0.9, 0.0, 0.1, True, False, False)
+    cpu.adam_step((p,), (big,), (m,), (np.abs(m),), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True, False)
+    for result in [*arrays, p, m]:
+        for a in result if isinstance(result, tuple) else (result,):
+            found.append(hashlib.sha256(a.tobytes()).hexdigest()[:12])
     return " ".join(found)
 
 
@@ -70,4 +69,4 @@ def test_the_number_of_threads_changes_no_bit(tmp_path):
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
                          env=os.environ | {"NUMBA_NUM_THREADS": "4", "PYTHONPATH": path}).stdout.split("\n")
-    assert len(out[0].split()) > 60 and out[0] == out[1] == out[2]
+    assert len(out[0].split()) > 100 and out[0] == out[1] == out[2]
