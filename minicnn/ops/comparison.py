@@ -149,7 +149,8 @@ def clamp(input: Tensor, min: TensorOrNumber | None = None, max: TensorOrNumber 
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
     if min is not None and max is not None and isinstance(min, Tensor) != isinstance(max, Tensor):
-        raise TypeError(f"clamp: min {min} and max {max} must both be tensors or both be numbers")
+        raise TypeError(f"clamp: min is a {type(min).__name__}, max a {type(max).__name__}; they must both be tensors "
+                        "or both be numbers")
     x, *bounds = operands("clamp", input, *[bound for bound in (min, max) if bound is not None])
     return Clamp()(x, None if min is None else bounds[0], None if max is None else bounds[-1])
 

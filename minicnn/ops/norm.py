@@ -36,7 +36,7 @@ class BatchNorm(Function):
     are taken out. With given (running) statistics gx = w/√(var + eps)·gy. Ioffe & Szegedy 2015, section 3.
 
     To rectify is to return max(y, 0), of which only the gy where y > 0 come back. ``statistics`` are the mean and var
-    of the batch.
+    of the batch, 2·C numbers that the node keeps besides what it saves.
     """
 
     statistics: tuple[Any, Any]
