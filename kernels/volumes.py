@@ -69,8 +69,8 @@ def _slices(volumes: Array) -> Array:
 
 
 def _wide(x: Array) -> Array:
-    """x, in float32 if it is narrower: it is added up part by part."""
-    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
+    """x, in float32 if it is a narrower float: it is added up part by part."""
+    return x if x.dtype.kind in "iu" else x.astype(np.promote_types(x.dtype, np.float32), copy=False)
 
 
 def _parts(x_shape: tuple[int, ...], slices: int, kernel: int, itemsize: int) -> Iterator[tuple[slice, slice]]:

@@ -160,6 +160,33 @@ def test_float16_rounds_once(name, x, w, monkeypatch):
                                    rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("size, kernel", [((4, 5, 6), (3, 3, 2)), ((1, 2, 1), (3, 3, 3)), ((5, 6), (3, 2)),
+                                          ((2, 1), (3, 3)), ((7,), (3,)), ((1,), (3,))])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_padding_is_zeros_even_to_a_bad_weight(size, kernel, value):
+    """PyTorch multiplies them in some of its algorithms; all of them multiply zeros that are part of the input."""
+    x, w = normal((2, 3, *size)), normal((4, 3, *kernel), 1)
+    w[1, 2].flat[0] = w[2, 0].flat[-1] = value
+    name = f"conv{len(size)}d"
+    padded = TF.pad(torch.tensor(x), (1, 1) * len(size))
+    with np.errstate(invalid="ignore"):
+        y = getattr(F, name)(mc.tensor(x), mc.tensor(w), padding=1)
+    assert_close(y, getattr(TF, name)(padded, torch.tensor(w)), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv3d"])
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8"])
+def test_integers_are_exact(name, dtype):
+    """Sums are exact, or wrap; floats would round them."""
+    least, most = (-2**40, 2**40) if dtype == "int64" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    rng, axes = np.random.default_rng(0), int(name[4])
+    x, w = (rng.integers(least, most, (2, 70, *[n] * axes)).astype(dtype) for n in (4, 2))
+    for which in (name, f"conv_transpose{axes}d") if dtype == "int64" else (name,):
+        y = getattr(F, which)(mc.tensor(x), mc.tensor(w if which == name else w.swapaxes(0, 1)))
+        expected = getattr(TF, which)(torch.tensor(x), torch.tensor(w if which == name else w.swapaxes(0, 1).copy()))
+        assert_close(y, expected, 0)
+
+
 def test_volumes_are_cut_into_parts_that_fit(monkeypatch):
     """One output slice at a time, then one image: the same numbers as all at once."""
     arrays = normal((3, 2, 7, 5, 4)), normal((4, 1, 3, 2, 3), 1), normal((4,), 2)

@@ -97,7 +97,8 @@ class Convolution:
         if not y.size:
             return y
         way = _cheapest(self._correlations, x.shape, y.shape, w.shape, geometry, x.dtype, False)
-        return way.correlate(x, w, b, y, geometry, backward=False)
+        way.correlate(x, w, b, y, geometry, backward=False)
+        return reference.conv2d(x, w, b, geometry) if _padding_counts(x, w, y, geometry) else y
 
     def conv2d_input_grad(self, gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
         """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
@@ -118,8 +119,10 @@ class Convolution:
             return np.zeros(w_shape, x.dtype)
         way = _cheapest_sums(self._sums, x.shape, gy.shape, w_shape, geometry, x.dtype)
         gw = way.sum_weights(x, gy, empty(w_shape, x.dtype), geometry)
-        # Zeros in the place of gradients may have met an infinite pixel or NaN: one output of each group tells.
-        if not np.isfinite(gw[::len(gw) // geometry.groups]).all() and not np.isfinite(x).all():
+        # Zeros in the place of gradients may have met an infinite pixel or NaN: one output of each group tells. An
+        # infinite gradient or NaN may have missed zeros of the padding: one channel tells, where pixels were met, too.
+        told = _finite(gw[::len(gw) // geometry.groups]) and _finite(gw[:, :1])
+        if not (told and _meets_pixels(x.shape[2:], w_shape[2:], geometry)) and not (_finite(x) and _finite(gy)):
             return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
         return gw
 
@@ -166,13 +169,42 @@ def col2im(cols: Array, x_shape: tuple[int, ...], kernel: Pair, geometry: Geomet
     return x
 
 
+def _finite(a: Array) -> bool:
+    return bool(np.isfinite(a).all())
+
+
+@lru_cache(256)
+def _meets_pixels(size: Pair, kernel: Pair, geometry: Geometry) -> bool:
+    """Whether windows of all places meet pixels: no padding holds a whole one, no image fits between two taps."""
+    return all(not max(pads) or max(pads) <= d * (k - 1) and d <= n for n, pads, d, k in
+               zip(size, geometry.padding, geometry.dilation, kernel, strict=True))
+
+
+@lru_cache(256)
+def _inner(size: Pair, kernel: Pair, geometry: Geometry) -> tuple[int, int] | None:
+    """A result whose window lies inside the image, if there is one."""
+    place = [-(-before // stride) for (before, _), stride in zip(geometry.padding, geometry.stride, strict=True)]
+    last = [i * s - before + d * (k - 1) for i, s, (before, _), d, k in
+            zip(place, geometry.stride, geometry.padding, geometry.dilation, kernel, strict=True)]
+    return (place[0], place[1]) if last[0] < size[0] and last[1] < size[1] else None
+
+
+def _padding_counts(x: Array, w: Array, y: Array, geometry: Geometry) -> bool:
+    """Whether an infinite weight or NaN may have missed zeros of the padding, which the definition multiplies it by.
+
+    A result that sees no padding meets all weights of its output, and tells; if there is none, ask the weights.
+    """
+    inner = _inner(x.shape[2:], w.shape[2:], geometry)
+    return (inner is None or not _finite(y[0, :, inner[0], inner[1]])) and not _finite(w)
+
+
 def _zeros_count(gx: Array, w: Array, geometry: Geometry) -> bool:
     """Whether the zeros around gy, which the definition does not have, may have met an infinite weight or NaN.
 
     Kernel rows that lie outside of gy are left out, but of the others every pixel of a phase meets all weights, if only
     to multiply them by 0: the first ones of each row tell.
     """
-    return not np.isfinite(gx[:1, :, :, :geometry.stride[1]]).all() and not np.isfinite(w).all()
+    return not _finite(gx[:1, :, :, :geometry.stride[1]]) and not _finite(w)
 
 
 def _compiled_for(*arrays: Array) -> bool:

@@ -99,8 +99,8 @@ def _module(x: Array):
 
 
 def _wide(x: Array) -> Array:
-    """x, in float32 if it is narrower: sums of many products need the digits."""
-    return x.astype("float32") if x.dtype.itemsize < 4 else x
+    """x, in float32 if it is a narrower float: sums of many products need the digits. Integers wrap as they are."""
+    return x.astype("float32") if x.dtype.itemsize < 4 and x.dtype.kind not in "iu" else x
 
 
 def _tiles(x_shape: tuple[int, ...], kernel: Pair, geometry: Geometry,
