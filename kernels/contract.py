@@ -122,7 +122,7 @@ def activated_avg_pool2d_grad(gy: Array, a: Array, activation: str, windows: Win
     """The gradient of x: avg_pool2d_grad, then that of the activation."""
 
 
-# -- weighted sums of chosen elements -------------------------------------------------------------------------------
+# -- sums of chosen elements ----------------------------------------------------------------------------------------
 
 def resample(x: Array, start: Array, index: Array, weight: Array) -> Array:
     """y[:,i] = Σ weight[t]·x[:,index[t]] over start[i] ≤ t < start[i+1].  x (A,N,B), start (M+1) → y (A,M,B)."""
@@ -139,6 +139,13 @@ def sample_input_grad(gy: Array, index: Array, w: Array, length: int) -> Array:
 
 def sample_weight_grad(x: Array, index: Array, gy: Array) -> Array:
     """gw[n,k,p] = Σ_c gy[n,c,p]·x[n,c,index[n,k,p]], its adjoint in w.  x (N,C,L), gy (N,C,P) → gw (N,K,P)."""
+
+
+def index_add(y: Array, index: Array, v: Array) -> None:
+    """In place y[index[i]] += v[i], in the order of i.  y (M,L), contiguous, of any type, index int64 (N), v (N,L).
+
+    Equal for every back end and any number of threads; half precision is added up in float32 and rounded once.
+    """
 
 
 # -- normalisation: x and gy are (N, C, L), L the product of the spatial sizes (1 for flat features) ----------------

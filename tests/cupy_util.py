@@ -102,7 +102,7 @@ def strict(name: str, function: Callable) -> Callable:
 
 
 class Function:
-    """A function of the module, which may have a method ``at``."""
+    """A function of the module, without a method ``at``: CuPy's adds by atomic operations, in any order."""
 
     def __init__(self, name: str) -> None:
         self.function = getattr(np, name)
@@ -110,9 +110,6 @@ class Function:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.call(*arguments, **named)
-
-    def at(self, a: "ndarray", index: Any, *values: Any) -> None:
-        self.function.at(*of_numpy((a, index, *values)))
 
 
 class ndarray:  # noqa: N801  # CuPy's name

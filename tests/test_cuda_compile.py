@@ -38,6 +38,11 @@ def test_tf32_compiles(target):
     assert (wide[0].shared < wide[1].shared) == (int(target) >= 80)
 
 
+def test_integers_compile():
+    for real in module.INTEGERS.values():
+        assert nvrtc.compile_file("index.cu", real, "75")
+
+
 def test_mistakes_are_reported(monkeypatch):
     monkeypatch.setattr(module, "source", lambda file: "__global__ void f(int n) { int unused; }")
     with pytest.raises(RuntimeError, match=r"f.cu for float on sm_90:\n(.|\n)*warning"):

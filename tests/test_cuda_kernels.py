@@ -167,6 +167,7 @@ def exercise() -> None:
     cuda.ctc_grad(x[0, :, 0], x[:3], *alignment, alpha)
     x = x.reshape(5, 8, 5, 8)
     cuda.pool_scatter(x, np.zeros(x.shape, np.int64) + np.arange(8), x.shape)
+    cuda.index_add(x[0, 0].copy(), np.array([3, 1, 3]), x[0, 1, :3])
 
 
 BARRIERS = [(path.name, match.start()) for path in sorted(module.files("*.cu*"))

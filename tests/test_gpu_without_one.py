@@ -84,6 +84,46 @@ def test_indices_may_be_on_the_cpu(index):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"])
+def test_adding_at_indices(dtype):
+    found = []
+    for device in ("cpu", "cuda"):
+        with nullcontext() if device == "cpu" else cupy_on_cpu():
+            x, v = (mc.tensor(3 * abs(normal((n, 3), n)), device=device).to(dtype) for n in (4, 300))
+            rows = mc.tensor(np.arange(300) ** 2 % 4, device=device)
+            results = [x.index_add(0, rows, v), x.T.index_add(1, rows, v.T), x.index_put((rows,), v, accumulate=True),
+                       x.scatter_add(0, rows.unsqueeze(1).expand(300, 3), v)]
+            found.append([y.cpu().numpy().tobytes() for y in (*results[:1], results[1].T.contiguous(), *results[2:])])
+    assert found[0] == found[1] and len(set(found[0])) == 1
+
+
+def test_expanded_memory_cannot_be_written():
+    for device in ("cpu", "cuda"):
+        with nullcontext() if device == "cpu" else cupy_on_cpu():
+            x = mc.ones(1, 3, device=device)
+            for write in (lambda y: y.add_(1), lambda y: y.zero_(), lambda y: y.__setitem__(0, 1), mc.nn.init.ones_):
+                with pytest.raises(RuntimeError, match="memory of this tensor is read-only"):
+                    write(x.expand(2, 3))
+                write(x)
+                write(mc.ones(2, 0, device=device))
+            assert x.tolist() == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize("targets_on", ["cpu", "cuda"])
+def test_second_derivatives_of_ctc(targets_on):
+    found = []
+    for device in ("cpu", "cuda"):
+        with nullcontext() if device == "cpu" else cupy_on_cpu():
+            x = mc.tensor(normal((6, 3, 4)), device=device, requires_grad=True)
+            targets = mc.tensor([[1, 2, 2], [1, 3, 0], [3, 1, 2]],
+                                device="cpu" if device == "cpu" else targets_on)
+            loss = F.ctc_loss(F.log_softmax(x, 2), targets, [6, 5, 0], [3, 2, 0])
+            (gx,) = mc.autograd.grad(loss, [x], create_graph=True)
+            found.append([t.detach().cpu().numpy() for t in (gx, *mc.autograd.grad(gx.square().sum(), [x]))])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
 def test_what_cannot_be_recorded_is_noticed():
     with cupy_on_cpu():
         x = mc.ones(3, device="cuda")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from util import agree, assert_close, normal, refused, rng_of
 
 import minicnn as mc
+import minicnn.functional as F
 
 
 # -- gather, scatter ------------------------------------------------------------------------------------------------
@@ -162,6 +163,16 @@ def test_refused(case):
 def test_integers_are_not_added_in_fractions():
     with pytest.raises(RuntimeError, match="index_add: alpha = 0.5 must be an integer"):  # PyTorch takes alpha for 0
         mc.ones(2, dtype="int64").index_add(0, mc.tensor([0, 1]), mc.ones(2, dtype="int64"), alpha=0.5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("look_up", [lambda x, i: x[i], lambda x, i: x.gather(0, i.unsqueeze(1)),
+                                     lambda x, i: F.embedding(i, x), lambda x, i: x.index_select(0, i)])
+def test_many_gradients_of_half_precision_are_rounded_once(dtype, look_up):
+    """One by one they would stop at 2048, or at 256."""
+    x = mc.ones(1, 1).to(dtype).requires_grad_()
+    look_up(x, mc.zeros(4500, dtype=mc.int64)).sum().backward()
+    assert x.grad.item() == mc.tensor(4500.0).to(dtype).item()
 
 
 # -- masks ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, 
                           softsign_grad, tanh, tanh_grad, tanhshrink, tanhshrink_grad, threshold, threshold_grad)
 from .gemm import matmul
 from .group_normalisation import group_norm, group_norm_grad
+from .index import index_add
 from .max_pooling import max_pool2d
 from .normalisation import batch_norm, batch_norm_grad, batch_norm_stats, channel_sum
 from .optimisers import adam_step, sgd_step

@@ -14,6 +14,7 @@ from .elementwise import (elu, elu_grad, erf, erfc, gelu, gelu_grad, gelu_tanh, 
                           logistic_loss_grad, mish, mish_grad, prelu, prelu_grad, prelu_weight_grad, relu, relu_grad,
                           sigmoid, sigmoid_grad, silu, silu_grad, softplus, softplus_grad, softshrink, softsign,
                           softsign_grad, tanh, tanh_grad, tanhshrink, tanhshrink_grad, threshold, threshold_grad)
+from .index import index_add
 from .linear import matmul
 from .normalisation import batch_norm, batch_norm_grad, batch_norm_stats, channel_sum, group_norm, group_norm_grad
 from .optimisers import adam_step, sgd_step

@@ -1,7 +1,8 @@
 // What all kernels share: the type of the arrays, and loops over them.
 //
-// A file is compiled once for each type of arrays, given from outside as REAL (float, double, Half or Bfloat16).
-// Arrays hold Real; everything is computed in Wide, which is float unless Real is double, and rounded once.
+// A file is compiled once for each type of arrays, given from outside as REAL (float, double, Half, Bfloat16, or
+// long long where there are no fractions). Arrays hold Real; everything is computed in Wide, which is float for all of
+// less than 8 bytes, and rounded once.
 #pragma once
 
 // -- half precision, as it is stored ----------------------------------------------------------------------------------
@@ -11,6 +12,7 @@ struct Bfloat16 { unsigned short bits; };
 
 __device__ inline float wide(float x) { return x; }
 __device__ inline double wide(double x) { return x; }
+__device__ inline long long wide(long long x) { return x; }
 
 __device__ inline float wide(Bfloat16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
 
@@ -46,8 +48,8 @@ __device__ inline Real rounded(Wide x) { return Conversion<Real>::round(x); }
 
 __device__ inline Wide infinity() { return __uint_as_float(0x7f800000); }
 
-__device__ inline Wide sigmoid_of(Wide x) {
-    Wide e = exp(-fabs(x));  // never above 1
+template <class Float> __device__ inline Float sigmoid_of(Float x) {
+    Float e = exp(-fabs(x));  // never above 1
     return (x < 0 ? e : 1) / (1 + e);
 }
 

@@ -7,7 +7,7 @@ made its arrays, never here.
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, lru_cache, wraps
 from importlib import import_module
 from math import prod
@@ -25,6 +25,7 @@ _INCLUDE = re.compile(r'#include "(\w+\.cuh)"')
 _tf32 = False
 _rehearsing = False
 REALS = {"float32": "float", "float64": "double", "float16": "Half", "bfloat16": "Bfloat16"}
+INTEGERS = {"int64": "long long"}  # for the few kernels that know no fractions
 THREADS = 256  # of a block, where a kernel does not say otherwise
 BLOCKS = 4096  # of a grid whose threads take many elements each
 TABLE = 64  # arrays of a Table
@@ -53,12 +54,15 @@ def for_floats(kernel: Callable) -> Callable:
     def choose(first: Any, *rest: Any, **named: Any) -> Any:
         like = first[0] if isinstance(first, tuple) else first
         chosen = kernel if like.dtype.name in REALS else plain
-        if isinstance(like, np.ndarray):
-            return chosen(first, *rest, **named)
-        with like.device:
+        with context(like):
             return chosen(first, *rest, **named)
 
     return choose
+
+
+def context(x: Array) -> AbstractContextManager:
+    """In which new arrays are where x is."""
+    return nullcontext() if isinstance(x, np.ndarray) else x.device
 
 
 def module_of(x: Array) -> Any:
@@ -140,7 +144,7 @@ def launch(file: str, kernel: str, grid: Sequence[int], block: Sequence[int], *a
         if a.size > LARGEST:
             raise ValueError(f"CUDA kernels count with 32 bits: an array of shape {a.shape} has more than {LARGEST} "
                              "elements; use smaller batches")
-    real, emulated = REALS[first.dtype.name], isinstance(first, np.ndarray)
+    real, emulated = (REALS | INTEGERS)[first.dtype.name], isinstance(first, np.ndarray)
     passed = tuple(_passed(argument, wide_type(first), emulated) for argument in arguments)
     if emulated:
         _emulated(file, real, _tf32).launch(kernel, grid, block, passed)

@@ -10,6 +10,7 @@ from .elementwise import (activated_avg_pool2d, activated_avg_pool2d_grad, add, 
                           prelu, prelu_grad, prelu_weight_grad, relu, relu_grad, sigmoid, sigmoid_grad, silu,
                           silu_grad, softplus, softplus_grad, softshrink, softsign, softsign_grad, sub, tanh,
                           tanh_grad, tanhshrink, tanhshrink_grad, threshold, threshold_grad, truediv)
+from .index import index_add
 from .layers import (adam_step, avg_pool2d, avg_pool2d_grad, axis_sum, batch_norm, batch_norm_grad, batch_norm_stats,
                      channel_sum, dropout, group_norm, group_norm_grad, matmul, max_pool2d, pool_gather, pool_scatter,
                      random_uniform, sgd_step)

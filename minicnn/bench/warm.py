@@ -94,6 +94,8 @@ def _layers() -> None:
         _both_ways(layer, 200, 300)
     _both_ways(lambda x: F.fold(F.unfold(x, 3), (12, 12), 3), *image)
     _both_ways(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), *image)
+    for shape in ((300,), (30, 40), (30, 300)):
+        _both_ways(lambda x: x[arange(60) % 20], *shape)
     places = rand(4, 6, 6, 2).requires_grad_()
     _both_ways(lambda x: F.grid_sample(x, places, align_corners=False), *image)
 

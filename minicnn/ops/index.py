@@ -8,13 +8,14 @@ What is read has the shape of its index, (...) → (...). Raises IndexError for 
 index of a type that is none, RuntimeError for shapes and masks that do not fit. As in PyTorch and NumPy.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module
+from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
 from .basic import Number, as_operand, broadcast_shapes, check_factor, expect_operands
 from .shape import axis_of, real_axis
@@ -38,9 +39,12 @@ class Axes(NamedTuple):
         """The elements of x at the index."""
         return x[self.key(index)]
 
-    def places(self, shape: tuple[int, ...], *index: Any) -> Any:
-        """Where the elements that read gives lie in the flattened x."""
-        xp = array_module(index[0])
+    def rows(self, shape: tuple[int, ...], *index: Any) -> tuple[Any, int]:
+        """What read gives, as rows of x: their numbers in the order of the result, and the length of a row."""
+        xp, used = array_module(index[0]), len(self.pattern)
+        while not self.pattern[used - 1]:
+            used -= 1
+        shape, length = shape[:used], math.prod(shape[used:])
         strides = _strides(shape)
         axes = [i for i, indexed in enumerate(self.pattern) if indexed]
         others = [i for i in range(len(shape)) if i not in axes]
@@ -51,7 +55,7 @@ class Axes(NamedTuple):
         for k, i in enumerate(others):
             behind = len(others) - k - 1 + (joined.ndim if k < front else 0)
             result = result + (xp.arange(shape[i]) * strides[i]).reshape((-1,) + (1,) * behind)
-        return result
+        return result.reshape(-1), length
 
 
 class Lanes(NamedTuple):
@@ -62,6 +66,10 @@ class Lanes(NamedTuple):
     def read(self, x: Any, index: Any) -> Any:
         """The elements of x at the index."""
         return x.reshape(-1)[self.places(x.shape, index)]
+
+    def rows(self, shape: tuple[int, ...], index: Any) -> tuple[Any, int]:
+        """As of Axes: each element is a row by itself."""
+        return self.places(shape, index).reshape(-1), 1
 
     def places(self, shape: tuple[int, ...], index: Any) -> Any:
         """Where the elements that read gives lie in the flattened x."""
@@ -108,9 +116,9 @@ class IndexAdd(Function):
 
     def forward(self, x, v, *index):
         self.save(*index)
-        xp = array_module(v)
-        y = xp.zeros(self.shape, v.dtype) if x is None else x.copy(order="C")
-        xp.add.at(y.reshape(-1), self.where.places(self.shape, *index).reshape(-1), v.reshape(-1))
+        y = array_module(v).zeros(self.shape, v.dtype) if x is None else x.copy(order="C")
+        rows, length = self.where.rows(self.shape, *index)
+        add_rows(y, rows, v, length)
         return y
 
     def backward(self, gy):
@@ -134,6 +142,12 @@ class Scatter(Function):
         (index,) = self.saved
         gx = gy.scatter(self.where.axis, index, 0) if self.needs[0] else None
         return gx, gy.gather(self.where.axis, index) if self.needs[1] else None, None
+
+
+def add_rows(y: Any, rows: Any, v: Any, length: int) -> None:
+    """Add v, rows of a length, to the rows of y with these numbers, in their order; on arrays."""
+    if v.size:
+        kernels_for(v).index_add(y.reshape(-1, length), rows, v.reshape(-1, length))
 
 
 def in_range(index: Tensor, shape: tuple[int, ...], axis: int, lowest: int | None = None) -> Tensor:
@@ -265,9 +279,11 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
     if values.dtype != input.dtype:
         raise RuntimeError(f"index_put: input is {input.dtype} but values are {values.dtype}; convert one with .to()")
     if accumulate:
-        places = Tensor(array_module(input.data).arange(input.numel()).reshape(input.shape))[tuple(indices)]
-        added = values.expand(places.shape).flatten()
-        return input.flatten().index_add(0, places.flatten(), added).reshape(input.shape)
+        used = sum([i.ndim if i.dtype == dtypes.bool_ else 1 for i in indices])
+        shape, behind = input.shape[:used], input.shape[used:]
+        rows = Tensor(array_module(input.data).arange(math.prod(shape)).reshape(shape))[tuple(indices)]
+        added = values.expand(rows.shape + behind).reshape((rows.numel(), *behind))
+        return input.reshape((math.prod(shape), *behind)).index_add(0, rows.flatten(), added).reshape(input.shape)
     result = input.clone()
     result[tuple(indices)] = values
     return result

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
-from ..backend import array_module
+from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
 from .arguments import integer
 from .basic import Expand, broadcast_shapes, expect_tensors
@@ -290,7 +290,7 @@ class PutBack(Function):
         y = xp.zeros(self.shape, x.dtype)
         if self.overlaps:
             places = self.pick(xp.arange(y.size).reshape(self.shape))
-            xp.add.at(y.reshape(-1), places.reshape(-1), x.reshape(-1))
+            kernels_for(x).index_add(y.reshape(-1, 1), places.reshape(-1), x.reshape(-1, 1))
         else:
             self.pick(y)[...] = x
         return y

@@ -22,7 +22,7 @@ from ..nn import Module
 __all__ = ["Cupy", "Recorded"]
 
 WARM_UP = 3  # steps without a graph, in which kernels are compiled and tables made
-BOUND = 0.01  # of the largest element: what CuPy adds up by atomic operations rounds in another way each time
+BOUND = 0.01  # of the largest element: a library may add up in another order
 Results = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor], Results]
 
