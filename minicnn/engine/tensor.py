@@ -285,7 +285,12 @@ class Tensor:
 
     def check_memory(self) -> None:
         """Raise if the memory cannot be written to."""
-        if isinstance(self.data, np.ndarray) and not self.data.flags.writeable:
+        a = self.data
+        if isinstance(a, np.ndarray):
+            writeable = a.flags.writeable
+        else:  # CuPy's views are writeable, whatever they are of
+            writeable = not a.size or all([stride or n == 1 for n, stride in zip(a.shape, a.strides)])
+        if not writeable:
             raise RuntimeError("the memory of this tensor is read-only: it is an expanded view, in which elements "
                                "share memory, or a read-only NumPy array; write to a clone()")
 

@@ -228,6 +228,7 @@ def _wide(tensor: Tensor) -> np.dtype:
 
 
 def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
+    tensor.check_memory()
     tensor.data[...] = move(values, tensor.device)
     tensor.touch()
     return tensor
