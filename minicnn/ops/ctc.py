@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, kernels_for, to_numpy
+from ..backend import array_module, kernels_for, move, to_numpy
 from ..engine import Function, Tensor, is_grad_enabled
 from .arguments import same_floats
 from .creation import zeros
@@ -94,11 +94,12 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequenc
         raise RuntimeError(f"ctc_loss: blank = {blank} must be one of the {x.shape[2]} classes, 0 … {x.shape[2] - 1}")
     frames = _lengths("input_lengths", input_lengths, x.shape[1], len(x))
     lengths = _lengths("target_lengths", target_lengths, x.shape[1], targets.shape[-1] if targets.ndim else 0)
-    loss = Ctc(_states(targets, lengths, x.shape[2], blank), frames, 2 * lengths + 1)(x)
+    states = move(_states(targets, lengths, x.shape[2], blank), x.device)
+    loss = Ctc(states, frames, 2 * lengths + 1)(x)
     if zero_infinity:
         loss = loss.where(loss != math.inf, 0.0)
     if reduction == "mean":
-        loss = loss / Tensor(array_module(x.data).asarray(np.maximum(lengths, 1)))
+        loss = loss / Tensor(move(np.maximum(lengths, 1), x.device))
     return reduced("ctc_loss", loss if log_probs.ndim == 3 else loss.squeeze(0), reduction)
 
 
