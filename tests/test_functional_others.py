@@ -112,6 +112,19 @@ def test_sampling_at_special_places(mode, padding_mode):
                  torch.nn.functional.grid_sample(torch.tensor(x), torch.tensor(grid), mode, padding_mode, False), FIRST)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_sampling_volumes_at_special_places(mode, padding_mode, align_corners):
+    """PyTorch has code of its own for volumes."""
+    x = np.arange(1.0, 25.0).reshape(1, 1, 2, 3, 4)
+    special = np.concatenate([np.where(np.eye(3) > 0, value, 0.1) for value in (NAN, INF, -INF)])
+    for grid in (special.reshape(1, 3, 3, 1, 3), np.full((1, 1, 1, 1, 3), NAN)):
+        y = F.grid_sample(mc.tensor(x), mc.tensor(grid), mode, padding_mode, align_corners)
+        assert_close(y, torch.nn.functional.grid_sample(torch.tensor(x), torch.tensor(grid), mode, padding_mode,
+                                                        align_corners), FIRST)
+
+
 @pytest.mark.parametrize("padding_mode", ["border", "reflection"])
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_there_is_no_gradient_at_the_border(padding_mode, align_corners):

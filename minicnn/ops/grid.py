@@ -93,9 +93,10 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
                            "same N and an image that is not empty")
     same_floats("grid_sample", input=input, grid=grid)
     size, places = input.shape[2:], grid.reshape(len(grid), math.prod(grid.shape[1:-1]), axes)
-    index, weights = _taps(places[..., -1], size[0], mode, padding_mode, bool(align_corners))  # (N, K, P)
+    how = mode, padding_mode, bool(align_corners), axes == 3
+    index, weights = _taps(places[..., -1], size[0], *how)  # (N, K, P)
     for axis in range(1, axes):
-        further, w = _taps(places[..., -1 - axis], size[axis], mode, padding_mode, bool(align_corners))
+        further, w = _taps(places[..., -1 - axis], size[axis], *how)
         inside = (index >= 0).unsqueeze(2) & (further >= 0).unsqueeze(1)
         index = (index.unsqueeze(2) * size[axis] + further.unsqueeze(1)).where(inside, -1).flatten(1, 2)
         weights = (weights.unsqueeze(2) * w.unsqueeze(1)).flatten(1, 2)  # one for each pair of taps
@@ -103,16 +104,17 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     return y.reshape(input.shape[:2] + grid.shape[1:-1])
 
 
-def _taps(x: Tensor, n: int, mode: str, padding_mode: str, align_corners: bool) -> tuple[Tensor, Tensor]:
+def _taps(x: Tensor, n: int, mode: str, padding_mode: str, align_corners: bool,
+          volume: bool) -> tuple[Tensor, Tensor]:
     """The elements (−1 outside) and weights, (N, K, P), of places x (N, P) along an axis of length n."""
     place = (x + 1) * ((n - 1) / 2) if align_corners else (x + 1) * (n / 2) - 0.5
     if mode != "bicubic":
-        place = _inside(place, n, padding_mode, align_corners)
+        place = _inside(place, n, padding_mode, align_corners, volume)
     first = place.detach().round() if mode == "nearest" else place.detach().floor()
     t = place - first
     if mode == "bicubic":  # its elements are brought inside, not its place
         weights = cubic_weights(t)
-        elements = [_inside(first + k, n, padding_mode, align_corners) for k in (-1, 0, 1, 2)]
+        elements = [_inside(first + k, n, padding_mode, align_corners, volume) for k in (-1, 0, 1, 2)]
     elif mode == "bilinear":
         weights, elements = [1 - t, t], [first, first + 1]
     else:
@@ -121,10 +123,14 @@ def _taps(x: Tensor, n: int, mode: str, padding_mode: str, align_corners: bool) 
     return e.where((e >= 0) & (e < n), -1).long(), stack(weights, 1)
 
 
-def _inside(place: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """Places brought into the image as padding_mode says, NaN to 0; no gradient where they end at the border."""
+def _inside(place: Tensor, n: int, padding_mode: str, align_corners: bool, volume: bool) -> Tensor:
+    """Places brought into the image as padding_mode says; no gradient where they end at the border.
+
+    As in PyTorch, NaN goes to the first element of an image and to the last of a volume. Left where it is, a place of a
+    volume that is not finite is outside, while that of an image makes the result NaN.
+    """
     if padding_mode == "zeros":
-        return place
+        return place.where(place.detach().isfinite(), -2.0) if volume else place  # −2 and −1 are outside
     if padding_mode == "reflection":
         edge, span = (0, n - 1) if align_corners else (-0.5, n)
         distance = (place - edge).abs()
@@ -132,7 +138,11 @@ def _inside(place: Tensor, n: int, padding_mode: str, align_corners: bool) -> Te
         rest = distance - turns * span
         place = rest.where(turns % 2 == 0, span - rest) + edge
     fixed = place.detach()
-    return place.where((fixed > 0) & (fixed < n - 1), fixed.where(fixed > 0, 0.0).clamp_max(n - 1))
+    if volume:
+        border = fixed.where(fixed < n - 1, n - 1.0).clamp_min(0)
+    else:
+        border = fixed.where(fixed > 0, 0.0).clamp_max(n - 1)
+    return place.where((fixed > 0) & (fixed < n - 1), border)
 
 
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
