@@ -93,7 +93,7 @@ def test_a_step_is_the_same_every_time(device, times):
 @pytest.mark.parametrize("model, changes", [
     ("lenet_bn", {}), ("lenet_bn", {"amp": "bfloat16"}), ("lenet_bn", {"amp": "float16"}),
     ("lenet_bn", {"opt": "momentum", "clip_grad": 1.0}), ("lenet_bn", {"label_smoothing": 0.1}),
-    ("cnn2", {})], ids=str)  # cnn2 has dropout
+    ("cnn2", {}), ("image_rnn", {})], ids=str)  # cnn2 has dropout
 def test_a_recorded_step_trains_as_the_step(model, changes, monkeypatch):
     losses, said = [], []
     for capture in (False, True):

@@ -20,7 +20,8 @@ from training_util import digits, small_trainer
 from util import normal
 
 RECORDED = ["lenet_bn", "cnn2", "nin_cifar", "googlenet_paper", "resnet20", "densenet121", "mobilenet_v2",
-            "squeezenet1_1"]
+            "squeezenet1_1", "lenet5_1998", "image_rnn"]
+OPTIONS = {"image_rnn": {"bidirectional": True}}
 
 
 @pytest.mark.parametrize("op", TABLE, ids=lambda op: op.name)
@@ -55,7 +56,7 @@ def test_training_is_that_on_the_cpu(tmp_path, changes):
 def test_a_step_can_be_recorded(name, amp):
     """After one that makes its tables it reads nothing from the GPU, and copies nothing to it."""
     with cupy_on_cpu(computes=False):
-        model = models.create(name).to(device="cuda").train()
+        model = models.create(name, **OPTIONS.get(name, {})).to(device="cuda").train()
         scaler = mc.amp.GradScaler("cuda", enabled=amp != "none")
         shape = models.entry(name).input_shape[1:]
         x = mc.tensor(normal((2, model.spec.in_channels, *shape)).astype(np.float32), device="cuda")

@@ -13,6 +13,7 @@ from .. import functional as F
 from .. import nn
 from ..engine import Tensor
 from ..ops.creation import randint, tensor
+from ..ops.index import Axes, Index
 from .network import Network, dropout_layers, scaled
 from .registry import register
 
@@ -177,7 +178,8 @@ class TableConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernels = F.pad(self.weight[:, 0], (0, 0, 0, 0, 0, 1))  # (connections + 1, K, K)
-        return F.conv2d(x, kernels[self.index], self.bias)  # index (out, in): kernels[index] (out, in, K, K)
+        # index (out, in): kernels[index] (out, in, K, K), without a check of the index, for which a GPU would wait
+        return F.conv2d(x, Index(Axes((True,)))(kernels, self.index), self.bias)
 
 
 class RadialBasis(nn.Module):

@@ -27,6 +27,11 @@ class Packing:
         self.sequences, self.rows = int(batch_sizes[0]), int(batch_sizes.sum())
 
     @cached_property
+    def equal(self) -> bool:
+        """Whether all sequences have equally many steps: their rows are then found without an index."""
+        return self.rows == self.sequences * len(self.batch_sizes)
+
+    @cached_property
     def lengths(self) -> np.ndarray:
         """How many steps each sequence has."""
         return (self.batch_sizes[:, None] > np.arange(self.sequences)).sum(0)  # (N)
@@ -42,8 +47,10 @@ class Packing:
         return np.arange(self.rows) - self.starts[self.step]  # (R)
 
     @cached_property
-    def last(self) -> np.ndarray:
+    def last(self) -> Any:
         """The last row of each sequence."""
+        if self.equal:
+            return slice(self.rows - self.sequences, self.rows)
         return self.starts[self.lengths - 1] + np.arange(self.sequences)  # (N)
 
     @cached_property
@@ -54,7 +61,7 @@ class Packing:
     @cached_property
     def before(self) -> Any:
         """For all rows but those of step 0, the row of the same sequence one step before."""
-        if self.rows == self.sequences * len(self.batch_sizes):  # all equally long
+        if self.equal:
             return slice(0, self.rows - self.sequences)
         return (self.starts[self.step - 1] + self.sequence)[self.sequences:]  # (R - N)
 

@@ -30,11 +30,13 @@ class Recurrent(Function):
 
     def turned(self, x: Any) -> Any:
         """An array with each sequence in the order in which it is read, or back."""
+        if self.reverse and self.packing.equal:
+            return x.reshape(len(self.packing.batch_sizes), self.packing.sequences, x.shape[1])[::-1].reshape(x.shape)
         return _at(x, self.packing.backwards) if self.reverse else x
 
     def last(self, x: Any) -> Any:
-        """The rows in which the sequences end, in the order in which they are read."""
-        return _at(x, self.packing.last)
+        """The rows in which the sequences end, in the order in which they are read; a copy."""
+        return _at(x, self.packing.last).copy()
 
     def backward(self, *gys):
         if not is_grad_enabled():
@@ -81,7 +83,7 @@ class Recurrent(Function):
             steps.append(states)
         joined = [cat(series) for series in zip(*steps, strict=True)]
         y = take_rows(joined[0], self.packing.backwards) if self.reverse else joined[0]
-        return y, *[take_rows(series, self.packing.last) for series in joined]
+        return y, *[series[self.packing.last] for series in joined]
 
 
 def _at(x: Any, rows: Any) -> Any:
