@@ -16,6 +16,8 @@ from .support import CHUNK, for_floats, formula, inlined, regrouped_sum, threade
 
 PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
 RUN = 64  # elements side by side (channels of a job times L) that keep cache lines and vectors busy
+BLOCK = 1 << 16  # elements of a job that goes through them twice, all of which stay in the cache
+JOBS = 16  # of those, at least
 
 
 @regrouped_sum
@@ -150,7 +152,7 @@ def _normalise_all(x, mean, scale, shift, rectify, y):
 @threaded
 def _grad_all(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
     channels = x.shape[1]
-    block = _channels_per_job(x)
+    block = max(_channels_per_job(x), min(BLOCK // max(1, x.shape[0] * x.shape[2]), channels // JOBS))
     for job in prange((channels + block - 1) // block):
         _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
               min(channels, (job + 1) * block))
