@@ -104,7 +104,7 @@ def _dots(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[in
     alone, flat = together * up(length, lanes), up((together - 1) * plane + length, lanes)
     apart = plane if flat < alone else up(length, lanes)
     swept = min(alone, flat) / lanes
-    prices = [-(-outputs // r) * -(-channels * kernel // t) * (swept * .6 * max(r * t, r + 2 * t) + 5 * r * t)
+    prices = [-(-outputs // r) * -(-channels * kernel // t) * (swept * .85 * max(r * t, r + 2 * t) + 5 * r * t)
               for r, t in DOTS]
     shape = prices.index(min(prices))
     dot_rows, dot_taps = DOTS[shape]

@@ -64,14 +64,18 @@ def _sum_dots(job, thread, plan, tables, x, gy, partial, image, gradient, _f):
         gather(x, plan, n0, images, group, t0, image)
         # What the last vector reads past the end is multiplied by zero, so it must be a number.
         fill(shifted(image, plan.channels * plan.split_rows * plan.split_columns * plan.together * area), plan.lanes, 0)
-        fill(gradient, outputs * plan.g_row, 0)
+        existing, last = min(outputs, plan.outputs - first), (rows - 1) * plan.width
         for n in range(images):
             channel = ((n0 + n) * plan.groups + group) * plan.outputs + first
-            for o in range(min(outputs, plan.outputs - first)):
+            for o in range(existing):
                 line = shifted(gradient, o * plan.g_row + n * plan.apart)
                 source = shifted(gy, (channel + o) * size + t0 * columns)
-                for t in range(rows):
-                    copy_row(shifted(line, t * plan.width), shifted(source, t * columns), columns, 0, columns)
+                for t in range(rows - 1):
+                    copy_row(shifted(line, t * plan.width), shifted(source, t * columns), plan.width, 0, columns)
+                copy_row(shifted(line, last), shifted(source, (rows - 1) * columns), plan.apart - last, 0, columns)
+        for o in range(outputs):
+            written = images * plan.apart if o < existing else 0
+            fill(shifted(gradient, o * plan.g_row + written), plan.g_row - written, 0)
         pieces, length = images, (rows - 1) * plan.width + columns
         if plan.merged:
             pieces, length = 1, (images - 1) * area + length
@@ -88,11 +92,12 @@ def _add_dots(job, thread, plan, tables, partial, gw, _c, _d, _e, _f):
     taps, row = plan.channels * plan.kernel, job // plan.outputs * plan.partial + job % plan.outputs * plan.row
     total, width = carray(shifted(gw, job * taps), taps), plan.kernel_columns
     for chunk in range(plan.chunks):
-        part = carray(shifted(partial, chunk * plan.groups * plan.partial + row), taps)
-        for k in range(taps):  # from the order (kernel row, channel, kernel column)
-            i, c, j = k // (width * plan.channels), k // width % plan.channels, k % width
-            place = c * plan.kernel + i * width + j
-            total[place] = part[k] if chunk == 0 else total[place] + part[k]
+        part, k = carray(shifted(partial, chunk * plan.groups * plan.partial + row), taps), 0
+        for i in range(0, plan.kernel, width):  # from the order (kernel row, channel, kernel column)
+            for c in range(plan.channels):
+                for place in range(c * plan.kernel + i, c * plan.kernel + i + width):
+                    total[place] = part[k] if chunk == 0 else total[place] + part[k]
+                    k += 1
 
 
 def _sum_tiles(job, thread, plan, tables, x, gy, partial, image, gradient, _f):
