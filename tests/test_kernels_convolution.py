@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from unittest.mock import patch
 
 import numba
 import numpy as np
@@ -18,7 +19,7 @@ from minicnn.kernels import contract
 from minicnn.kernels.reference import convolution as reference
 from minicnn.kernels.contract import Geometry
 from minicnn.kernels.cpu import convolution as cpu
-from minicnn.kernels.cpu import image_lanes, image_sums, winograd
+from minicnn.kernels.cpu import image_lanes, image_sums, plans, winograd
 from minicnn.kernels.cpu.plans import correlation
 from minicnn.kernels.cpu.weight_plans import weight_sums
 from minicnn.kernels.formulations import FORMULATIONS
@@ -175,6 +176,22 @@ def test_work_is_cut_in_all_these_ways():
             assert plan(correlation, name, False)["shared"], name
     few = "few channels, many images"
     assert plan(weight_sums, few).get("slices", 1) == 1 and not plan(correlation, few, False)["shared"]
+
+
+@settings(max_examples=60)
+@given(case=cases())
+def test_bias_written_first(case):
+    """As where the result is large: the bias is in its place before products are added to it."""
+    *operands, geometry = case
+    expected = by(reference, *operands, geometry)
+    correlation.cache_clear()
+    try:
+        with patch.object(plans, "FAR", 0):
+            results = by(cpu.direct, *operands, geometry)
+    finally:
+        correlation.cache_clear()
+    for result, wanted in zip(results, expected, strict=True):
+        close(result, wanted, 1e-10)
 
 
 @st.composite

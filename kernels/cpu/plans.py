@@ -13,7 +13,7 @@ from .microkernel import MASKS, ROWS, vectors
 BLOCK = 1 << 17  # elements of image and result one job works on: half of a 1 MiB second-level cache in float32
 LARGE_BLOCK = 1 << 20  # the same where the weights are larger than that, and should be read for many pixels at once
 ENDLESS = 1 << 20  # vectors of a tile of one row
-FAR = 1 << 21  # elements of a result that does not stay in any cache nearby
+FAR = 1 << 20  # elements of a result that does not stay in any cache nearby
 PART = 1 << 16  # elements of weights, at least, of a part of the outputs
 JOBS = 16  # wanted at least, to share among threads
 CALL = 40  # cycles a tile costs besides its steps
