@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minicnn as mc
+import minicnn.functional as F
 from minicnn.backend import owner
 from minicnn.kernels.cpu import memory
 
@@ -77,3 +78,21 @@ def test_gradients_in_such_memory_are_taken_as_they_are():
     before = gy.numpy().copy()
     v.grad.mul_(2)
     np.testing.assert_array_equal(gy.numpy(), before)
+
+
+@pytest.mark.parametrize("length", [10**14, 2**62, 2**70])
+def test_too_much_is_a_memory_error(length):
+    with pytest.raises(MemoryError, match=rf"[\d,]+ bytes for an array with shape \({length}, 3\) and data type"):
+        memory.empty((length, 3), np.float32)
+    with pytest.raises(MemoryError, match="Unable to allocate"):
+        memory.large_pages(length)
+
+
+@pytest.mark.parametrize("call", [
+    lambda: F.conv2d(mc.ones(1, 1, 4, 4), mc.ones(1, 1, 3, 3), padding=10**7),
+    lambda: F.conv_transpose1d(mc.ones(1, 1, 4), mc.ones(1, 1, 3), stride=10**13),
+    lambda: F.unfold(mc.ones(1, 1, 4, 4), 3, padding=10**7), lambda: mc.ones(10**7, 1) @ mc.ones(1, 10**7),
+    lambda: mc.ones(1).expand(10**14).relu(), lambda: mc.zeros(10**14), lambda: mc.ones(1).expand(10**14) + 1])
+def test_too_large_results_are_memory_errors(call):
+    with pytest.raises(MemoryError, match="shape .* and data type float32"):
+        call()

@@ -44,7 +44,11 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     try:
         memory = _dead.get(size, []).pop()
     except IndexError:  # none, or another thread was faster
-        memory = large_pages(size)
+        try:
+            memory = large_pages(size)
+        except MemoryError:
+            raise MemoryError(f"Unable to allocate {size:,} bytes for an array with shape {tuple(shape)} and data type "
+                              f"{dtype}") from None
     return np.asarray(_Block(memory, tuple(shape), dtype))
 
 
@@ -52,7 +56,10 @@ def large_pages(size: int) -> Array:
     """So many bytes in pages of 2 MiB where the system has them: jumps from page to page cost less."""
     # Private: by default the children of a fork would write into the same pages.
     flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    memory = mmap.mmap(-1, size + HUGE, **flags)
+    try:
+        memory = mmap.mmap(-1, size + HUGE, **flags)
+    except (OSError, OverflowError):  # more than there is, or than an address can count
+        raise MemoryError(f"Unable to allocate {size:,} bytes") from None
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     array = np.frombuffer(memory, np.uint8)
