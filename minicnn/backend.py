@@ -20,7 +20,7 @@ from .kernels.volumes import Volumes
 __all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant",
            "conv_algorithm", "convolution_for", "cuda_is_available", "default_generator", "device_of",
            "float32_matmul_precision", "get_float32_matmul_precision", "get_num_threads", "is_recording", "joined",
-           "kernels_for", "manual_seed", "module_on", "move", "rehearsal", "set_float32_matmul_precision",
+           "kernels_for", "manual_seed", "module_on", "move", "one_device", "rehearsal", "set_float32_matmul_precision",
            "set_num_threads", "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda", "why_not"]
 
 
@@ -109,6 +109,19 @@ def array_module(a: Any) -> ModuleType:
 def device_of(a: Any) -> Device:
     """The device that holds an array."""
     return CPU if isinstance(a, np.ndarray) else Device("cuda", a.device.id)
+
+
+def one_device(name: str, *arrays: Any) -> None:
+    """Raise where the arrays, of which some may be None, are on several devices; name is that of the operation."""
+    for a in arrays:
+        if type(a) is not np.ndarray:
+            break
+    else:  # as almost always
+        return
+    devices = sorted({str(device_of(a)) for a in arrays if a is not None})
+    if len(devices) > 1:
+        raise RuntimeError(f"{name}: tensors on {' and '.join(devices)}; move them to one device, e.g. "
+                           f"x.to('{devices[-1]}')")
 
 
 def to_numpy(a: Any) -> np.ndarray:

@@ -110,6 +110,46 @@ def test_expanded_memory_cannot_be_written():
             assert x.tolist() == [[1, 1, 1]]
 
 
+def apart(op, case):
+    """Calls of the case with one tensor on another device than the others, each in turn."""
+    places = [*range(len(case.arguments)), *case.options]
+    values = [*case.arguments, *case.options.values()]
+    arrays = [i for i, a in enumerate(values) if isinstance(a, np.ndarray)]
+    for alone in arrays if len(arrays) > 1 else ():
+        for device, other in (("cpu", "cuda"), ("cuda", "cpu")):
+            given = [mc.tensor(a, device=other if i == alone else device) if i in arrays else a
+                     for i, a in enumerate(values)]
+            named = {place: a for place, a in zip(places, given) if isinstance(place, str)}
+            yield partial(op.ours or getattr(F, op.name), *given[:len(case.arguments)], **named)
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE if op.name != "ctc_loss"], ids=lambda op: op.name)  # it takes them
+def test_operands_on_two_devices_are_named_by_both(op):
+    @settings(max_examples=3)
+    @given(op.cases)
+    def drawn(case):
+        for call in apart(op, case):
+            with pytest.raises(RuntimeError, match="on cpu and cuda:0; move"):
+                call()
+
+    with cupy_on_cpu():
+        drawn()
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, y: x == y, lambda x, y: (x > 0) & (y > 0), lambda x, y: x.where(y > 0, 0.0), mc.logical_or, mc.isclose,
+    mc.equal, lambda x, y: x.add_(y), lambda x, y: x.__setitem__(0, y[0]), lambda x, y: x.gather(0, (y > 9).long()),
+    lambda x, y: x.index_add(0, (y > 9).long()[0], x), lambda x, y: mc.cat([x, y]),
+    lambda x, y: F.batch_norm(x, y[0], y[1], training=True), lambda x, y: mc.nn.Linear(3, 2).to(device=y.device)(x)])
+def test_methods_of_two_devices(call):
+    with cupy_on_cpu():
+        for devices in (("cpu", "cuda"), ("cuda", "cpu")):
+            with pytest.raises(RuntimeError, match="on cpu and cuda:0; move"):
+                call(*[mc.ones(3, 3, device=device) for device in devices])
+        with pytest.raises(RuntimeError, match=r"x\[index\]: tensors on cpu and cuda:0; move"):
+            mc.ones(3)[mc.tensor([1], device="cuda")]
+
+
 @pytest.mark.parametrize("targets_on", ["cpu", "cuda"])
 def test_second_derivatives_of_ctc(targets_on):
     found = []

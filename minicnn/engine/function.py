@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from .. import backend
 from .anomaly import check_forward
@@ -53,7 +54,7 @@ class Function:
         self._to_save = arrays
 
     def __call__(self, *inputs: Tensor | None) -> Any:
-        recording, recorded = mode.recording, False
+        recording, recorded, all_numpy = mode.recording, False, True
         arrays: list[Any] = []
         edges: list[Any] = []
         needs: list[bool] = []
@@ -69,22 +70,22 @@ class Function:
                     origins[id(array)] = t
                 if t._requires_grad:
                     edge, recorded = t if t.grad_fn is None else (t.grad_fn, t.output_index), True
+            if type(array) is not ndarray and array is not None:
+                all_numpy = False
             arrays.append(array)
             edges.append(edge)
             needs.append(edge is not None)
         self.needs = tuple(needs)
+        if not all_numpy:
+            backend.one_device(self.name.removesuffix("Backward"), *arrays)
         if recorded:
             self.edges, self.number = edges, next(_numbers)
             if mode.anomaly:
                 self._trace = traceback.format_stack()[:-1]
-        try:
-            if self.views or is_silent.get():  # nothing is computed, or NumPy is silent already
-                out = self.forward(*arrays)
-            else:
-                out = mode.silent.run(self.forward, *arrays)
-        except Exception as error:
-            self._refuse_mixed_devices(inputs, error)
-            raise
+        if self.views or is_silent.get():  # nothing is computed, or NumPy is silent already
+            out = self.forward(*arrays)
+        else:
+            out = mode.silent.run(self.forward, *arrays)
         outs = out if type(out) is tuple else (out,)
         results = (Tensor(out),) if outs is not out else tuple(map(Tensor, out))
         if self.views:
@@ -113,13 +114,6 @@ class Function:
             for a in self._to_save:
                 saved.append(None if a is None else _keep(a, origins.get(id(a)), results))
             self._saved, self._to_save = saved, ()
-
-    def _refuse_mixed_devices(self, inputs: tuple[Tensor | None, ...], error: Exception) -> None:
-        """Explain an error of NumPy, CuPy or a kernel that comes of arrays on several devices."""
-        devices = sorted({str(t.device) for t in inputs if t is not None})
-        if len(devices) > 1:
-            raise RuntimeError(f"{self.name.removesuffix('Backward')}: tensors on {' and '.join(devices)}; move them "
-                               f"to one device, e.g. x.to('{devices[-1]}')") from error
 
     @property
     def saved(self) -> tuple[Any, ...]:

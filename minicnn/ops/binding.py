@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module
+from ..backend import array_module, one_device
 from ..engine import Tensor, mode
 from . import activation, arithmetic, basic, comparison, piecewise, subscript
 from .autocast import autocasting
@@ -120,6 +120,7 @@ def _bit(ufunc: str) -> Callable:
         a, b = basic.operands(ufunc, self, other)
         if dtypes.is_floating(a.dtype):
             raise TypeError(f"{ufunc}: {a.dtype} tensors have no bits to combine; use bool or integer tensors")
+        one_device(ufunc, a.data, b.data)
         return Tensor(getattr(array_module(a.data), ufunc)(a.data, b.data))
 
     return operator

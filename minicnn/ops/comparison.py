@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module
+from ..backend import array_module, one_device
 from ..engine import Function, Tensor
 from .basic import TensorOrNumber, as_operand, broadcast_shapes, expect_operands, named, operands
 
@@ -27,6 +27,7 @@ def _compare(ufunc: str) -> Any:
         dtype = dtypes.result_type(input, other)
         a, b = input.data.astype(dtype, copy=False), other
         if isinstance(other, Tensor):
+            one_device(ufunc, input.data, other.data)
             broadcast_shapes(ufunc, input.shape, other.shape)
             b = other.data.astype(dtype, copy=False)  # type: ignore[assignment]
         elif isinstance(other, np.generic):
@@ -39,6 +40,7 @@ def _compare(ufunc: str) -> Any:
 
 def _logical(ufunc: str) -> Any:
     def logical(input: Tensor, other: Tensor) -> Tensor:
+        one_device(ufunc, input.data, other.data)
         broadcast_shapes(ufunc, input.shape, other.shape)
         return Tensor(getattr(array_module(input.data), ufunc)(input.data, other.data))
 
@@ -68,6 +70,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
         raise RuntimeError(f"isclose: {input.dtype} and {other.dtype} differ; convert one with .to()")
     if not (rtol >= 0 and atol >= 0):
         raise RuntimeError(f"isclose: rtol = {rtol} and atol = {atol} must not be negative")
+    one_device("isclose", input.data, other.data)
     broadcast_shapes("isclose", input.shape, other.shape)
     return Tensor(array_module(input.data).isclose(input.data, other.data, rtol, atol, equal_nan))
 
@@ -79,6 +82,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and the same elements."""
+    one_device("equal", input.data, other.data)
     return input.shape == other.shape and bool((input.data == other.data).all())
 
 

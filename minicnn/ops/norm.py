@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, kernels_for
+from ..backend import array_module, kernels_for, one_device
 from ..engine import Function, Tensor, is_grad_enabled
 from .arguments import same_floats
 from .reduce import axes_of
@@ -239,6 +239,7 @@ def _update(running_mean: Tensor | None, running_var: Tensor | None, mean: np.nd
     if count and running_mean is not None and running_var is not None:
         for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
             running.check_memory()
+            one_device("running statistics", running.data, batch)
             running.data += (momentum * (batch - running.data)).astype(running.data.dtype, copy=False)
             running.touch()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Generator, Geometry, array_module, default_generator, kernels_for
+from ..backend import Generator, Geometry, array_module, default_generator, kernels_for, one_device
 from ..engine import Tensor
 from .arguments import per_axis, same_floats
 from .creation import rand
@@ -58,6 +58,7 @@ def _fractional(name: str, axes: int, x: Tensor, kernel: Any, output_size: Any, 
     if samples.shape[1:] != (x.shape[1], axes) or len(samples) < len(x) or samples.dtype != x.dtype:
         raise RuntimeError(f"{name}: _random_samples must be {x.dtype} of shape {(*x.shape[:2], axes)}, not "
                            f"{samples.dtype} {samples.shape}")
+    one_device(name, x.data, samples.data)
     index = _largest_places(x.data, kernel, output, samples.data[:len(x)])
     n, c, *_ = x.shape
     y = PoolGather()(x.reshape(n, c, 1, math.prod(size)), Tensor(index.reshape(n, c, 1, math.prod(output))))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, move
+from ..backend import array_module, move, one_device
 from ..engine import Function, Tensor
 from .basic import as_operand
 from .index import Axes, Index, in_range
@@ -79,8 +79,10 @@ def _parse(x: Tensor, index: Any) -> tuple[Where, list[Tensor]]:
             axis += item is not None
             basic.append(item)
             pattern.append(False)
-    if arrays and not isinstance(x.data, np.ndarray):
-        arrays = [Tensor(move(a.data, x.device)) if isinstance(a.data, np.ndarray) else a for a in arrays]
+    if arrays:
+        if not isinstance(x.data, np.ndarray):
+            arrays = [Tensor(move(a.data, x.device)) if isinstance(a.data, np.ndarray) else a for a in arrays]
+        one_device("x[index]", x.data, *[a.data for a in arrays])
     return Where((*basic, ...), tuple(pattern)), arrays
 
 
@@ -202,4 +204,6 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, broadcast; gradients flow to value, and to the old elements of x that stay."""
     if value is None:
         raise TypeError("x[index] = None: expected a Tensor, an array or a number")
-    _set(input, *_parse(input, index), as_operand(value, input.dtype, input.data))
+    value = as_operand(value, input.dtype, input.data)
+    one_device("x[index] = value", input.data, value.data)
+    _set(input, *_parse(input, index), value)
