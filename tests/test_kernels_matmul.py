@@ -30,6 +30,8 @@ def no_small_ones(monkeypatch):
     monkeypatch.setattr(gemm, "SMALL", -1)
 
 
+@example(30, 1100, 40, False, True, True, "float32")  # steps of K several times, the last one shorter
+@example(30, 1100, 40, True, False, True, "float64")
 @given(size, size, size | st.just(1500), st.booleans(), st.booleans(), st.booleans(),
        st.sampled_from(["float32", "float64"]))
 def test_agrees_with_float64(m, k, n, turned_a, turned_b, with_bias, dtype):

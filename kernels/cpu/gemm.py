@@ -4,7 +4,7 @@ NumPy's product runs in the threads of its BLAS, which keep both cores busy for 
 more, just when numba's threads want them; a network that changes between the two all the time runs several times slower
 than on either alone. So the product is made here, in blocks of the result that one job each works out:
 
-              b  (K, N)           for 256 steps of K at a time: bring the block's columns of b into one piece, then for
+              b  (K, N)           for some steps of K at a time: bring the block's columns of b into one piece, then for
              ┌───┬───┬───┐        each strip of a (as many rows as the micro-kernel takes) the strip, step by step, and
              │   │▒▒▒│   │        sweep it over the columns.
     a (M, K) └───┴───┴───┘
@@ -25,9 +25,11 @@ from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 from .plans import up
 
-STEPS = 256  # of K at a time: a strip of a and the columns of b it is swept over stay in the first-level cache
-WIDTH = 128  # columns of a block
-WIDER = 16  # times at most, where K is short, or strips are few
+# Of K at a time, so that a strip of a and the columns of b it is swept over stay close; and how many times 128 columns
+# a block may have, where K is short or strips are few. A block should come from long pieces of b's rows in memory:
+# these lie along K where b is transposed, else along its columns.
+SHAPES = {True: (512, 4), False: (256, 16)}
+WIDTH = 128
 JOBS = 4  # wanted at least, to share among threads
 SMALL = 1 << 18  # multiplications that are not worth the way to other threads; BLAS stays on one thread there, too
 
@@ -47,8 +49,8 @@ def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
     i0, j0 = job // plan.across * plan.height, job % plan.across * plan.width
     i1, j1 = min(i0 + plan.height, plan.rows), min(j0 + plan.width, plan.columns)
     panel = plan.vectors * plan.lanes  # columns that a tile takes at once, together in the piece
-    for k in range(0, plan.depth, STEPS):
-        steps = min(STEPS, plan.depth - k)
+    for k in range(0, plan.depth, plan.steps):
+        steps = min(plan.steps, plan.depth - k)
         if plan.b_turned:
             for j in range(j0, j1, panel):
                 call(plan.transpose, (shifted(piece, (j - j0) * steps), panel, shifted(b, j * plan.depth + k),
@@ -79,16 +81,16 @@ def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
 
 @lru_cache(256)
 def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, lanes_: int) -> Plan:
-    strips = -(-m // ROWS)
-    across = -(-n // (WIDTH * min(WIDER, max(1, STEPS // k, WIDER // strips))))
+    strips, (steps, wider) = -(-m // ROWS), SHAPES[b_turned]
+    across = -(-n // (WIDTH * min(wider, max(1, steps // k, wider // strips))))
     width = -(-n // (across if across == 1 else up(across, 2)) // lanes_) * lanes_  # about equal, and even in number
     down = max(1, min(-(-JOBS // across), strips))
     height = -(-m // down)
     strip_rows = -(-height // -(-height // ROWS))
     wide = vectors(strip_rows)
-    return Plan([np.zeros(STEPS, np.int64)], rows=m, depth=k, columns=n, across=-(-n // width), width=width,
+    return Plan([np.zeros(steps, np.int64)], rows=m, depth=k, columns=n, across=-(-n // width), width=width,
                 height=height, strip_rows=strip_rows, vectors=wide, lanes=lanes_, a_turned=a_turned, b_turned=b_turned,
-                strip=STEPS * strip_rows, piece=STEPS * (width + wide * lanes_),
+                steps=steps, strip=steps * strip_rows, piece=steps * (width + wide * lanes_),
                 jobs=-(-n // width) * -(-m // height), tile=0, transpose=0)
 
 
