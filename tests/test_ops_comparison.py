@@ -121,6 +121,20 @@ def test_clamp_takes_two_numbers_or_two_tensors(bounds):
     refused(lambda m: m.clamp(m.ones(4), *[bound(m) for bound in bounds]), "min is a .*, max a .*; they must both be")
 
 
+@pytest.mark.parametrize("call", [
+    lambda m, x: m.clamp(x, x, x), lambda m, x: m.clamp(x, False, True), lambda m, x: m.clamp_min(x, False),
+    lambda m, x: m.clamp_max(x, True), lambda m, x: x.clamp_(x, x)])
+def test_clamp_is_not_for_bools(call):
+    refused(lambda m: call(m, m.tensor([True, False])), "clamp: bool tensors are not supported")
+
+
+def test_clamp_of_bools_to_numbers():
+    check_op(*both("clamp", min=0, max=1), np.array([True, False]))
+    for name in ("clamp_min", "clamp_max"):
+        agree(lambda m, x, y, name=name: getattr(m, name)(x, y), np.array([True, False, True]),
+              np.array([True, True, False]))
+
+
 def test_clamp_with_nan_and_bounds_in_the_wrong_order():
     x, low, high = np.array([[1.0], [NAN], [3.0]]), np.array([NAN, 2.0, 4.0, 0.0]), np.array([1.0, NAN, 2.0, 5.0])
     check_op(mc.clamp, torch.clamp, x, low, high, second=False)

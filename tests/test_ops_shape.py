@@ -453,6 +453,39 @@ def test_narrow_from_a_tensor():
     agree(lambda m, x: x.narrow(1, m.tensor(-2), 1), normal((2, 3)))
 
 
+@pytest.mark.parametrize("start", [[1], True])
+def test_narrow_from_no_number(start):
+    refused(lambda m: m.ones(2, 3).narrow(1, m.tensor(start), 1), "start must be an int, or a 0-d tensor of one")
+
+
+@pytest.mark.parametrize("call", [
+    lambda m, x, one: x.squeeze(one), lambda m, x, one: x.movedim(one, 0), lambda m, x, one: x.flip((one, 0)),
+    lambda m, x, one: x.sum(one), lambda m, x, one: x.mean((0, one)), lambda m, x, one: x.median(one).values,
+    lambda m, x, one: x.amax(one), lambda m, x, one: x.permute(one, 0, 2)])
+@pytest.mark.parametrize("one", [lambda m: np.int64(1), lambda m: np.uint8(1), lambda m: m.tensor(1),
+                                 lambda m: m.tensor(1).int()])
+def test_integers_of_other_kinds_name_axes(one, call):
+    agree(lambda m, x: call(m, x, one(m)), normal((2, 1, 3)))
+
+
+@pytest.mark.parametrize("one", [True, 1.0, "1", np.array([1])])
+def test_what_is_no_integer_names_no_axis(one):
+    for call in (lambda m: m.ones(2, 3).squeeze(one), lambda m: m.ones(2, 3).sum(one)):
+        refused(call, "dim must be an int")
+
+
+@pytest.mark.parametrize("call", [
+    lambda m, x, one: x.max(one).values, lambda m, x, one: x.diagonal(one, 0, 2),
+    lambda m, x, one: m.nn.functional.pad(x, (one, 0)), lambda m, x, one: m.nn.functional.pixel_shuffle(x, one + one),
+    lambda m, x, one: m.nn.functional.pixel_unshuffle(x[:, :2, :2], one + one),
+    lambda m, x, one: m.nn.functional.channel_shuffle(x, one + one),
+    lambda m, x, one: m.nn.functional.avg_pool1d(x, 2), lambda m, x, one: m.nn.functional.avg_pool2d(
+        x, 2, divisor_override=one)])
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_integers_of_numpy(call, kind):
+    agree(lambda m, x: call(m, x, kind(1)), normal((4, 4, 3)), second=False)
+
+
 def test_the_length_that_repeats_add_up_to():
     agree(lambda m, x: m.repeat_interleave(x, 2, 1, output_size=6), normal((2, 3)))
     refused(lambda m: m.ones(3).repeat_interleave(m.tensor([1, 2, 3]), output_size=7), "output_size = 7, but .* to 6")

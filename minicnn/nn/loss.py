@@ -205,7 +205,7 @@ class MarginRankingLoss(_Loss):
 class MultiMarginLoss(_WeightedLoss):
     """Σ over c ≠ target of max(0, margin − input[target] + input[c])ᵖ / C, one class per row."""
 
-    def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, *,
+    def __init__(self, p: float = 1, margin: float = 1.0, weight: Tensor | None = None, *,
                  reduction: str = "mean") -> None:
         if p not in (1, 2):
             raise ValueError(f"MultiMarginLoss: p = {p} must be 1 or 2")

@@ -12,7 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, one_device
 from ..engine import Function, Tensor
-from .basic import TensorOrNumber, as_operand, broadcast_shapes, expect_operands, named, operands
+from .basic import TensorOrNumber, as_operand, broadcast_shapes, expect_operands, named, operands, refuse_bool
 
 __all__ = ["allclose", "clamp", "clamp_max", "clamp_min", "clip", "eq", "equal", "fmax", "fmin", "ge", "greater",
            "greater_equal", "gt", "isclose", "le", "less", "less_equal", "logical_and", "logical_not", "logical_or",
@@ -155,7 +155,10 @@ def clamp(input: Tensor, min: TensorOrNumber | None = None, max: TensorOrNumber 
     if min is not None and max is not None and isinstance(min, Tensor) != isinstance(max, Tensor):
         raise TypeError(f"clamp: min is a {type(min).__name__}, max a {type(max).__name__}; they must both be tensors "
                         "or both be numbers")
-    x, *bounds = operands("clamp", input, *[bound for bound in (min, max) if bound is not None])
+    given = [bound for bound in (min, max) if bound is not None]
+    x, *bounds = operands("clamp", input, *given)
+    if len(given) == 2 or not isinstance(given[0], Tensor):  # bools are bounded by one tensor alone, as in PyTorch
+        refuse_bool("clamp", x, hint="use logical_and and logical_or")
     return Clamp()(x, None if min is None else bounds[0], None if max is None else bounds[-1])
 
 

@@ -60,18 +60,18 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     return reduced("margin_ranking_loss", (float(margin) - target * (input1 - input2)).clamp(min=0), reduction)
 
 
-def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
+def multi_margin_loss(input: Tensor, target: Tensor, p: float = 1, margin: float = 1.0, weight: Tensor | None = None,
                       reduction: str = "mean") -> Tensor:
     """Σ over c ≠ target of max(0, margin − input[target] + input[c])ᵖ / C, times weight[target]; p is 1 or 2.
 
-    input (N, C) or (C), target class numbers (N) or () → (N), () ("none") or a number. gx[c] = gy/C (p = 1) for every
-    c that is counted, gx[target] = −their sum. Raises ValueError for another p or shape, IndexError for a class that
-    does not exist. Crammer & Singer 2001.
+    input (N, C) or (C), target class numbers (N) or () → (N), () ("none") or a number; a single class may have no axis.
+    gx[c] = gy/C (p = 1) for every c that is counted, gx[target] = −their sum. Raises ValueError for another p or shape,
+    IndexError for a class that does not exist. Crammer & Singer 2001.
     """
     name = "multi_margin_loss"
     if p not in (1, 2):
         raise ValueError(f"{name}: p = {p} must be 1 or 2")
-    _rows_of_classes(name, input)
+    input = _rows_of_classes(name, input)
     if target.shape != input.shape[:-1] and (input.ndim, target.shape) != (1, (1,)):
         raise ValueError(f"{name}: input {input.shape} needs targets of shape {input.shape[:-1]}, got {target.shape}")
     classes = input.shape[-1]
@@ -95,7 +95,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     ValueError for other shapes, IndexError for a class that does not exist. Weston & Watkins 1999.
     """
     name = "multilabel_margin_loss"
-    _rows_of_classes(name, input)
+    input, target = _rows_of_classes(name, input), target if target.ndim else target.reshape(1)
     _check(name, input, target)
     classes = input.shape[-1]
     t = class_numbers(name, target, classes, -1, "; -1 ends a list").reshape(-1, classes)
@@ -112,9 +112,11 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     return reduced(name, loss.reshape(input.shape[:-1]), reduction)
 
 
-def _rows_of_classes(name: str, input: Tensor) -> None:
-    if input.ndim not in (1, 2) or not input.shape[-1]:
+def _rows_of_classes(name: str, input: Tensor) -> Tensor:
+    """The input, (N, C) or (C), where PyTorch takes a number for one class."""
+    if input.ndim > 2 or 0 in input.shape[-1:]:
         raise ValueError(f"{name}: input must be (N, C) or (C) with at least one class, not {input.shape}")
+    return input if input.ndim else input.reshape(1)
 
 
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,

@@ -5,10 +5,10 @@ adjoint adds the strips back, in the opposite order.
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 
 from ..backend import array_module
 from ..engine import Function, Tensor
+from .arguments import integer
 from .basic import Number, refuse_bool
 
 __all__ = ["pad"]
@@ -129,12 +129,15 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number
     where the pads do not fit the input. Dumoulin & Visin 2016.
     """
     given = f"pad: pad {pad!r} of an input of shape {input.shape}"
-    if not isinstance(pad, (tuple, list)) or not all(isinstance(n, Integral) and type(n) is not bool for n in pad):
-        raise TypeError(f"pad: pad = {pad!r} must be a tuple of integers, (before, after) of the last axis first")
-    axes, rest = divmod(len(pad), 2)
+    try:
+        ends = [integer(n) for n in (*pad,)]
+    except TypeError:
+        raise TypeError(f"pad: pad = {pad!r} must be a tuple of integers, (before, after) of the last axis first"
+                        ) from None
+    axes, rest = divmod(len(ends), 2)
     if rest or axes > input.ndim:
         raise RuntimeError(f"{given} must have two numbers per axis, (before, after), for at most {input.ndim} axes")
-    pads = ((0, 0),) * (input.ndim - axes) + tuple(zip(pad[-2::-2], pad[::-2], strict=True))
+    pads = ((0, 0),) * (input.ndim - axes) + tuple(zip(ends[-2::-2], ends[::-2], strict=True))
     added = tuple([(max(a, 0), max(b, 0)) for a, b in pads])
     taken = tuple([(min(a, 0), min(b, 0)) for a, b in pads])
     if mode == "constant":

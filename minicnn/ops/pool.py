@@ -9,6 +9,7 @@ largest, the sum of the sums.
 """
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,7 @@ def _averages(name: str, axes: int, x: Tensor, kernel: Any, stride: Any, padding
     size, dtype = image_size(name, axes, x), x.data.dtype
     if dtype != dtypes.int64:
         same_floats(name, x=x)
-    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
+    if divisor_override is not None and (not isinstance(divisor_override, Integral) or divisor_override == 0):
         raise RuntimeError(f"{name}: divisor_override = {divisor_override!r} must be an integer other than 0")
     kernel, stride, padding, _ = sliding(name, size, kernel, stride, padding, 1)
     return avg_windows(name, size, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, dtype)

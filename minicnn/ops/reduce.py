@@ -14,7 +14,7 @@ from .. import dtypes
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
 from .basic import Expand
-from .shape import axis_of
+from .shape import axis_of, dim_of
 
 __all__ = ["all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "norm", "std", "std_mean", "sum",
            "var", "var_mean"]
@@ -29,10 +29,7 @@ Dim = int | tuple[int, ...] | list[int] | None
 def axes_of(name: str, input: Tensor, dim: Dim) -> tuple[int, ...]:
     """The axes meant by dim, counted from 0 and sorted; None and () mean all."""
     dims = () if dim is None else tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    for d in dims:
-        if not isinstance(d, (int, np.integer)) or isinstance(d, bool):
-            raise TypeError(f"{name}: dim must be an int, not {d!r}")
-    return _axes(name, dims, input.data.ndim)
+    return _axes(name, tuple([dim_of(name, d) for d in dims]), input.data.ndim)
 
 
 @lru_cache

@@ -7,8 +7,9 @@ IndexError for an axis out of range, RuntimeError for lengths that do not fit. A
 import functools
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from ..backend import array_module, kernels_for
 from ..engine import Function, Tensor
@@ -47,10 +48,18 @@ def variadic(place: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tens
     return decorate
 
 
+def dim_of(name: str, dim: Any) -> int:
+    """The Python int that dim is, also as an integer of NumPy or a 0-d tensor of one; a bool is none."""
+    if type(dim) is int:
+        return dim
+    if isinstance(dim, Tensor) and dim.data.dtype.kind in "iu" and not dim.ndim or isinstance(dim, np.integer):
+        return int(dim)
+    raise TypeError(f"{name}: dim must be an int, not {dim!r}")
+
+
 def axis_of(name: str, dim: int, ndim: int) -> int:
     """dim counted from 0; a 0-d tensor is taken to have one axis, as in PyTorch."""
-    if type(dim) is not int and (isinstance(dim, bool) or not isinstance(dim, Integral)):
-        raise TypeError(f"{name}: dim must be an int, not {dim!r}")
+    dim = dim_of(name, dim)
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise IndexError(f"{name}: dim {dim} is out of range for a tensor with {ndim} axes")
     return dim % ndim if ndim else 0
@@ -65,7 +74,7 @@ def real_axis(name: str, dim: int, input: Tensor) -> int:
 
 def distinct_axes(name: str, dims: Dims, ndim: int) -> tuple[int, ...]:
     """The axes of dims, counted from 0; an axis named twice raises."""
-    axes = tuple([axis_of(name, d, ndim) for d in ((dims,) if isinstance(dims, int) else dims)])
+    axes = tuple([axis_of(name, d, ndim) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if len(set(axes)) < len(axes):
         raise RuntimeError(f"{name}: dims {dims} name an axis twice")
     return axes
@@ -351,7 +360,9 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     try:
         first = integer(start)
     except TypeError:
-        raise TypeError(f"narrow: start must be an int, or a tensor of one, not {start!r}") from None
+        first = None
+    if first is None or isinstance(start, Tensor) and (start.ndim or start.dtype == bool):
+        raise TypeError(f"narrow: start must be an int, or a 0-d tensor of one, not {start!r}")
     first = first + n if first < 0 else first
     if not (0 <= length and 0 <= first and first + length <= n):
         raise RuntimeError(f"narrow: start {start} and length {length} do not fit dim {dim}, which has length {n}")
@@ -363,7 +374,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     i, j = real_axis("diagonal", dim1, input), real_axis("diagonal", dim2, input)
     if i == j:
         raise RuntimeError(f"diagonal: dim1 {dim1} and dim2 {dim2} are the same axis of shape {input.shape}")
-    return Diagonal(along_diagonal(offset, i, j))(input)
+    return Diagonal(along_diagonal(int(offset), i, j))(input)
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:

@@ -11,8 +11,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     y[c, h·r + i, w·r + j] = x[c·r² + i·r + j, h, w]; gx = pixel_unshuffle(gy). Raises RuntimeError for fewer than 3
     axes, and for channels that r² does not divide. Shi et al. 2016.
     """
-    r = upscale_factor
-    if not isinstance(r, int) or r < 1:
+    r = int(upscale_factor)
+    if r < 1:
         raise RuntimeError(f"pixel_shuffle: upscale_factor = {r!r} must be an integer of at least 1")
     if input.ndim < 3 or input.shape[-3] % r ** 2:
         raise RuntimeError(f"pixel_shuffle: input of shape {input.shape} must be (..., C·{r}², H, W)")
@@ -27,8 +27,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     y[c·r² + i·r + j, h, w] = x[c, h·r + i, w·r + j]; gx = pixel_shuffle(gy). Raises RuntimeError for fewer than 3 axes,
     and for sizes that r does not divide. Shi et al. 2016.
     """
-    r = downscale_factor
-    if not isinstance(r, int) or r < 1:
+    r = int(downscale_factor)
+    if r < 1:
         raise RuntimeError(f"pixel_unshuffle: downscale_factor = {r!r} must be an integer of at least 1")
     if input.ndim < 3 or input.shape[-2] % r or input.shape[-1] % r:
         raise RuntimeError(f"pixel_unshuffle: input of shape {input.shape} must be (..., C, H·{r}, W·{r})")
@@ -48,7 +48,8 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     y[n, k·groups + g] = x[n, g·C/groups + k]; gx[n, g·C/groups + k] = gy[n, k·groups + g]. Raises RuntimeError for
     fewer than 3 axes, and for groups that do not divide C. Zhang et al. 2018.
     """
-    if not isinstance(groups, int) or groups < 1:
+    groups = int(groups)
+    if groups < 1:
         raise RuntimeError(f"channel_shuffle: groups = {groups!r} must be an integer of at least 1")
     if input.ndim < 3 or input.shape[1] % groups:
         raise RuntimeError(f"channel_shuffle: input of shape {input.shape} must be (N, C, ...) with at least 3 axes, "

@@ -20,7 +20,8 @@ def sliding(name: str, size: Sizes, kernel: Any, stride: Any, padding: Any, dila
     """kernel, stride, padding and dilation of a regular pooling, one number per axis, after all checks."""
     axes = len(size)
     kernel = per_axis(name, "kernel_size", kernel, axes)
-    stride = kernel if stride is None else per_axis(name, "stride", stride, axes)
+    default = stride is None or isinstance(stride, (tuple, list)) and not stride  # () as in PyTorch
+    stride = kernel if default else per_axis(name, "stride", stride, axes)
     padding = per_axis(name, "padding", padding, axes, 0)
     if any(padding) and any([p > k // 2 for k, p in zip(kernel, padding)]):
         raise RuntimeError(f"{name}: padding {padding} is larger than half of kernel {kernel}; a window could see "

@@ -285,7 +285,9 @@ TABLE = [
     Operator("margin_ranking_loss", rankings(), wrong=[two("margin_ranking_loss", (3,), (3,), (3, 1)),
                                                        two("margin_ranking_loss", (3,), (3,), (3,), reduction="avg"),
         lambda m, f: f.margin_ranking_loss(m.ones(3), m.ones(3), m.ones(3).bool())]),
-    Operator("multi_margin_loss", multi_margins(), wrong=[
+    Operator("multi_margin_loss", multi_margins(), examples=[
+        Case(np.array(1.5), np.array(0), p=2.0, second=False),
+        Case(np.array(1.5), np.array([0]), True, reduction="none", second=False)], wrong=[
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]), p=3),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 3])),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, -1])),
@@ -295,7 +297,9 @@ TABLE = [
         lambda m, f: f.multi_margin_loss(m.ones(2, 0), m.tensor([0, 0])),
         lambda m, f: f.multi_margin_loss(m.ones(1, 2, 3), m.tensor([0])),
         lambda m, f: f.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]), weight=m.ones(2))]),
-    Operator("multilabel_margin_loss", label_lists(), wrong=[
+    Operator("multilabel_margin_loss", label_lists(), examples=[
+        Case(np.array(1.5), np.array(0), second=False), Case(np.array([1.5]), np.array(0), second=False),
+        Case(np.array(1.5), np.array([-1]), reduction="none", second=False)], wrong=[
         lambda m, f: f.multilabel_margin_loss(m.ones(1, 2), m.tensor([[0, 2]])),
         lambda m, f: f.multilabel_margin_loss(m.ones(1, 2), m.tensor([[-2, 0]])),
         lambda m, f: f.multilabel_margin_loss(m.ones(1, 2), m.tensor([[0]])),

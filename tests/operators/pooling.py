@@ -113,7 +113,7 @@ def max_pool(axes: int, largest: int, number: int) -> Operator:
     return Operator(name, regular(axes, largest, dilated=True), number=number,
                     examples=[Case(distinct((2, 3, *range(6, 6 + axes))), 2),
                               Case(distinct((2, 1, *range(5, 5 + axes))), 3, 2, 1, return_indices=True),
-                              Case(distinct((1, 2, *[5] * axes)), [5] * axes)],
+                              Case(distinct((1, 2, *[5] * axes)), [5] * axes, ())],
                     wrong=[*wrong(name, axes), *wrong_padding(name, axes), refused(name, x, 2, dilation=0),
                            refused(name, x, 3, dilation=2), lambda m, f: getattr(f, name)(m.ones(x).to(m.bool), 2)])
 
@@ -122,7 +122,7 @@ def avg_pool(axes: int, largest: int, number: int) -> Operator:
     name, x = f"avg_pool{axes}d", (1, 1, *[4] * axes)
     options = {"ceil_mode": True, "padding": (1,) * axes}
     return Operator(name, regular(axes, largest), number=number,
-                    examples=[Case(normal((2, 3, *range(6, 6 + axes))), 2),
+                    examples=[Case(normal((2, 3, *range(6, 6 + axes))), 2, []),
                               Case(normal((1, 2, *range(4, 4 + axes))), 3, 2, **options),
                               Case(normal((1, 2, *range(4, 4 + axes))), 3, 2, **options, count_include_pad=False),
                               Case((normal((1, 2, *[4] * axes)) * 9).astype(np.int64), 2)],
