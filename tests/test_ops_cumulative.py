@@ -35,6 +35,11 @@ def test_there_is_no_running_along_no_axis(name):
     refused(lambda m: getattr(m, name)(m.ones(2, 3), None), "dim must be an int")
 
 
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_there_is_no_running_in_bools(name):
+    refused(lambda m: getattr(m, name)(m.ones(2, 3), 0, dtype=m.bool), f"{name}: bool tensors are not supported")
+
+
 @pytest.mark.parametrize("name", ["prod", "cumprod"])
 @pytest.mark.parametrize("a", [[2.0, 0.0, 3.0, -1.5], [2.0, 0.0, 0.0, 3.0], [0.0, 0.0, 0.0, 1.0], [1.5, -2.0, 0.5, 3]])
 def test_third_derivatives_of_products_with_zeros(name, a):

@@ -12,6 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module
 from ..engine import Function, Tensor
+from .basic import refuse_bool
 from .reduce import keepdim_needs_dim, one_axis, widened
 
 __all__ = ["cumprod", "cumsum", "prod"]
@@ -94,6 +95,7 @@ def _running(name: str, operation: Callable[[int], Function], input: Tensor, dim
     if dim is None:
         raise TypeError(f"{name}: dim must be an int, not None")
     axis, x = one_axis(name, input, dim), widened(input, dtype)
+    refuse_bool(name, x, hint="use another dtype")
     return operation(axis)(x) if x.ndim else operation(axis)(x.reshape(1)).reshape(())
 
 
