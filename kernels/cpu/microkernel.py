@@ -46,6 +46,7 @@ _FUSED = _has("fma") or _has("avx512f") or _has("neon")
 _REGISTERS = 32 if _has("avx512f") or _has("neon") else 16
 MASKS = BITS > 128  # whether single lanes can be left out of a load or a store
 ROWS = 14 if _REGISTERS == 32 else 6  # the most a tile can have, with two vectors
+AHEAD = 6  # rows: tiles of more have loads to spare, and ask for what the tile after the next one will read
 DOTS = ((6, 4), (8, 3), (1, 9)) if _REGISTERS == 32 else ((3, 4), (4, 3), (1, 9))  # shapes of ``dots``: rows, taps
 
 
@@ -116,6 +117,15 @@ class _Emitter:
 
     def broadcast(self, address):
         return self.everywhere(self.builder.load(address, typ=self.element))
+
+    def prefetch(self, address):
+        """Ask for the cache line at an address, which need not exist."""
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        name, module = "llvm.prefetch.p0i8", self.builder.module
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = module.globals.get(name) or ir.Function(module, kind, name)
+        to_read, level, data = number(0), number(2), number(1)
+        self.builder.call(ask, [self.builder.bitcast(address, byte), to_read, level, data])
 
     def multiply_add(self, a, b, c):
         """a·b + c."""
@@ -205,6 +215,9 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
                 at = emit.address(a, builder.mul(k, a_step), builder.mul(offset, a_table))
                 bt = emit.address(b, builder.mul(k, b_step), builder.mul(offset, b_table))
                 right = [emit.load(emit.address(bt, offset), mask) for offset in following]
+                if r > AHEAD and v > 1:
+                    for offset in following:
+                        emit.prefetch(emit.address(bt, offset, 2 * v * emit.vector.count))
                 left = (emit.broadcast(emit.address(at, i)) for i in range(r))
                 products = ((scalar, vector) for scalar in left for vector in right)
                 return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]

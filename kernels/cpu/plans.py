@@ -207,9 +207,9 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
     sweep = _sweep(down, right, rows, together, outputs, lanes, steps, steps * sum(seen) / max(1, len(seen)))
     parts = min(parts, -(-JOBS // jobs), sweep.blocks)
 
-    # An image that needs no padding is read where it is, if single pixels are: whole vectors might read past its end.
-    in_place = (sweep.way == CHANNELS and area == 1 and down.before == right.before == 0 and columns == w
-                and down.results + down.reach <= h)
+    # An image that needs no padding is read where it is, but for vectors that might read past its end.
+    in_place = ((sweep.way == CHANNELS or sweep.dense) and area == 1 and down.before == right.before == 0
+                and columns == w and down.results + down.reach <= h)
     gathered = 0 if in_place else channels * area * together * plane
     channel_step, output_step = (w_channels * taps, taps) if backward else (taps, w_channels * taps)
     phases, offsets, source = layout(axes, channels, h * w if in_place else together * plane, columns,
