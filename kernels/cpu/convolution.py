@@ -24,6 +24,7 @@ small are taken 16 at a time, see image_lanes.py. Each way has a price, in cycle
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,12 @@ class Convolution:
         y = empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
         if not y.size:
             return y
-        way = _cheapest(self._correlations, x.shape, y.shape, w.shape, geometry, x.dtype, False)
+        way, telling = _forward_way(self._correlations, x.shape, y.shape, w.shape, geometry, x.dtype)
         way.correlate(x, w, b, y, geometry, backward=False)
-        return reference.conv2d(x, w, b, geometry) if _padding_counts(x, w, y, geometry) else y
+        # An infinite weight or NaN may have missed zeros of the padding, which the definition multiplies it by.
+        if (telling is None or _suspicious(y[telling])) and not _finite(w):
+            return reference.conv2d(x, w, b, geometry)
+        return y
 
     def conv2d_input_grad(self, gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
         """gx with ⟨gy, conv2d(x, w)⟩ = ⟨gx, x⟩: the transposed convolution.  gy (N,O,OH,OW), w → gx of x_shape."""
@@ -117,12 +121,12 @@ class Convolution:
             return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
         if not gy.size:
             return np.zeros(w_shape, x.dtype)
-        way = _cheapest_sums(self._sums, x.shape, gy.shape, w_shape, geometry, x.dtype)
+        way, all_met = _sums_way(self._sums, x.shape, gy.shape, w_shape, geometry, x.dtype)
         gw = way.sum_weights(x, gy, empty(w_shape, x.dtype), geometry)
         # Zeros in the place of gradients may have met an infinite pixel or NaN: one output of each group tells. An
         # infinite gradient or NaN may have missed zeros of the padding: one channel tells, where pixels were met, too.
-        told = _finite(gw[::len(gw) // geometry.groups]) and _finite(gw[:, :1])
-        if not (told and _meets_pixels(x.shape[2:], w_shape[2:], geometry)) and not (_finite(x) and _finite(gy)):
+        suspicious = not all_met or _suspicious(gw[::len(gw) // geometry.groups]) or _suspicious(gw[:, 0])
+        if suspicious and not (_finite(x) and _finite(gy)):
             return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
         return gw
 
@@ -173,29 +177,38 @@ def _finite(a: Array) -> bool:
     return bool(np.isfinite(a).all())
 
 
-@lru_cache(256)
-def _meets_pixels(size: Pair, kernel: Pair, geometry: Geometry) -> bool:
-    """Whether windows of all places meet pixels: no padding holds a whole one, no image fits between two taps."""
-    return all(not max(pads) or max(pads) <= d * (k - 1) and d <= n for n, pads, d, k in
-               zip(size, geometry.padding, geometry.dilation, kernel, strict=True))
+def _suspicious(a: Array) -> bool:
+    """Whether the sum of squares is infinite or NaN. If not, all numbers are finite; for few it is the faster test."""
+    a = a.reshape(-1)
+    return not isfinite(a.dot(a))
 
 
 @lru_cache(256)
-def _inner(size: Pair, kernel: Pair, geometry: Geometry) -> tuple[int, int] | None:
-    """A result whose window lies inside the image, if there is one."""
-    place = [-(-before // stride) for (before, _), stride in zip(geometry.padding, geometry.stride, strict=True)]
-    last = [i * s - before + d * (k - 1) for i, s, (before, _), d, k in
-            zip(place, geometry.stride, geometry.padding, geometry.dilation, kernel, strict=True)]
-    return (place[0], place[1]) if last[0] < size[0] and last[1] < size[1] else None
+def _forward_way(ways: tuple[Any, ...], x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...],
+                 geometry: Geometry, dtype: np.dtype) -> tuple[Any, tuple[Any, ...] | None]:
+    """The cheapest way, and an index of results that show every weight that is infinite or NaN, if there are any.
 
-
-def _padding_counts(x: Array, w: Array, y: Array, geometry: Geometry) -> bool:
-    """Whether an infinite weight or NaN may have missed zeros of the padding, which the definition multiplies it by.
-
-    A result that sees no padding meets all weights of its output, and tells; if there is none, ask the weights.
+    A result whose window lies inside the image meets all weights; else all results do, unless a tap sees only padding.
     """
-    inner = _inner(x.shape[2:], w.shape[2:], geometry)
-    return (inner is None or not _finite(y[0, :, inner[0], inner[1]])) and not _finite(w)
+    def place(axis: int, first: int, last: int) -> int | None:
+        """The first result along an axis of which these two taps meet pixels, if there is one."""
+        s, d, before = geometry.stride[axis], geometry.dilation[axis], geometry.padding[axis][0]
+        i = max(0, -((first * d - before) // s))
+        return i if i < y_shape[2 + axis] and i * s + last * d - before < x_shape[2 + axis] else None
+
+    inner = [place(axis, 0, w_shape[2 + axis] - 1) for axis in (0, 1)]
+    seen = all(place(axis, tap, tap) is not None for axis in (0, 1) for tap in range(w_shape[2 + axis]))
+    telling = (0, slice(None), *inner) if None not in inner else (0,) if seen else None
+    return _cheapest(ways, x_shape, y_shape, w_shape, geometry, dtype, False), telling
+
+
+@lru_cache(256)
+def _sums_way(ways: tuple[Any, ...], x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...],
+              geometry: Geometry, dtype: np.dtype) -> tuple[Any, bool]:
+    """The cheapest way, and whether all windows meet pixels: none lies in padding, none has the image between taps."""
+    all_met = all(not max(pads) or max(pads) <= d * (k - 1) and d <= n for n, pads, d, k in
+                  zip(x_shape[2:], geometry.padding, geometry.dilation, w_shape[2:], strict=True))
+    return _cheapest_sums(ways, x_shape, gy_shape, w_shape, geometry, dtype), all_met
 
 
 def _zeros_count(gx: Array, w: Array, geometry: Geometry) -> bool:
