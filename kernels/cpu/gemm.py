@@ -22,7 +22,7 @@ from .. import reference
 from ..contract import Array
 from .jobs import Plan, call, run, scratch, with_kernels
 from .memory import empty
-from .microkernel import MASKS, ROWS, lanes, shifted, vectors
+from .microkernel import MASKS, ROWS, lanes, prefetch, shifted, vectors
 from .plans import up
 
 # Of K at a time, so that a strip of a and the columns of b it is swept over stay close; and how many times 128 columns
@@ -59,6 +59,7 @@ def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
             for s in range(steps):
                 line = shifted(b, (k + s) * plan.columns)
                 for j in range(j0, j1, panel):
+                    prefetch(shifted(line, 2 * plan.columns + j))  # two rows on: another page of memory
                     copy(shifted(piece, (j - j0) * steps + s * panel), shifted(line, j), min(panel, j1 - j))
         for i in range(i0, i1, plan.strip_rows):
             rows = min(plan.strip_rows, i1 - i)

@@ -183,6 +183,15 @@ def shifted(typingctx, base, offset):
 
 
 @intrinsic
+def prefetch(typingctx, base):
+    """Ask for the cache line at an address, which need not exist."""
+    def generate(context, builder, signature, arguments):
+        _emitter(context, builder, signature, 0).prefetch(arguments[0])
+        return context.get_dummy_value()
+    return types.void(base), generate
+
+
+@intrinsic
 def lanes_of(typingctx, base):
     """Elements per vector of what a pointer points to."""
     def generate(context, builder, signature, arguments):
