@@ -163,6 +163,7 @@ def test_filled(size, dtype):
 def test_types_of_full():
     for value in (True, 3, 2.5):
         same(lambda m, value=value: m.full((2,), value))
+        same(lambda m, value=value: m.full((2,), m.tensor(value)))
         same(lambda m, value=value: m.full_like(m.ones(2, dtype=m.int32), value))
 
 
@@ -265,6 +266,8 @@ REFUSED = {
     "full_tuple": (lambda m: m.full((2,), (1,)), "fill_value must be a number"),
     "full_like": (lambda m: m.full_like(m.ones(2), "a"), "fill_value must be a number"),
     "full_fraction": (lambda m: m.full((2,), -1.5, dtype=m.uint8), "-1.5 does not fit into uint8"),
+    "arange_bool": (lambda m: m.arange(5, dtype=m.bool), "arange: dtype bool"),
+    "linspace_bool": (lambda m: m.linspace(0, 1, 3, dtype=m.bool), "linspace: dtype bool"),
     "full_large": (lambda m: m.full_like(m.ones(2).to(m.int8), 128.5), "128.5 does not fit into int8"),
     "linspace": (lambda m: m.linspace(0, 1, -1), "steps = -1"),
     "eye": (lambda m: m.eye(-1), "negative"),

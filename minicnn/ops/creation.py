@@ -125,6 +125,7 @@ def empty(size: Size, *, dtype: Any = None, device: DeviceLike = None, requires_
 def full(size: Size, fill_value: Number, *, dtype: Any = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
     """y[i] = fill_value for every element i; the dtype is that of the number (bool, int64 or float32)."""
+    fill_value = _number(fill_value)
     dtype = dtypes.of_scalar(fill_value) if dtype is None else dtypes.as_dtype(dtype)
     with module_on(device or CPU) as xp:
         return Tensor(_filled(xp, size, fill_value, dtype), requires_grad)
@@ -221,7 +222,7 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
     if dtype is None:
         whole = all(dtypes.of_scalar(v) != dtypes.default for v in (start, end, step))
         dtype = dtypes.int64 if whole else dtypes.default
-    dtype = dtypes.as_dtype(dtype)
+    dtype = _not_bool("arange", dtype)
     if dtype == dtypes.int64:
         start, end, step = int(start), int(end), int(step)
     count = math.ceil((end - start) / step)
@@ -229,6 +230,13 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
         start, step = int(start), int(step)
     # in double precision and by multiplication, so that no error adds up
     return _made((start + step * np.arange(count)).astype(dtype), device, requires_grad)
+
+
+def _not_bool(name: str, dtype: Any) -> np.dtype:
+    dtype = dtypes.as_dtype(dtype)
+    if dtype == dtypes.bool_:
+        raise RuntimeError(f"{name}: dtype bool has no steps; use an integer or floating one")
+    return dtype
 
 
 def linspace(start: Number, end: Number, steps: int, *, dtype: Any = None, device: DeviceLike = None,
@@ -239,7 +247,7 @@ def linspace(start: Number, end: Number, steps: int, *, dtype: Any = None, devic
     """
     if steps < 0:
         raise ValueError(f"linspace: steps = {steps} must not be negative")
-    dtype = dtypes.as_dtype(dtype or dtypes.default)
+    dtype = _not_bool("linspace", dtype or dtypes.default)
     start, end = [_number(v) if dtypes.is_floating(dtype) else int(v) for v in (start, end)]
     return _made(np.linspace(start, end, steps).astype(dtype), device, requires_grad)
 
