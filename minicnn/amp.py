@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .backend import array_module, cuda_is_available
+from .backend import array_module, cuda_is_available, current
 from .engine import Tensor
 from .ops.autocast import autocast
 from .optim import Optimizer
@@ -70,8 +70,8 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
-            xp = array_module(outputs.data)
-            return outputs * Tensor(xp.asarray(self._scale, dtypes.float32))
+            with current(outputs.data):
+                return outputs * Tensor(array_module(outputs.data).asarray(self._scale, dtypes.float32))
         if not isinstance(outputs, Iterable):
             raise ValueError(f"GradScaler.scale: outputs must be tensors, not {type(outputs).__name__}")
         scaled = map(self.scale, outputs)
@@ -90,7 +90,7 @@ class GradScaler:
             raise RuntimeError(f"GradScaler.unscale_: {what} for this optimiser since the last update()")
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         inverse, finite = _float32(1 / self._scale), None
-        with np.errstate(all="ignore"):  # infinity is what is looked for
+        with np.errstate(all="ignore"), current(*[g.data for g in gradients]):  # infinity is what is looked for
             for g in gradients:
                 if g.dtype == dtypes.float16:
                     raise ValueError("GradScaler.unscale_: a gradient is float16; keep the parameters in float32, "

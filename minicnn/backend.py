@@ -8,7 +8,7 @@ import operator
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from .kernels.contract import Geometry, Windows
 from .kernels.volumes import Volumes
 
 __all__ = ["Device", "Generator", "Geometry", "Windows", "arithmetic_for", "array_module", "constant",
-           "conv_algorithm", "convolution_for", "cuda_is_available", "default_generator", "device_of",
+           "conv_algorithm", "convolution_for", "cuda_is_available", "current", "default_generator", "device_of",
            "float32_matmul_precision", "get_float32_matmul_precision", "get_num_threads", "is_recording", "joined",
            "kernels_for", "manual_seed", "module_on", "move", "one_device", "rehearsal", "set_float32_matmul_precision",
            "set_num_threads", "streams_advanced_by", "to_numpy", "use_kernels", "why_no_cuda", "why_not"]
@@ -122,6 +122,14 @@ def one_device(name: str, *arrays: Any) -> None:
     if len(devices) > 1:
         raise RuntimeError(f"{name}: tensors on {' and '.join(devices)}; move them to one device, e.g. "
                            f"x.to('{devices[-1]}')")
+
+
+def current(*arrays: Any) -> AbstractContextManager[Any]:
+    """In which CuPy computes where the arrays are, of which some may be None; what is given out is on that GPU, too."""
+    for a in arrays:
+        if a is not None and type(a) is not np.ndarray:
+            return a.device
+    return nullcontext()
 
 
 def to_numpy(a: Any) -> np.ndarray:

@@ -1,7 +1,8 @@
 """CuPy's interface over NumPy's arrays, for tests without a GPU: as strict as CuPy 14, kernels run in the emulator.
 
 What it refuses is what code written against NumPy alone trips over: functions and arguments that CuPy has not, arrays
-of NumPy among its own, and, while a step is recorded, whatever reads from the GPU or copies to it.
+of NumPy among its own, arrays of another GPU than the current one, and, while a step is recorded, whatever reads from
+the GPU or copies to it.
 """
 
 import sys
@@ -25,7 +26,8 @@ ARGUMENTS = {
     "min": "axis out keepdims", "pad": "pad_width mode constant_values", "ravel": "order", "repeat": "repeats axis",
     "reshape": "", "squeeze": "axis", "stack": "axis", "sum": "axis dtype out keepdims", "swapaxes": "axis1 axis2",
     "take": "indices axis", "take_along_axis": "indices axis", "transpose": "", "view": "dtype",
-    "bincount": "minlength", "isclose": "rtol atol equal_nan",
+    "bincount": "minlength", "clip": "out", "prod": "axis dtype out keepdims", "roll": "axis", "tile": "",
+    "argwhere": "", "isclose": "rtol atol equal_nan",
     "tril": "k", "triu": "k", "unique": "axis return_inverse return_counts equal_nan",
     **dict.fromkeys(["arange", "full"], "dtype"),
     **dict.fromkeys(["empty_like", "ones_like", "zeros_like"], "dtype shape"),
@@ -35,20 +37,29 @@ ARGUMENTS = {
         log2 logical_and logical_not logical_or matmul maximum minimum multiply negative not_equal power reciprocal
         remainder rint sign sin sinh sqrt square subtract tan tanh true_divide trunc""".split(), "out dtype"),
 }
-COUNTED = "flatnonzero", "nonzero", "unique"  # their shapes depend on what the GPU has computed
+COUNTED = "argwhere", "flatnonzero", "nonzero", "unique"  # their shapes depend on what the GPU has computed
 NUMBERS = int, float, bool, np.generic
 
 
 class Gpu:
-    """What the arrays share: whether a step is being recorded, and where each array lies."""
+    """What the arrays share: whether a step is being recorded, where each array lies, and the current device."""
 
     def __init__(self) -> None:
         self.recording = False
         self.arrays: dict[int, np.ndarray] = {}
+        self.current = 0
 
     def not_while_recording(self, what: str) -> None:
         if self.recording:
             raise RuntimeError(f"{what} while a step is recorded")
+
+    def are_current(self, values: Any) -> None:
+        """Raise where something is computed from arrays of another device: CuPy warns, the result is on this one."""
+        for a in values if isinstance(values, (tuple, list)) else (values,):
+            if isinstance(a, ndarray) and a.device.id != self.current:
+                raise RuntimeError(f"an array on cuda:{a.device.id} is used while cuda:{self.current} is current")
+            if isinstance(a, (tuple, list)):
+                self.are_current(a)
 
 
 gpu = Gpu()
@@ -77,7 +88,7 @@ def uploading(function: Callable) -> Callable:
     def call(value: Any, *arguments: Any, **named: Any) -> "ndarray":
         if isinstance(value, ndarray):
             array = function(value.a, *arguments, **named)
-            return value if array is value.a else ndarray(array)
+            return value if array is value.a and value.device.id == gpu.current else ndarray(array)
         array = function(value, *arguments, **named).copy()
         if array.ndim:
             gpu.not_while_recording("an array is copied to the GPU")
@@ -86,8 +97,8 @@ def uploading(function: Callable) -> Callable:
     return call
 
 
-def strict(name: str, function: Callable) -> Callable:
-    """The function, with the arguments that CuPy's takes."""
+def strict(name: str, function: Callable, owner: Any = None) -> Callable:
+    """The function, or the method of its owner, with the arguments that CuPy's takes."""
     known = ARGUMENTS[name].split()
 
     def call(*arguments: Any, **named: Any) -> Any:
@@ -97,9 +108,22 @@ def strict(name: str, function: Callable) -> Callable:
             gpu.not_while_recording(f"the result of {name} is counted")
         with np.errstate(all="ignore"):
             result = function(*of_numpy(arguments), **{key: of_numpy(value) for key, value in named.items()})
-        return named.get("out") if named.get("out") is not None else of_cupy(result)
+        if named.get("out") is not None:
+            return named["out"]
+        return _result(result, (owner, *arguments, *named.values()))
 
     return call
+
+
+def _result(result: Any, operands: Any) -> Any:
+    """What was computed from the operands, on the current device as they are; a view is where its array is."""
+    if isinstance(result, np.ndarray):
+        for a in operands:
+            if isinstance(a, ndarray) and (not result.size or np.may_share_memory(result, a.a)):
+                return ndarray(result, a.device)
+    if not isinstance(result, bool):  # may_share_memory: it looks at addresses alone
+        gpu.are_current(operands)
+    return of_cupy(result)
 
 
 class Function:
@@ -120,8 +144,8 @@ class ndarray:  # noqa: N801  # CuPy's name
     __hash__ = None
     base = None
 
-    def __init__(self, a: np.ndarray) -> None:
-        self.a, self.device = a, _Context()
+    def __init__(self, a: np.ndarray, device: "Device | None" = None) -> None:
+        self.a, self.device = a, device or Device()
 
     @property
     def data(self) -> SimpleNamespace:
@@ -156,11 +180,12 @@ class ndarray:  # noqa: N801  # CuPy's name
         return Function(function.__name__)(*given, **named)
 
     def __getitem__(self, key: Any) -> "ndarray":
-        return ndarray(self.a[_key(key)])
+        return _result(self.a[_key(key)], (self, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if not isinstance(value, (ndarray, *NUMBERS)):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        gpu.are_current((self, key, value))
         self.a[_key(key)] = of_numpy(value)
 
     def __len__(self) -> int:
@@ -173,9 +198,9 @@ class ndarray:  # noqa: N801  # CuPy's name
         if name in ("dtype", "itemsize", "nbytes", "ndim", "shape", "size", "strides"):
             return getattr(self.a, name)
         if name in ("T", "mT"):
-            return ndarray(getattr(self.a, name))
+            return ndarray(getattr(self.a, name), self.device)
         if name in ARGUMENTS:
-            return strict(name, getattr(self.a, name))
+            return strict(name, getattr(self.a, name), self)
         raise AttributeError(f"cupy.ndarray has no {name!r} that is known to be used")
 
 
@@ -197,6 +222,7 @@ def _operator(name: str) -> Callable:
             return NotImplemented
         with np.errstate(all="ignore"):
             result = getattr(self.a, name)(*of_numpy(other))
+        gpu.are_current((self, *other))
         if name[2] == "i" and name != "__invert__":  # in place
             self.a = result
             return self
@@ -225,9 +251,7 @@ for _name in "__bool__ __int__ __float__ __index__ item tolist tobytes".split():
 # -- the rest of the module -------------------------------------------------------------------------------------------
 
 class _Context:
-    """A device, a stream, an event or a pool of memory: all of them do nothing here."""
-
-    id, compute_capability = 0, "90"
+    """A stream, an event or a pool of memory: all of them do nothing here."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -251,6 +275,27 @@ class _Context:
         pass
 
 
+class Device:
+    """One of two GPUs; without a number, the current one."""
+
+    compute_capability = "90"
+
+    def __init__(self, number: int | None = None) -> None:
+        self.id = gpu.current if number is None else number
+        self.before: list[int] = []
+
+    def __enter__(self) -> "Device":
+        self.before.append(gpu.current)
+        gpu.current = self.id
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        gpu.current = self.before.pop()
+
+    def use(self) -> None:
+        gpu.current = self.id
+
+
 class RawModule:
     """Kernels that run in the emulator, or do nothing where ``computes`` is False."""
 
@@ -261,6 +306,7 @@ class RawModule:
 
     def get_function(self, name: str) -> Callable:
         def launch(grid: tuple, block: tuple, arguments: tuple) -> None:
+            gpu.are_current(arguments)
             given = [tuple(gpu.arrays[int(place)] for place in a["at"] if place)
                      if isinstance(a, np.ndarray) and a.dtype.names == ("at",) else a.a if isinstance(a, ndarray) else a
                      for a in arguments]
@@ -271,7 +317,7 @@ class RawModule:
 
 
 def _as_strided(x: ndarray, shape: Any, strides: Any) -> ndarray:
-    return ndarray(np.lib.stride_tricks.as_strided(x.a, shape, strides))
+    return ndarray(np.lib.stride_tricks.as_strided(x.a, shape, strides), x.device)
 
 
 def _cupy() -> ModuleType:
@@ -287,15 +333,15 @@ def _cupy() -> ModuleType:
     cupy.ndarray, cupy.RawModule = ndarray, RawModule
     cupy.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided))
     cupy.cuda = SimpleNamespace(
-        Device=_Context, Stream=_Context, is_available=lambda: True, get_current_stream=_Context,
+        Device=Device, Stream=_Context, is_available=lambda: True, get_current_stream=_Context,
         nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)), cublas=None,
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError))
+        runtime=SimpleNamespace(getDeviceCount=lambda: 2, CUDARuntimeError=RuntimeError))
     return cupy
 
 
 @contextmanager
 def cupy_on_cpu(computes: bool = True) -> Iterator[Gpu]:
-    """Inside the block there is a GPU "cuda:0" of this kind, whose kernels compute, or leave arrays as they are."""
+    """Inside the block there are cuda:0, which is the current one, and cuda:1; kernels compute, or change nothing."""
     cupyx = ModuleType("cupyx")
     cupyx.empty_pinned = np.empty
     before = {name: sys.modules.get(name) for name in ("cupy", "cupyx")}
@@ -305,7 +351,7 @@ def cupy_on_cpu(computes: bool = True) -> Iterator[Gpu]:
     try:
         yield gpu
     finally:
-        RawModule.computes, gpu.recording = True, False
+        RawModule.computes, gpu.recording, gpu.current = True, False, 0
         gpu.arrays.clear()
         for name, found in before.items():
             if found is None:

@@ -1,6 +1,7 @@
 """The code that runs on a GPU, on a strict stand-in for CuPy: operators, training and recorded steps."""
 
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,8 @@ import minicnn.optim
 from cupy_util import cupy_on_cpu, gpu, ndarray
 from minicnn import models
 from minicnn.models import Outputs
-from minicnn.training import RunFolder, Trainer, loaders
+from minicnn.training import RunFolder, Trainer, fit, loaders
+from minicnn.training import trainer as trainer_module
 from minicnn.training.evaluation import logits_of
 from operators.test_operators import TABLE
 from training_util import digits, small_trainer
@@ -26,27 +28,89 @@ OPTIONS = {"image_rnn": {"bidirectional": True}}
 
 @pytest.mark.parametrize("op", TABLE, ids=lambda op: op.name)
 def test_operators(op):
+    """On the second GPU, while the first is the current one."""
     @settings(max_examples=3)
     @given(op.cases)
     def drawn(case):
-        op.check(case, "cuda")
+        op.check(case, "cuda:1")
 
     with cupy_on_cpu():
         for case in op.examples[:1]:
-            op.check(case, "cuda")
+            op.check(case, "cuda:1")
         drawn()
 
 
-@pytest.mark.parametrize("changes", [{"opt": "adam"}, {"amp": "bfloat16", "clip_grad": 1.0}], ids=str)
-def test_training_is_that_on_the_cpu(tmp_path, changes):
-    """By a loader that copies to the GPU, with checkpoints in a folder."""
+def stepped(optimiser, x):
+    """x after two steps of an optimiser, the second with its gradient clipped."""
+    p = mc.nn.Parameter(x.clone().data)
+    optimiser = optimiser([p], lr=0.1)
+
+    def closure():
+        optimiser.zero_grad(set_to_none=False)
+        loss = (p ** 2).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimiser.step(closure)
+        mc.nn.utils.clip_grad_norm_([p], 0.1)
+        mc.nn.utils.clip_grad_value_([p], 0.05)
+    return p.grad, p.detach()
+
+
+@pytest.mark.parametrize("call", [
+    *[lambda x, name=name: getattr(x, name)() for name in
+      "all any argmax argmin argsort sort argwhere count_nonzero isnan logical_not median max prod unique".split()],
+    *[lambda x, name=name: stepped(getattr(mc.optim, name), x) for name in
+      "SGD Adam NAdam RAdam RMSprop Adagrad Adadelta LBFGS".split()],
+    lambda x: (x > 0, x == x, ~(x > 0), (x > 0) & (x < 2)), lambda x: (x[x > 0], x[[0, 2]], x[x.argmax(0)]),
+    lambda x: (x.clone().add_(1), x.clone().zero_(), x.clone().fill_(3), x.clone().copy_(x)),
+    lambda x: (x.gather(0, x.argsort(0)), x.scatter(0, x.argsort(0), x), x.roll(1, 0), x.tile((2, 2)), 1 - x, 2 ** x),
+    lambda x: (mc.isclose(x, x), mc.zeros_like(x), mc.full_like(x, 2), deepcopy(x), mc.nn.init.ones_(x.clone()))])
+def test_methods(call):
+    """Results are those of the CPU, and where the tensor is: on the second GPU, while the first is the current one."""
+    found = []
+    for device in ("cpu", "cuda:1"):
+        with nullcontext() if device == "cpu" else cupy_on_cpu():
+            result = call(mc.tensor(np.arange(9.0).reshape(3, 3) - 3, device=device))
+            result = result if isinstance(result, tuple) else (result,)
+            assert {str(t.device) for t in result} == {device}
+            found.append([t.cpu().numpy() for t in result])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_fit_records_its_steps(monkeypatch):
+    class Refusing:
+        def __init__(self, device):
+            asked.append(str(device))
+
+        def record(self, work):
+            asked.append("record")
+            raise RuntimeError("not here")
+
+    asked, losses = [], []
+    monkeypatch.setattr(trainer_module, "Cupy", Refusing)
+    for device in ("cpu", "cuda:1"):
+        with nullcontext() if device == "cpu" else cupy_on_cpu():
+            mc.manual_seed(0)
+            model = models.create("lenet_bn").to(device=device)
+            losses.append([row.loss for row in fit(model, *digits(24, 8), epochs=1, batch_size=4, verbose=False).rows])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert asked == ["cuda:1", "record"]
+
+
+@pytest.mark.parametrize("gpu, changes", [("cuda", {"opt": "adam"}), ("cuda", {"amp": "bfloat16", "clip_grad": 1.0}),
+                                          ("cuda:1", {"amp": "float16", "clip_grad": 1.0})], ids=str)
+def test_training_is_that_on_the_cpu(tmp_path, gpu, changes):
+    """By a loader that copies to the GPU, with checkpoints in a folder; the current GPU may be another one."""
     losses = []
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", gpu):
         with nullcontext() if device == "cpu" else cupy_on_cpu():
             plain = small_trainer(model="lenet_bn", images=12, batch_size=4, epochs=1, **changes)
             plain.model.to(device=device)
             train, val = loaders(plain.recipe, *digits(12, 8), device=device)
-            trainer = Trainer(plain.model, plain.recipe, train, val, folder=RunFolder.create(tmp_path, device))
+            trainer = Trainer(plain.model, plain.recipe, train, val, folder=RunFolder.create(tmp_path, device[:4]))
             losses.append([(row.loss, row.val_loss) for row in trainer.run().rows])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2 if "amp" in changes else 1e-4)
 

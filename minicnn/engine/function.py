@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from .. import backend
 from .anomaly import check_forward
-from .modes import is_silent, mode
+from .modes import is_silent, mode, silence
 from .tensor import Tensor, _Clock
 
 _numbers = itertools.count()
@@ -82,7 +82,10 @@ class Function:
             self.edges, self.number = edges, next(_numbers)
             if mode.anomaly:
                 self._trace = traceback.format_stack()[:-1]
-        if self.views or is_silent.get():  # nothing is computed, or NumPy is silent already
+        if not all_numpy:
+            with backend.current(*arrays), silence():
+                out = self.forward(*arrays)
+        elif self.views or is_silent.get():  # nothing is computed, or NumPy is silent already
             out = self.forward(*arrays)
         else:
             out = mode.silent.run(self.forward, *arrays)

@@ -240,7 +240,11 @@ class Tensor:
                                f"place, {self.data.dtype}; use the form that is not in place")
         if result.data is not self.data:
             self.check_memory()
-            self.data[...] = result.data
+            if type(self.data) is np.ndarray:
+                self.data[...] = result.data
+            else:
+                with backend.current(self.data):
+                    self.data[...] = result.data
         clock = self._clock
         clock.writes += 1
         if mode.recording and (result._requires_grad or self._requires_grad):
@@ -341,9 +345,10 @@ class Tensor:
         if self.grad_fn is not None:
             raise RuntimeError("only leaf tensors can be copied deeply; use x.detach().clone()")
         other = type(self).__new__(type(self))
-        Tensor.__init__(other, self.data.copy(), self._requires_grad)
-        if self.grad is not None:
-            other.grad = Tensor(self.grad.data.copy())
+        with backend.current(self.data):
+            Tensor.__init__(other, self.data.copy(), self._requires_grad)
+            if self.grad is not None:
+                other.grad = Tensor(self.grad.data.copy())
         return other
 
     def __reduce__(self) -> tuple:

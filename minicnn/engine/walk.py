@@ -56,7 +56,8 @@ def initial_gradient(output: Tensor, gradient: Tensor | None) -> Tensor:
         if output.data.size != 1:
             raise RuntimeError("a gradient can be created by itself only for scalar outputs, not for shape "
                                f"{output.shape}; reduce to a scalar (such as a loss) first, or pass gradient=")
-        return Tensor(backend.array_module(output.data).ones_like(output.data))
+        with backend.current(output.data):
+            return Tensor(backend.array_module(output.data).ones_like(output.data))
     if not isinstance(gradient, Tensor):
         raise TypeError(f"gradient must be a Tensor, not {type(gradient).__name__}")
     if gradient.shape != output.shape:
@@ -103,7 +104,7 @@ def walk(outputs: list[Tensor], gradients: list[Tensor], targets: list[Tensor] |
             g, known = _checked(g, edge.data.shape, edge.data.dtype, sender), leaves.get(place)
             leaves[place] = edge, g if known is None else add(known[1], g, place)
 
-    with set_grad_enabled(create_graph), silence():
+    with set_grad_enabled(create_graph), silence(), backend.current(*[g.data for g in gradients]):
         for output, g in zip(outputs, gradients, strict=True):
             deliver((output.grad_fn, output.output_index) if output.grad_fn else output, g, "gradient")
         while heap:
@@ -203,7 +204,7 @@ def _with_zeros(gys: list[Tensor | None], outputs: Sequence) -> list[Tensor | No
 def _accumulate(pairs: Iterable[tuple[Tensor, Tensor]], seeds: list[Tensor], create_graph: bool) -> None:
     """Add gradients to ``.grad``; every leaf gets an array of its own, so that writing to one changes no other."""
     taken = {id(backend.owner(g.data)) for g in seeds}
-    with set_grad_enabled(create_graph):
+    with set_grad_enabled(create_graph), backend.current(*[g.data for g in seeds]):
         for leaf, g in pairs:
             if leaf.grad is None:
                 owner, flags = backend.owner(g.data), g.data.flags

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 
 from .. import dtypes
-from ..backend import Generator, default_generator, move
+from ..backend import Generator, current, default_generator, move
 from ..ops.creation import rand, randn
 from ..engine import Tensor
 
@@ -229,6 +229,7 @@ def _wide(tensor: Tensor) -> np.dtype:
 
 def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
     tensor.check_memory()
-    tensor.data[...] = move(values, tensor.device)
+    with current(tensor.data):
+        tensor.data[...] = move(values, tensor.device)
     tensor.touch()
     return tensor

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from .. import dtypes
-from ..backend import Device, move
+from ..backend import Device, current, move
 from ..engine import Handle, Parameter, Tensor, no_grad
 from .hooks import BackwardHooks
 from .parameter import UninitializedParameter
@@ -389,7 +389,8 @@ class Module:
         for tensor, array in pairs:
             if isinstance(tensor, UninitializedParameter):
                 tensor.materialize(array.shape)
-            tensor.data[...] = move(array, tensor.device)
+            with current(tensor.data):
+                tensor.data[...] = move(array, tensor.device)
             tensor.touch()
         return IncompatibleKeys(missing, unexpected)
 
@@ -420,7 +421,8 @@ def clear_gradients(parameters: Iterable[Tensor], set_to_none: bool) -> None:
             p.grad = None
         else:
             p.grad = p.grad.detach()
-            p.grad.data.fill(0)
+            with current(p.grad.data):
+                p.grad.data.fill(0)
             p.grad.touch()
 
 

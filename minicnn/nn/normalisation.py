@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import functional as F
+from ..backend import current
 from ..engine import Tensor
 from ..ops.creation import ones, zeros
 from ..ops.norm import rectified_batch_norm
@@ -91,7 +92,8 @@ class _BatchNorm(_Tracking):
         self._check_axes(input)
         tracked = self.training and self.track_running_stats
         if tracked:
-            self.num_batches_tracked.data += 1
+            with current(self.num_batches_tracked.data):
+                self.num_batches_tracked.data += 1
             self.num_batches_tracked.touch()
         momentum = self.momentum
         if momentum is None:  # each batch counts the same

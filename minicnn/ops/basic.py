@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import LARGE, Device, array_module, device_of, kernels_for, move
+from ..backend import LARGE, Device, array_module, current, device_of, kernels_for, move
 from ..engine import Function, Tensor
 
 __all__ = ["clone", "contiguous", "to"]
@@ -28,7 +28,10 @@ def as_operand(value: Any, dtype: np.dtype, like: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value if value.data.dtype == dtype else Cast(dtype)(value)
     try:
-        return Tensor(array_module(like).asarray(value, dtype=dtype))
+        if isinstance(like, np.ndarray):
+            return Tensor(np.asarray(value, dtype=dtype))
+        with current(like):
+            return Tensor(array_module(like).asarray(value, dtype=dtype))
     except OverflowError:
         raise ValueError(f"{value} does not fit into {dtype}; convert the tensor first, with .to()") from None
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, one_device
+from ..backend import array_module, current, one_device
 from ..engine import Tensor, mode
 from . import activation, arithmetic, basic, comparison, piecewise, subscript
 from .autocast import autocasting
@@ -29,6 +29,10 @@ FUNCTIONS_ONLY = {
 IN_PLACE = ("abs", "add", "ceil", "clamp", "clamp_max", "clamp_min", "div", "exp", "floor", "floor_divide", "index_add",
             "index_put", "masked_fill", "mul", "neg", "pow", "reciprocal", "relu", "remainder", "round", "rsqrt",
             "scatter", "scatter_add", "sigmoid", "sqrt", "square", "sub", "tanh", "trunc")
+
+# methods that compute outside of a Function, which takes care of it
+LOCATED = ("all", "allclose", "any", "argmax", "argmin", "argsort", "argwhere", "fill_", "gather", "index_add",
+           "isfinite", "isinf", "isnan", "logical_not", "nonzero", "scatter", "unique", "zero_")
 
 VARIADIC = ("expand", "flip", "permute", "repeat", "reshape", "tile", "view")
 
@@ -87,7 +91,25 @@ def checked(function: Callable) -> Callable:
             for name, value in (*zip(names, arguments), *options.items()):
                 check(name, value)
             right.add(given)
-        return (function if mode.autocast is None else following)(*arguments, **options)
+        chosen = function if mode.autocast is None else following
+        first = arguments[0] if arguments else None
+        if isinstance(first, Tensor) and type(first.data) is not np.ndarray:
+            with current(first.data):
+                return chosen(*arguments, **options)
+        return chosen(*arguments, **options)
+
+    return call
+
+
+def located(method: Callable) -> Callable:
+    """The method, which computes on the GPU that its tensor is on, if it is on one: CuPy works on the current one."""
+
+    @functools.wraps(method)
+    def call(self: Tensor, *arguments: Any, **options: Any) -> Any:
+        if type(self.data) is np.ndarray:
+            return method(self, *arguments, **options)
+        with current(self.data):
+            return method(self, *arguments, **options)
 
     return call
 
@@ -121,7 +143,8 @@ def _bit(ufunc: str) -> Callable:
         if dtypes.is_floating(a.dtype):
             raise TypeError(f"{ufunc}: {a.dtype} tensors have no bits to combine; use bool or integer tensors")
         one_device(ufunc, a.data, b.data)
-        return Tensor(getattr(array_module(a.data), ufunc)(a.data, b.data))
+        with current(a.data):
+            return Tensor(getattr(array_module(a.data), ufunc)(a.data, b.data))
 
     return operator
 
@@ -206,6 +229,7 @@ def attach(modules: tuple[ModuleType, ...]) -> None:
                 methods[name] = variadic(1)(function) if name in VARIADIC else function
     for name, method in methods.items():
         several = sum(t is Tensor for t, _ in types_of(method).values()) > 1
+        method = located(method) if name in LOCATED else method
         setattr(Tensor, name, (checked if several else autocasting)(method))
     for name in IN_PLACE:
         setattr(Tensor, name + "_", in_place(getattr(Tensor, name)))
@@ -228,9 +252,9 @@ def attach(modules: tuple[ModuleType, ...]) -> None:
         setattr(Tensor, f"__r{operator}__", function)
         setattr(Tensor, f"__i{operator}__", in_place(function))
     Tensor.__getitem__ = subscript.getitem
-    Tensor.__setitem__ = subscript.setitem
+    Tensor.__setitem__ = located(subscript.setitem)
     Tensor.__iter__ = _iterate
-    Tensor.__invert__ = _invert
+    Tensor.__invert__ = located(_invert)
     Tensor.__matmul__ = Tensor.matmul
     Tensor.__rmatmul__ = _reflected(Tensor.matmul)
     Tensor.T = property(lambda self: self.permute(tuple(reversed(range(self.ndim)))), doc="A view, its axes reversed.")

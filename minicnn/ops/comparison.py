@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, one_device
+from ..backend import array_module, current, one_device
 from ..engine import Function, Tensor
 from .basic import TensorOrNumber, as_operand, broadcast_shapes, expect_operands, named, operands, refuse_bool
 
@@ -33,7 +33,10 @@ def _compare(ufunc: str) -> Any:
         elif isinstance(other, np.generic):
             b = other.item()
         # a number that does not fit into the dtype is compared by its value (PyTorch wraps it round)
-        return Tensor(getattr(array_module(a), ufunc)(a, b))
+        if type(a) is np.ndarray:
+            return Tensor(getattr(np, ufunc)(a, b))
+        with current(a):
+            return Tensor(getattr(array_module(a), ufunc)(a, b))
 
     return compare
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..backend import array_module, move, one_device
+from ..backend import array_module, current, move, one_device
 from ..engine import Function, Tensor
 from .basic import as_operand
 from .index import Axes, Index, in_range
@@ -197,7 +197,10 @@ def _address(a: Any) -> int:
 
 def getitem(input: Tensor, index: Any) -> Tensor:
     """x[index]: a view for ints, slices, None and Ellipsis; a copy if bool or integer arrays are among them."""
-    return _get(input, *_parse(input, index))
+    if type(input.data) is np.ndarray:
+        return _get(input, *_parse(input, index))
+    with current(input.data):
+        return _get(input, *_parse(input, index))
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:

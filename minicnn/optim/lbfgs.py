@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, current
 from ..engine import Tensor, enable_grad
 from ..ops.creation import zeros_like
 from .line_search import Point, strong_wolfe
@@ -49,6 +49,10 @@ class LBFGS(Optimizer):
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
         """Several steps towards the minimum; closure computes loss and gradients anew. Returns the first loss."""
+        with current(self.param_groups[0]["params"][0].data):
+            return self._steps(closure)
+
+    def _steps(self, closure: Callable[[], Any]) -> Any:
         group, state = self.param_groups[0], self.state[self.param_groups[0]["params"][0]]
         state.setdefault("n_iter", 0)
         state["func_evals"] = state.get("func_evals", 0) + 1

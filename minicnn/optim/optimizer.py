@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, device_of, kernels_for, move
+from ..backend import array_module, current, device_of, kernels_for, move
 from ..nn.module import clear_gradients
 from ..engine import Tensor, enable_grad
 
@@ -80,12 +80,14 @@ class Optimizer:
         gradients = [p.grad for p in params if p.grad is not None]
         for p, g in zip(params, gradients, strict=True):
             self._check_gradient(p, g)
-        xs = [p.data if p.data.flags.c_contiguous else p.data.copy() for p in params]  # one may be a transposed view
-        self.update_all(params, xs, [g.data for g in gradients], group)
-        for p, x in zip(params, xs, strict=True):
-            if x is not p.data:
-                p.data[...] = x
-            p.touch()
+        with current(*[p.data for p in params]):
+            # one may be a transposed view
+            xs = [p.data if p.data.flags.c_contiguous else p.data.copy() for p in params]
+            self.update_all(params, xs, [g.data for g in gradients], group)
+            for p, x in zip(params, xs, strict=True):
+                if x is not p.data:
+                    p.data[...] = x
+                p.touch()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..backend import CPU
 from ..data import DataLoader, ImageDataset
 from ..nn import Module
 from .compiling import announce_compiling
@@ -30,7 +31,7 @@ def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **s
 
     Args:
         model: any Module that maps images (N, C, H, W) to logits (N, K); its weights are where training begins, unless
-            ``init`` is among the settings.
+            ``init`` is among the settings. On a GPU, steps are recorded as a CUDA graph, where that can be.
         train, val: each an ImageDataset, made into batches as the settings say, or both DataLoaders, taken as they are.
         verbose: print a line per epoch, and a bar in a terminal.
         settings: fields of ``Recipe`` that are to differ from the table's line for this model and data. ``seed`` is of
@@ -51,11 +52,13 @@ def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **s
         if name in made:
             raise TypeError(f"fit: {name} cannot be set here: {made[name]}")
     settings = {"init": "default", "last_bias": None, **settings}
+    device = next((p.device for p in model.parameters()), CPU)
     if are_images:
         recipe = recipe_for(spec.name if spec else "", train.name, **settings)
-        train, val = loaders(recipe, train, val)
+        train, val = loaders(recipe, train, val, device=str(device))
     else:
         recipe = Recipe.make(Recipe(), **settings)
     begin(model, recipe)
     with announce_compiling(print if verbose else lambda line: None):
-        return Trainer(model, recipe, train, val, observer=display(quiet=not verbose)).run()
+        return Trainer(model, recipe, train, val, observer=display(quiet=not verbose),
+                       capture=device.type == "cuda").run()

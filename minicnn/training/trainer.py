@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from .. import functional as F
 from ..amp import GradScaler, autocast
-from ..backend import array_module, default_generator, float32_matmul_precision, to_numpy
+from ..backend import array_module, default_generator, float32_matmul_precision, module_on, to_numpy
 from ..data import DataLoader
 from ..interop import safetensors
 from ..models import Outputs
@@ -122,7 +122,7 @@ class Trainer:
         self.pace = Pace()
         try:
             # NaN and infinity are looked for here, and reported better than by NumPy's warnings
-            with StopRequest(active=self.folder is not None) as stop, silence():
+            with StopRequest(active=self.folder is not None) as stop, silence(), module_on(self.device):
                 if not self.optimizer.steps:
                     self._save(LAST)
                 while self.progress.epoch <= self.recipe.epochs:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...backend import array_module
+from ...backend import array_module, current
 from ...ops.join import cat
 from ...engine import Tensor
 
@@ -30,7 +30,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     gradients = _gradients(parameters)
     if not gradients:
         return Tensor(np.zeros((), dtypes.default))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), current(gradients[0].data):
         norms = [_norm(g.data, norm_type) for g in gradients]  # on a GPU all are under way before one is read
         total = float(_norm(np.array(list(map(float, norms))), norm_type))
         if error_if_nonfinite and not math.isfinite(total):
@@ -41,8 +41,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
             for g in gradients:
                 g.data *= scale
                 g.touch()
-    dtype = dtypes.result_type(*gradients)
-    return Tensor(array_module(gradients[0].data).asarray(total, dtype=dtype))
+        return Tensor(array_module(gradients[0].data).asarray(total, dtype=dtypes.result_type(*gradients)))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -50,7 +49,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value = {clip_value} must be at least 0")
     for g in _gradients(parameters):
-        array_module(g.data).clip(g.data, -clip_value, clip_value, out=g.data)
+        with current(g.data):
+            array_module(g.data).clip(g.data, -clip_value, clip_value, out=g.data)
         g.touch()
 
 
@@ -67,7 +67,8 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         raise ValueError(f"vector_to_parameters: vec has shape {vec.shape}, but the parameters have {total} elements")
     start = 0
     for p in parameters:
-        p.data[...] = vec.data[start:start + p.numel()].reshape(p.shape)
+        with current(p.data):
+            p.data[...] = vec.data[start:start + p.numel()].reshape(p.shape)
         p.touch()
         start += p.numel()
 
