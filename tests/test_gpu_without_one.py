@@ -66,6 +66,7 @@ def stepped(optimiser, x):
     lambda x: (x > 0, x == x, ~(x > 0), (x > 0) & (x < 2)), lambda x: (x[x > 0], x[[0, 2]], x[x.argmax(0)]),
     lambda x: (x.clone().add_(1), x.clone().zero_(), x.clone().fill_(3), x.clone().copy_(x)),
     lambda x: (x.gather(0, x.argsort(0)), x.scatter(0, x.argsort(0), x), x.roll(1, 0), x.tile((2, 2)), 1 - x, 2 ** x),
+    lambda x: F.interpolate(x.abs().to("uint8")[None, None], size=(5, 4)),
     lambda x: (mc.isclose(x, x), mc.zeros_like(x), mc.full_like(x, 2), deepcopy(x), mc.nn.init.ones_(x.clone()))])
 def test_methods(call):
     """Results are those of the CPU, and where the tensor is: on the second GPU, while the first is the current one."""

@@ -53,6 +53,8 @@ class Resample(Function):
         self.axis, self.taps = axis, taps
 
     def forward(self, x):
+        if x.dtype == dtypes.uint8:  # whose elements are chosen alone, and exact in float32
+            return self.forward(x.astype(dtypes.float32)).astype(dtypes.uint8)
         before, behind = x.shape[:self.axis], x.shape[self.axis + 1:]
         x = x.reshape(math.prod(before), x.shape[self.axis], math.prod(behind))
         y = kernels_for(x).resample(x, *[constant(a, x) for a in self.taps[:3]])
