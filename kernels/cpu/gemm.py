@@ -11,6 +11,15 @@ than on either alone. So the product is made here, in blocks of the result that 
     ┌──────┐ ┌───┬───┬───┐        A transposed operand is read as it lies: one of the two orders of memory is what
     │▒▒▒▒▒▒│ │   │▓▓▓│   │  c     the micro-kernel wants, the other is turned over on the way into the piece.
     └──────┘ └───┴───┴───┘
+
+Few rows times a transposed matrix, which is a batch on its way through a large linear layer, take as long as the matrix
+takes to come from memory. It should come once, row by row, as it lies: the micro-kernel broadcasts its numbers, some
+rows side by side, and the lanes hold the rows of a, of which a small copy is turned over.
+
+             a (M, K)                    b (N, K)
+    k →    │▒▒▒▒▒▒▒▒▒▒│ a vector         │████▷        │
+           │▒▒▒▒▒▒▒▒▒▒│ for each k   ×   │████▷        │     →   c (N, M), turned over at the end
+           │▒▒▒▒▒▒▒▒▒▒│                  │████▷        │
 """
 
 from functools import lru_cache
@@ -22,7 +31,7 @@ from .. import reference
 from ..contract import Array
 from .jobs import Plan, call, run, scratch, with_kernels
 from .memory import empty
-from .microkernel import MASKS, ROWS, lanes, prefetch, shifted, vectors
+from .microkernel import MASKS, ROWS, STREAMS, lanes, prefetch, shifted, vectors
 from .plans import up
 
 # Of K at a time, so that a strip of a and the columns of b it is swept over stay close; and how many times 128 columns
@@ -95,15 +104,41 @@ def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, lanes_: int) -
                 jobs=-(-n // width) * -(-m // height), tile=0, transpose=0)
 
 
+def _multiply_few(job, thread, plan, tables, a, b, c, bias, result, _f):
+    """Some columns of c, from as many rows of b as it lies in memory."""
+    plan = carray(plan, 1)[0]
+    result = shifted(result, thread * plan.result)
+    first, last = job * plan.columns // plan.jobs, (job + 1) * plan.columns // plan.jobs
+    for j in range(first, last, STREAMS[0]):
+        j = min(j, last - STREAMS[0])  # the last rows come twice
+        call(plan.streams, (plan.wide // plan.lanes, plan.depth, shifted(b, j * plan.depth), plan.depth, a,
+                            shifted(bias, j), shifted(result, (j - first) * plan.wide)))
+    call(plan.transpose, (shifted(c, first), plan.columns, result, plan.wide, last - first, plan.rows))
+
+
+@lru_cache(256)
+def _few_plan(m: int, k: int, n: int, lanes_: int) -> Plan:
+    wide, jobs = up(m, lanes_), min(4 * JOBS, n // STREAMS[0])
+    return Plan([], rows=m, depth=k, columns=n, wide=wide, lanes=lanes_, jobs=jobs, result=-(-n // jobs) * wide,
+                streams=0, transpose=0)
+
+
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """See contract.matmul."""
     if not MASKS or a.shape[0] * b.size <= SMALL or a.dtype not in (np.float32, np.float64):
         return reference.matmul(a, b, bias)
     (a, a_turned), (b, b_turned) = _flat(a), _flat(b)
     c = empty((a.shape[0], b.shape[1]), a.dtype)
+    bias = np.zeros(c.shape[1], a.dtype) if bias is None else np.ascontiguousarray(bias)
+    if b_turned and len(a) <= STREAMS[1] * lanes(a.itemsize) and b.shape[1] >= STREAMS[0]:
+        plan = _few_plan(*a.shape, b.shape[1], lanes(a.itemsize))
+        numbers = with_kernels(plan, a.dtype)
+        turned = np.zeros((a.shape[1], numbers["wide"]), a.dtype)
+        turned[:, :len(a)] = a.T
+        run(_multiply_few, numbers["jobs"], plan, turned, b.T, c, bias, *scratch(a.dtype, numbers["result"]))
+        return c
     plan = _plan(*a.shape, b.shape[1], a_turned, b_turned, lanes(a.itemsize))
     numbers = with_kernels(plan, a.dtype)
-    bias = np.zeros(c.shape[1], a.dtype) if bias is None else np.ascontiguousarray(bias)
     run(_multiply, numbers["jobs"], plan, a.T if a_turned else a, b.T if b_turned else b, c, bias,
         *scratch(a.dtype, numbers["strip"], numbers["piece"]))
     return c

@@ -94,7 +94,7 @@ def _side_by_side(jobs, job, plan, tables, a, b, c, d, e, f):
 def with_kernels(plan: "Plan", dtype: np.dtype) -> dict[str, int]:
     """Put the addresses of the micro-kernels for this type into a plan that names them; its numbers."""
     element = numba.from_dtype(dtype)
-    for name in ("tile", "dots", "transpose"):
+    for name in ("tile", "streams", "dots", "transpose"):
         if name in plan.numbers and not plan.record[name]:
             function, signature = getattr(microkernel, name), getattr(microkernel, f"{name}_signature")(element)
             plan.record[name] = compiled(function, signature).address

@@ -48,6 +48,7 @@ MASKS = BITS > 128  # whether single lanes can be left out of a load or a store
 ROWS = 14 if _REGISTERS == 32 else 6  # the most a tile can have, with two vectors
 AHEAD = 6  # rows: tiles of more have loads to spare, and ask for what the tile after the next one will read
 DOTS = ((6, 4), (8, 3), (1, 9)) if _REGISTERS == 32 else ((3, 4), (4, 3), (1, 9))  # shapes of ``dots``: rows, taps
+STREAMS = (7, 4) if _REGISTERS == 32 else (6, 2)  # rows of ``streams``, and vectors at most
 
 
 def lanes(itemsize: int) -> int:
@@ -282,6 +283,45 @@ def tile(rows, vectors, tail, steps, table, a, a_step, a_table, b, b_step, b_tab
 
 
 @intrinsic
+def _streams(typingctx, vectors_, steps, a, a_row, b, s, c):
+    def generate(context, builder, signature, arguments):
+        count, steps, a, a_row, b, s, c = arguments
+        emit = _emitter(context, builder, signature, 2)
+        rows, most = STREAMS
+        width, starts = emit.vector.count, [emit.address(a, builder.mul(a_row, _INDEX(r))) for r in range(rows)]
+        done = builder.append_basic_block("done")
+        switch = builder.switch(count, done)
+        for v in range(1, most + 1):
+            block = builder.append_basic_block(f"vectors{v}")
+            switch.add_case(_INDEX(v), block)
+            builder.position_at_end(block)
+
+            def step(k, sums, v=v):
+                bt = emit.address(b, builder.mul(k, _INDEX(v * width)))
+                right = [emit.load(emit.address(bt, j * width)) for j in range(v)]
+                left = (emit.broadcast(emit.address(start, k)) for start in starts)
+                products = ((scalar, vector) for scalar in left for vector in right)
+                return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
+
+            sums = [start for r in range(rows) for start in [emit.broadcast(emit.address(s, r))] * v]
+            for place, total in enumerate(emit.loop(steps, sums, step)):
+                emit.store(total, emit.address(c, place * width))
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+    return streams_signature(a.dtype), generate
+
+
+def streams(vectors, steps, a, a_row, b, s, c):
+    """c[r·wide + q] = s[r] + Σ_k a[r·a_row + k] · b[k·wide + q].
+
+    For r < STREAMS[0], q < wide = vectors·lanes, k < steps ≥ 1; vectors ≤ STREAMS[1]. The rows of a are read as they
+    lie, side by side.
+    """
+    _streams(vectors, steps, a, a_row, b, s, c)
+
+
+@intrinsic
 def copy_row(typingctx, target, source, width, low, high):
     """target[q] = source[q] for low ≤ q < high, and 0 for the other q < width."""
     def generate(context, builder, signature, arguments):
@@ -398,6 +438,12 @@ def tile_signature(element: types.Float):
     index, offsets, elements = types.intp, types.CPointer(types.int64), types.CPointer(element)
     return types.void(index, index, index, index, offsets, elements, index, index, elements, index, index, index,
                       elements, index, index, elements, index, index)
+
+
+def streams_signature(element: types.Float):
+    """The C signature of ``streams``."""
+    index, elements = types.intp, types.CPointer(element)
+    return types.void(index, index, elements, index, elements, elements, elements)
 
 
 def dots_signature(element: types.Float):
