@@ -13,7 +13,7 @@ import torch
 import minicnn as mc
 import minicnn.functional as F
 from minicnn import dtypes
-from util import agree, assert_close, distinct, refused
+from util import agree, assert_close, check_op, distinct, in_both, leaf, refused
 
 NAN, INF = math.nan, math.inf
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
@@ -310,3 +310,47 @@ def test_nothing_is_recorded_for_constants():
     y = mc.ones(2) * 2 + mc.ones(1)
     assert y.grad_fn is None and not y.requires_grad
     assert_close(y, np.float32([3, 3]), 0)
+
+
+# -- numbers in the place of Python's --------------------------------------------------------------------------------
+
+NUMBERS = {  # of NumPy, and tensors without axes
+    "dim": lambda m, f, x: f.softmax(x, dim=m.tensor(1)),
+    "eps": lambda m, f, x: f.layer_norm(x, (3,), eps=m.tensor(0.5)),
+    "whole eps": lambda m, f, x: f.layer_norm(x, (3,), eps=m.tensor(1)),
+    "p": lambda m, f, x: f.dropout(x, m.tensor(0.0), True),
+    "alpha": lambda m, f, x: m.add(x, x, alpha=m.tensor(2.0)),
+    "alpha of NumPy": lambda m, f, x: f.elu(-x, np.float32(0.5)),
+    "alpha by place": lambda m, f, x: f.elu(-x, m.tensor(0.5)),
+    "diagonal": lambda m, f, x: m.tril(x, np.uint8(1)),
+    "negative diagonal": lambda m, f, x: m.diag(x, np.int8(-1)),
+    "shifts": lambda m, f, x: x.roll(m.tensor(2)),
+    "repeats": lambda m, f, x: x.repeat(m.tensor(2), np.int64(1)),
+    "chunks": lambda m, f, x: m.chunk(x, m.tensor(2))[0],
+    "sections": lambda m, f, x: x.tensor_split(np.int64(2))[0],
+    "no eps at all": lambda m, f, x: f.group_norm(x.T, 1, eps=-1e-9)}
+
+WRONG_NUMBERS = {
+    "a fraction as dim": (lambda m, f, x: f.softmax(x, dim=m.tensor(1.0)), "dim must be an int"),
+    "a bool as dim": (lambda m, f, x: f.softmax(x, dim=m.tensor(True)), "dim must be an int"),
+    "an axis": (lambda m, f, x: f.softmax(x, dim=m.tensor([1])), "dim must be an int"),
+    "alpha with an axis": (lambda m, f, x: m.add(x, x, alpha=m.tensor([2.0])), "alpha must be a number"),
+    "elu with an axis": (lambda m, f, x: f.elu(x, m.tensor([0.5])), "alpha must be a number"),
+    "alpha that wants a gradient": (lambda m, f, x: m.add(x, x, alpha=m.tensor(2.0, requires_grad=True)), "alpha must"),
+    "eps that wants a gradient": (lambda m, f, x: f.layer_norm(x, (3,), eps=m.tensor(0.5, requires_grad=True)), "eps"),
+    "digits to fill with": (lambda m, f, x: x.detach().fill_("1"), "expected a Tensor or a number"),
+    "digits to write": (lambda m, f, x: x.detach().__setitem__(0, "1"), "expected a Tensor or a number")}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_of_other_kinds(name):
+    ours, theirs = in_both(lambda f, x: NUMBERS[name](mc if f is F else torch, f, x))
+    for _ in range(2):  # what types went well before makes no difference
+        check_op(ours, theirs, distinct((2, 3)))
+
+
+@pytest.mark.parametrize("name", WRONG_NUMBERS)
+def test_no_numbers(name):
+    call, match = WRONG_NUMBERS[name]
+    mc.add(mc.ones(2), mc.ones(2), alpha=mc.tensor(2.0))  # these types go well
+    refused(lambda m: call(m, F if m is mc else torch.nn.functional, leaf(m)), match)

@@ -27,6 +27,8 @@ def as_operand(value: Any, dtype: np.dtype, like: Any) -> Tensor:
     """A tensor, or a Python number as a 0-d tensor, in the dtype; ``like`` is an array on the right device."""
     if isinstance(value, Tensor):
         return value if value.data.dtype == dtype else Cast(dtype)(value)
+    if isinstance(value, str):  # NumPy would read a number in it
+        raise TypeError(f"expected a Tensor or a number, got {value!r}")
     try:
         if isinstance(like, np.ndarray):
             return Tensor(np.asarray(value, dtype=dtype))

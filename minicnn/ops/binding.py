@@ -43,7 +43,8 @@ VARIADIC = ("expand", "flip", "permute", "repeat", "reshape", "tile", "view")
 ACCEPTED: dict[Any, tuple[tuple[type, ...], str]] = {
     Tensor: ((Tensor,), "a Tensor"), bool: ((bool, np.bool_), "True or False"), int: ((int, np.integer), "an int"),
     float: ((bool, int, float, np.number), "a number"), str: ((str,), "a str"),
-    basic.Number: ((bool, int, float, np.number, np.bool_, Tensor), "a number")}  # also as a tensor without axes
+    basic.Number: ((bool, int, float, np.number, np.bool_, Tensor), "a number")}
+NUMBERS = int, float, basic.Number  # for which a tensor without axes will do, too
 
 
 def types_of(function: Callable) -> dict[str, tuple[Any, bool]]:
@@ -74,23 +75,31 @@ def checked(function: Callable) -> Callable:
     names = [*types][:inspect.unwrap(function).__code__.co_argcount]
     right: set[tuple] = set()  # the types of all arguments, followed by the names of options and their types
 
-    def check(name: str, value: Any) -> None:
+    def fitted(name: str, value: Any) -> Any:
+        """The value, or the Python number that a scalar of NumPy or a tensor stands for; raises if it does not fit."""
         expected, optional = types.get(name, (None, True))
         accepted, what = ACCEPTED.get(expected, ((object,), ""))
-        if not (optional and value is None) and (not isinstance(value, accepted)
-                                                 or expected is int and isinstance(value, bool)):
+        scalar = isinstance(value, (Tensor, np.generic)) and expected in NUMBERS
+        number = value.item() if scalar and expected is not basic.Number and value.ndim == 0 else value
+        if (not (optional and value is None) and (not isinstance(number, accepted)
+                                                  or expected is int and isinstance(number, bool))
+                or scalar and isinstance(value, Tensor) and (value.ndim or value.requires_grad)):
             given = f"{type(value).__name__}; make one with minicnn.tensor(...)" if expected is Tensor else repr(value)
             raise TypeError(f"{function.__name__}: {name} must be {what}, not {given}")
+        return number
 
     @functools.wraps(following)
     def call(*arguments: Any, **options: Any) -> Any:
         given: tuple[Any, ...] = tuple(map(type, arguments))
         if options:
             given += (*options, *map(type, options.values()))
-        if given not in right:  # what check says depends on types alone
-            for name, value in (*zip(names, arguments), *options.items()):
-                check(name, value)
-            right.add(given)
+        if given not in right:
+            named = (*zip(names, arguments), *options.items())
+            arguments = (*[fitted(*each) for each in zip(names, arguments)], *arguments[len(names):])
+            options = {name: fitted(name, value) for name, value in options.items()}
+            if not any([types.get(name, (None,))[0] in NUMBERS and isinstance(value, (Tensor, np.generic))
+                        for name, value in named]):
+                right.add(given)  # all that was looked at are types
         chosen = function if mode.autocast is None else following
         first = arguments[0] if arguments else None
         if isinstance(first, Tensor) and type(first.data) is not np.ndarray:

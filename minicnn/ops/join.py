@@ -7,7 +7,6 @@ not fit. As in PyTorch and NumPy.
 
 import itertools
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import array_module, joined, to_numpy
 from ..engine import Function, Tensor
+from .arguments import integer
 from .basic import expect_tensors
 from .shape import Diagonal, Dims, PutBack, along_diagonal, axis_of, distinct_axes, real_axis, sizes
 
@@ -92,6 +92,17 @@ def _some(name: str, tensors: Any) -> Sequence[Tensor]:
     return tensors
 
 
+def _integers(name: str, argument: str, values: Sequence[Any]) -> tuple[int, ...]:
+    try:
+        return tuple([integer(v) for v in values])
+    except TypeError:
+        raise TypeError(f"{name}: {argument} must be ints, not {', '.join(map(repr, values))}") from None
+
+
+def _one_or_several(name: str, argument: str, value: Any) -> int | tuple[int, ...]:
+    return _integers(name, argument, value) if isinstance(value, Sequence) else _integers(name, argument, (value,))[0]
+
+
 def _alike(name: str, tensors: Any) -> tuple[Tensor, ...]:
     """The tensors of a sequence that is not empty, converted to their common dtype."""
     first = _some(name, tensors)[0].data.dtype
@@ -145,13 +156,13 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive pieces along dim: of one length, the last one perhaps shorter, or of the lengths listed."""
     axis = real_axis("split", dim, tensor)
-    n, size = tensor.shape[axis], split_size_or_sections
+    n, size = tensor.shape[axis], _one_or_several("split", "split_size_or_sections", split_size_or_sections)
     if isinstance(size, int):
         if size < 0 or size == 0 != n:
             raise RuntimeError(f"split: size {size} must be positive (dim {dim} has length {n})")
         lengths = tuple([min(size, n - start) for start in range(0, n, size)]) if n else (0,)
     else:
-        lengths = tuple(size)
+        lengths = size
         if sum(lengths) != n or min(lengths, default=0) < 0:
             raise RuntimeError(f"split: sections {lengths} must not be negative and must add up to {n}, the length of "
                                f"dim {dim}")
@@ -169,7 +180,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of that many pieces along dim, the first ones perhaps longer by one, or of those between the indices."""
     axis = real_axis("tensor_split", dim, input)
-    n, where = input.shape[axis], indices_or_sections
+    n, where = input.shape[axis], _one_or_several("tensor_split", "indices_or_sections", indices_or_sections)
     if isinstance(where, int):
         if where < 1:
             raise RuntimeError(f"tensor_split: the number of sections, {where}, must be at least 1")
@@ -203,9 +214,7 @@ class Repeat(Function):
 
 def repeat(input: Tensor, repeats: Dims) -> Tensor:
     """Copies of input side by side: repeats[i] of them along axis i, counted from the right."""
-    repeats = sizes(repeats)
-    if bool in map(type, repeats):
-        raise TypeError(f"repeat: repeats {repeats} must be ints")
+    repeats = _integers("repeat", "repeats", sizes(repeats))
     if len(repeats) < input.ndim or min(repeats, default=0) < 0:
         raise RuntimeError(f"repeat: repeats {repeats} must have a number, not negative, for each axis of shape "
                            f"{input.shape}")
@@ -226,7 +235,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     out. PyTorch's form with repeats alone, which gives indices, is arange(len(repeats)).repeat_interleave(repeats).
     """
     x = input.flatten() if dim is None or input.ndim == 0 else input
-    axis = 0 if dim is None else axis_of("repeat_interleave", dim, input.ndim)
+    axis = 0 if dim is None else axis_of("repeat_interleave", dim, x.ndim)
     n = x.shape[axis]
     counts = to_numpy(repeats.data) if isinstance(repeats, Tensor) else np.asarray(repeats)
     if counts.dtype.kind not in "iu" or counts.ndim > 1 or counts.size not in (1, n) or counts.min(initial=0) < 0:
@@ -268,14 +277,13 @@ class Roll(Function):
 
 def flip(input: Tensor, dims: Dims) -> Tensor:
     """A copy with the order of the elements along dims reversed."""
-    return Flip(distinct_axes("flip", sizes(dims), input.ndim) if input.ndim else ())(input)
+    axes = distinct_axes("flip", sizes(dims), max(input.ndim, 1))  # 0-d counts as 1-d
+    return Flip(axes if input.ndim else ())(input)
 
 
 def roll(input: Tensor, shifts: Dims, dims: Dims | None = None) -> Tensor:
     """y[i + shifts] = x[i] along dims, counted on from the last to the first; without dims, in the flattened order."""
-    shifts, dims = sizes(shifts), () if dims is None else sizes(dims)
-    if any([isinstance(s, bool) or not isinstance(s, Integral) for s in shifts]):
-        raise TypeError(f"roll: shifts must be ints, not {shifts}")
+    shifts, dims = _integers("roll", "shifts", sizes(shifts)), () if dims is None else sizes(dims)
     if len(shifts) != (len(dims) or 1):
         raise RuntimeError(f"roll: shifts {shifts} and dims {dims} must be equally long")
     return Roll(shifts, tuple([real_axis("roll", d, input) for d in dims]) or None)(input)

@@ -159,7 +159,9 @@ def rectified_batch_norm(*arguments: Any, **options: Any) -> Tensor:
 def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
                 bias: Tensor | None, training: bool, momentum: float, eps: float, *,
                 rectify: bool = False) -> Tensor:
-    _check_channels("batch_norm", input, eps, weight, bias, running_mean, running_var)
+    _check_channels("batch_norm", input, weight, bias, running_mean, running_var)
+    if eps < 0:
+        raise ValueError(f"batch_norm: eps = {eps} must not be negative")
     x, w, b = _wide(input, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
@@ -188,7 +190,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     Raises RuntimeError for shapes that do not fit, ValueError where a channel of an image has one value only.
     Ulyanov et al. 2016.
     """
-    _check_channels("instance_norm", input, eps, weight, bias, running_mean, running_var)
+    _check_channels("instance_norm", input, weight, bias, running_mean, running_var)
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise RuntimeError("instance_norm: running_mean and running_var are needed when use_input_stats is False")
@@ -207,14 +209,12 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     return y.reshape(input.shape).to(input.dtype)
 
 
-def _check_channels(name: str, x: Tensor, eps: float, w: Tensor | None, b: Tensor | None,
+def _check_channels(name: str, x: Tensor, w: Tensor | None, b: Tensor | None,
                     running_mean: Tensor | None = None, running_var: Tensor | None = None) -> None:
     if x.data.ndim < 2:
         raise RuntimeError(f"{name}: x must be (N, C) or (N, C, ...), not {x.shape}")
     _check_affine(name, x, x.data.shape[1:2], {"weight": w, "bias": b, "running_mean": running_mean,
                                                "running_var": running_var})
-    if eps < 0:
-        raise ValueError(f"{name}: eps = {eps} must not be negative")
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{name}: give both running_mean and running_var, or neither")
 
@@ -252,7 +252,7 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     the batch. Gradients: see GroupNorm. Raises RuntimeError for shapes that do not fit, ValueError where there is one
     value only to normalise. Wu & He 2018.
     """
-    _check_channels("group_norm", input, eps, weight, bias)
+    _check_channels("group_norm", input, weight, bias)
     (n, c), length = input.shape[:2], math.prod(input.shape[2:])
     if num_groups < 1 or c % num_groups:
         raise RuntimeError(f"group_norm: num_groups = {num_groups} must be positive and divide the {c} channels of x "
