@@ -50,6 +50,13 @@ def test_the_folder_of_a_class_may_be_a_link(pets, tmp_path):
     assert sorted(train.images.paths + validation.images.paths) == sorted(files)  # by the names they have here
 
 
+def test_a_class_whose_name_no_table_can_show(pets):
+    root, _ = pets
+    (root / "dog").rename(root / "hot\ndog")
+    with pytest.raises(DataError, match=r"the class 'hot\\ndog' has a line break"):
+        both(root)
+
+
 @pytest.mark.parametrize("link, target, message", [
     ("puss", "cat", "pets: the classes 'cat' and 'puss' share images, all those in .*/cat"),
     ("deep", "bird/more", "pets: the classes 'bird' and 'deep' share images, all those in .*/bird/more"),

@@ -147,7 +147,9 @@ def test_files_that_are_no_images(tmp_path):
     (tmp_path / "text.png").write_text("not an image")
     whole = saved(tmp_path / "x.png", levels(50, 50)).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[:300])
-    wrong = {"text.png": "cannot be read as an image", "cut.png": "cannot be read", "no.png": "no such file"}
+    (tmp_path / "folder.png").mkdir()
+    wrong = {"text.png": "cannot be read as an image", "cut.png": "cannot be read", "no.png": "no such file",
+             "folder.png": "is a folder, not an image"}
     for name, match in wrong.items():
         with pytest.raises(DataError, match=match) as caught:
             read_image(tmp_path / name)

@@ -76,7 +76,7 @@ def test_printed_table():
     assert lines[0] == "lenet_bn on images of 1×28×28"
     assert "conv2   Conv2d      16×8×8     2,416 153.6k 55%   4.0Ki  3.4Ki 37.5Ki    14    2" in lines
     assert "44,878 parameters (175KiB) and 452 buffers, 281,640 MACs per image" in lines
-    assert "receptive field: 16 of 28 pixels" in lines
+    assert "receptive field: 16 pixels of an image of 28" in lines
     assert "\x1b" not in text
 
 

@@ -86,6 +86,10 @@ def _parts(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], list[str]]:
 def _classes(folder: Path) -> list[str]:
     """The sub-folders with images, sorted by name; none may lie in another, by way of links."""
     found = sorted(sub.name for sub in folder.iterdir() if sub.name[0] != "." and next(_images(sub), None))
+    for name in found:
+        if min(name) < " ":
+            raise DataError(f"{folder}: the class {name!r} has a line break or another control character in its name, "
+                            "which no table can show", "rename its folder")
     places = sorted(((folder / name).resolve(), name) for name in found)  # what lies in a folder comes right after it
     for (outer, one), (inner, other) in pairwise(places):
         if inner.is_relative_to(outer):

@@ -89,6 +89,8 @@ def _errors_about(name: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such file", "check the path") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{name}: is a folder, not an image", f"name the images in it, such as {name}/*") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(

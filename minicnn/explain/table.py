@@ -81,7 +81,8 @@ def _totals(summary: "Summary") -> Iterator[str]:
     if largest and largest.im2col:
         yield f"largest im2col matrix: {bytes_text(largest.im2col)}B per {noun}, at {largest.name}"
     if summary.field.size:
-        yield f"receptive field: {side_text(summary.field.size)} of {side_text(summary.input_shape[1:])} pixels"
+        image = side_text(summary.input_shape[1:])
+        yield f"receptive field: {side_text(summary.field.size)} pixels of an image of {image}"
 
 
 def plain_text(printable: Any) -> str:
