@@ -21,7 +21,7 @@ from . import plans
 from .gather import copy_steps, gather
 from .jobs import SMALL, call, fill, run, scratch, with_kernels
 from .memory import empty
-from .microkernel import ROWS, lanes, shifted
+from .microkernel import lanes, shifted
 from .plans import CHANNELS, LONG_ROWS, ROW_BY_ROW, STEPS
 
 
@@ -122,7 +122,7 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
                 copy_steps(shifted(result, ((n * rows + t) * columns + q) * packed + begin), 1,
                            shifted(starts, begin), 1, stored - begin)
 
-    spans, steps = -(-columns // ROWS), 2 * STEPS // plan.vectors
+    spans, steps = -(-columns // plan.pixels), 2 * STEPS // plan.vectors
     for tap in range(phase[0], phase[1], steps):
         for index in range(first, last):
             o, width = index * wide, min(wide, packed - index * wide)

@@ -138,6 +138,7 @@ class Sweep(NamedTuple):
     apart: int  # long rows: elements from one image to the next in the buffer
     packed: int  # outputs in the packed weights, per group
     vectors: int  # of a tile
+    pixels: int  # channels: of a tile, at most
     blocks: int  # of outputs, the weights of each packed together
     price: int  # cycles per phase of a job
 
@@ -175,12 +176,12 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
                     price(together * -(-width // lanes), rows, inside))
 
     if by_channels < min(copied, uncopied):
-        return Sweep(CHANNELS, False, False, 0, packed, wide, -(-packed // (wide * lanes)), int(by_channels))
+        return Sweep(CHANNELS, False, False, 0, packed, wide, pixels, -(-packed // (wide * lanes)), int(by_channels))
     if uncopied < copied:
         way = LONG_ROWS if dense else ROW_BY_ROW
-        return Sweep(way, dense, False, 0, outputs, most, blocks, int(uncopied))
+        return Sweep(way, dense, False, 0, outputs, most, 0, blocks, int(uncopied))
     apart = plane if flat < alone else up(length, lanes)
-    return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, most, blocks, int(copied))
+    return Sweep(LONG_ROWS, False, flat < alone, apart, outputs, most, 0, blocks, int(copied))
 
 
 @lru_cache(256)
