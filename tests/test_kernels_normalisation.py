@@ -39,6 +39,15 @@ def test_batch_norm(kernels, shape, training, affine, shifted, rectify, seed):
     close((gx, gw, gb), gradients(expected, gy, t, tw, tb))
 
 
+@pytest.mark.parametrize("length", [1, 6])
+def test_bad_pixels_are_not_met_by_gradients_outside_training(kernels, length):
+    x, gy, (mean, w, b) = normal(0, 5, 3, length), normal(1, 5, 3, length), normal(2, 3, 3)
+    x[1, 0, 0], x[2, 1, 0] = np.inf, np.nan
+    t = variable(x)
+    y = F.batch_norm(t, torch.from_numpy(mean), torch.ones(3, dtype=t.dtype), *map(torch.from_numpy, (w, b)), eps=0)
+    close(kernels.batch_norm_grad(gy, x, mean, np.ones(3), w, False)[:1], gradients(y, gy, t))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(64, 5, 100), (8, 300, 1), (128, 16, 1024)])
 def test_variance_is_stable_around_a_large_mean(kernels, dtype, shape):

@@ -112,12 +112,15 @@ def _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, st
     m = x.shape[0] * x.shape[2]
     for n in range(x.shape[0]):
         for c in range(start, stop):
-            mu, k, level, slope = mean[c], scale[c], real(0), real(0)
+            mu, k = mean[c], scale[c]
             if training:
                 level, slope = real(gb[c] / m), real(inv_std[c] * gw[c] / m)
-            for i in range(x.shape[2]):
-                g = _passed(gy[n, c, i], y[n, c, i], limit)
-                gx[n, c, i] = k * (g - level - (x[n, c, i] - mu) * slope)
+                for i in range(x.shape[2]):
+                    g = _passed(gy[n, c, i], y[n, c, i], limit)
+                    gx[n, c, i] = k * (g - level - (x[n, c, i] - mu) * slope)
+            else:  # whatever x is
+                for i in range(x.shape[2]):
+                    gx[n, c, i] = k * _passed(gy[n, c, i], y[n, c, i], limit)
 
 
 @inlined
