@@ -1,9 +1,11 @@
 """The benchmark: what it prints and writes, what it counts, and that warming leaves nothing out."""
 
+import errno
 import gc
 import inspect
 import json
 import os
+import tempfile
 from types import FunctionType
 
 import numpy as np
@@ -62,10 +64,21 @@ def test_lists(capsys):
     (["conv-dw@8"], "there is no case conv-dw@8"),
     (["networks", "--roofline", "x.png"], "--roofline draws kernels, and there is none among the cases"),
     (["avgpool", "--roofline", "x.txt"], "--roofline x.txt must end with .png"),
-    (["avgpool", "--json", "nowhere/x.json"], "nowhere/x.json: there is no folder nowhere")])
+    (["avgpool", "--list"], "--list and --warm are for all cases"), (["--warm", "x"], "--list and --warm are for all"),
+    (["avgpool", "--json", "nowhere/x.json"], "nowhere/x.json: there is no folder nowhere"),
+    (["avgpool", "--json", "."], ". is a folder, not a file")])
 def test_what_makes_no_sense_is_refused_before_anything_runs(words, message, capsys):
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(monkeypatch, capsys):
+    def denied(dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
+    assert main(["avgpool", "--json", "x.json"]) == 1
+    assert "x.json cannot be written: Permission denied" in capsys.readouterr().err
 
 
 # -- what it counts and compares ------------------------------------------------------------------------------------

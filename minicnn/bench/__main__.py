@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     from .cases import KERNELS, NETWORKS
 
+    if args.cases and (args.list or args.warm):
+        raise UsageError("--list and --warm are for all cases: name none")
     if args.list:
         for name, found in (NETWORKS | KERNELS).items():
             print(f"{name:18}{found.what}")
@@ -80,6 +83,13 @@ def _check_files(args: argparse.Namespace, names: list[str]) -> None:
     for path in filter(None, (args.json, args.roofline)):
         if not Path(path).parent.is_dir():
             raise UsageError(f"{path}: there is no folder {Path(path).parent}")
+        if Path(path).is_dir():
+            raise UsageError(f"{path} is a folder, not a file")
+        try:
+            with tempfile.TemporaryFile(dir=Path(path).parent):
+                pass
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error.strerror}", "name another folder") from error
     if args.roofline and Path(args.roofline).suffix not in PLOTS:
         raise UsageError(f"--roofline {args.roofline} must end with {', '.join(PLOTS)}")
     if args.roofline and all(map(is_network, names)):
