@@ -69,6 +69,18 @@ VERDICTS = {
 }
 
 
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-30, 9e-136])
+def test_small_inputs_are_no_reason_for_doubt(size):
+    """What changes with x + 1 needs steps of 1e-5, however small x; what changes with x, of that part of x."""
+    x = np.array([size, -size / 2, size / 3])
+    assert gradcheck(lambda x: np.log1p(np.exp(x)), (x,), lambda gy, x: gy / (1 + np.exp(-x))).verdict is Verdict.PASS
+    assert gradcheck(lambda x: x + 1, (x,), lambda gy, x: gy).verdict is Verdict.PASS
+    assert gradcheck(lambda x: x + 1, (x,), lambda gy, x: gy * (1 + 1e-8)).verdict is Verdict.FAIL
+    assert gradcheck(lambda x: np.log(abs(x)), (x,), lambda gy, x: gy / x).verdict is Verdict.PASS
+    assert gradcheck(lambda x: np.maximum(x, 0), (x,), lambda gy, x: gy * (x > 0)).verdict is Verdict.PASS
+    assert gradcheck(lambda x: np.maximum(x, 0), (x,), lambda gy, x: gy * (x >= 0) * 1.01).verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize("name", VERDICTS)
 def test_verdicts(name):
     function, x, verdict = VERDICTS[name]

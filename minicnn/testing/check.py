@@ -42,6 +42,7 @@ class Check:
         self.gradients, self.rounding = self._gradients()
         self.nonlinear = self._nonlinear()
         self.numeric: dict[int, np.ndarray] = {}  # gradients by differences, of those that were looked at in full
+        self.units: dict[int, float] = {}  # for steps in an array, where that is not the size of its elements
 
     def _outputs(self) -> Arrays:
         """What the function returns, twice the same, and finite."""
@@ -106,6 +107,8 @@ class Check:
         numbers = range(len(self.arrays)) if numbers is None else numbers
         for number, along in itertools.product(numbers, range(directions)):
             report = self._along(number, along, with_jvp)
+            if report.verdict is Verdict.PRECISION_LIMITED and self._size(number) < 1:
+                report = self._with_long_steps(report, number, along, with_jvp)
             reports[number] = max(report, reports.get(number, report), key=lambda r: (r.verdict.rank, r.precision))
             if report.verdict is Verdict.FAIL:
                 break
@@ -152,6 +155,15 @@ class Check:
             magnified = _norm(noise) > AMPLIFIED * self.digits * _norm(self.u * self.outputs)
             report.verdict = (Verdict.PRECISION_LIMITED if coarse or not magnified and rounding < numeric.error
                               else Verdict.ILL_CONDITIONED)
+        return report
+
+    def _with_long_steps(self, report: Report, number: int, along: int, with_jvp: bool) -> Report:
+        """The verdict by steps as for inputs of size 1: near 0 most functions change no faster than there."""
+        self.units[number] = 1.0
+        another = self._along(number, along, with_jvp)
+        if another.verdict in (Verdict.PASS, Verdict.FAIL):
+            return another
+        del self.units[number]
         return report
 
     def _precision(self, path: Path, along: np.ndarray, bars: np.ndarray, seen: float) -> float:
@@ -254,7 +266,7 @@ class Check:
 
     def _size(self, number: int) -> float:
         """The typical size of the elements of an array, in which steps are measured."""
-        return _rms(self.shadow[number]) or 1.0
+        return self.units.get(number) or _rms(self.shadow[number]) or 1.0
 
     def _slope_over(self, number: int, start: int, v: np.ndarray, noise: np.ndarray) -> Slope:
         """The slope along v in the elements from start on, those of the array in their order in memory."""
