@@ -128,6 +128,9 @@ def test_weights_that_do_not_belong_to_the_run(copy, other, capsys, arguments):
     code, out, err = main(capsys, *arguments)
     assert (code, out) == (1, "") and err[0].endswith(
         "copy/best.safetensors is damaged, or from another run: it is not the file that state.json was written with")
+    best.unlink()
+    code, out, err = main(capsys, *arguments)
+    assert (code, out) == (1, "") and err[0].endswith("copy/best.safetensors is missing")
     strange.write_bytes((other / "best.safetensors").read_bytes())
     code, out, err = main(capsys, arguments[0], strange, *arguments[2:])
     assert (code, out) == (1, "") and err[0].endswith(
@@ -186,11 +189,14 @@ def test_eval_on_other_data_than_the_run_had(tmp_path, monkeypatch, capsys):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (28, 28), i).save(path)
     assert main(capsys, "train", "lenet", "--data", "folder:pets", "--epochs", 1, "-b", 20, "--name", "x")[0] == 0
-    assert main(capsys, "eval", "runs/x", "--json")[0] == 0
+    monkeypatch.chdir(tmp_path / "runs")  # the folder is found from elsewhere, too
+    assert main(capsys, "eval", "x", "--json")[0] == 0
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "pets" / "dog").rename(tmp_path / "pets" / "wolf")
     code, out, err = main(capsys, "eval", "runs/x", "--json")
     assert (code, out) == (1, "") and err[1].endswith(
-        "folder:pets in pets is not the data set that runs/x was trained on: its images or classes are others")
+        f"folder:{tmp_path}/pets in {tmp_path}/pets is not the data set that runs/x was trained on: its images or "
+        "classes are others")
 
 
 def test_one_is_singular(monkeypatch):

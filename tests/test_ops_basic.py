@@ -354,3 +354,8 @@ def test_no_numbers(name):
     call, match = WRONG_NUMBERS[name]
     mc.add(mc.ones(2), mc.ones(2), alpha=mc.tensor(2.0))  # these types go well
     refused(lambda m: call(m, F if m is mc else torch.nn.functional, leaf(m)), match)
+
+
+def test_a_tensor_of_another_library_is_called_by_its_name():
+    with pytest.raises(TypeError, match="must be a Tensor, not torch.Tensor; make one with"):
+        F.linear(torch.ones(2, 3), mc.ones(4, 3))

@@ -21,7 +21,7 @@ _SETS: dict[str, Callable[[str, str | os.PathLike[str] | None, bool, Report], Im
     "cifar10": partial(cifar_dataset, CIFAR10),
     "cifar100": partial(cifar_dataset, CIFAR100),
 }
-_FOLDER = "folder:"
+FOLDER = "folder:"
 
 
 def names() -> list[str]:
@@ -31,7 +31,7 @@ def names() -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise ValueError, with the nearest name and all names, if ``load`` does not know this one."""
-    if name in _SETS or (name.startswith(_FOLDER) and name != _FOLDER):
+    if name in _SETS or (name.startswith(FOLDER) and name != FOLDER):
         return
     near = difflib.get_close_matches(name.lower(), _SETS, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]!r}?" if near else ";"
@@ -68,6 +68,6 @@ def load(
     check_name(name)
     if split not in ("train", "validation"):
         raise ValueError(f"load: split must be 'train' or 'validation', not {split!r}")
-    if name.startswith(_FOLDER):
-        return folder_dataset(name.removeprefix(_FOLDER), split, report)
+    if name.startswith(FOLDER):
+        return folder_dataset(name.removeprefix(FOLDER), split, report)
     return _SETS[name](split, data_dir, offline, report)

@@ -84,7 +84,10 @@ def checked(function: Callable) -> Callable:
         if (not (optional and value is None) and (not isinstance(number, accepted)
                                                   or expected is int and isinstance(number, bool))
                 or scalar and isinstance(value, Tensor) and (value.ndim or value.requires_grad)):
-            given = f"{type(value).__name__}; make one with minicnn.tensor(...)" if expected is Tensor else repr(value)
+            kind = type(value).__name__
+            if kind == Tensor.__name__:  # of another library
+                kind = f"{type(value).__module__}.{kind}"
+            given = f"{kind}; make one with minicnn.tensor(...)" if expected is Tensor else repr(value)
             raise TypeError(f"{function.__name__}: {name} must be {what}, not {given}")
         return number
 

@@ -284,8 +284,9 @@ class RunFolder:
         return path, False
 
     def _strange(self, name: str) -> RunError:
-        return RunError(f"{self.path / name} is damaged, or from another run: it is not the file that {STATE} was "
-                        "written with", DAMAGED)
+        path = self.path / name
+        return RunError(f"{path} is damaged, or from another run: it is not the file that {STATE} was written with"
+                        if path.exists() else f"{path} is missing", DAMAGED)
 
     def _next(self, name: str) -> Path:
         return self.path / f"{name}.next"

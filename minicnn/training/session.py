@@ -11,6 +11,7 @@ from typing import Any
 from .. import data, models
 from ..backend import Device, manual_seed
 from ..data import DataLoader
+from ..data.catalog import FOLDER
 from ..data.sequences import SYMBOLS, TASKS, SequenceDataset
 from ..engine import Tensor
 from ..interop.safetensors import FormatError
@@ -72,6 +73,8 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
           device: str = "cpu", out: str = "runs", name: str | None = None, save_every: int = 0,
           workers: int = 1, capture: bool | None = False) -> Session:
     """A new run, in a new folder in ``out``; ``capture`` as for ``resume``."""
+    if recipe.data.startswith(FOLDER):  # by its full path, for the run may be read from elsewhere
+        recipe = replace(recipe, data=f"{FOLDER}{Path(recipe.data.removeprefix(FOLDER)).expanduser().absolute()}")
     train, val = selection.load(recipe.data)
     options = {**({} if recipe.width == 1 else {"width": recipe.width}), **(options or {})}
     recipe = replace(fitted(recipe, model, _shape(train)), width=options.get("width", 1.0))
@@ -84,7 +87,7 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
     if isinstance(net, models.Network):
         x, _ = next(iter(train_batches.epoch(0)))
         net.check_input(x.shape)  # before anything is written
-    stem = f"{model}-{Path(recipe.data.removeprefix('folder:')).resolve().name}"
+    stem = f"{model}-{Path(recipe.data.removeprefix(FOLDER)).resolve().name}"
     folder = RunFolder.create(out, stem, name)
     settings = {"minicnn": __version__, "model": asdict(spec), "recipe": asdict(recipe), "selection": asdict(selection),
                 "data": _about(train), "device": device, "save_every": save_every, "started": _now(), "resumed": []}
