@@ -38,6 +38,8 @@ def _read(path: Path) -> "list[Finding]":
         return lint(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise CommandError(f"{path} is not a text in UTF-8", "give Python files") from error
+    except IsADirectoryError as error:
+        raise CommandError(f"{path} is a folder", f"give the files in it: {path / '*.py'}") from error
 
 
 def _run(path: Path, arguments: list[str]) -> int:

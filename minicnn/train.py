@@ -311,11 +311,11 @@ def _train(args: argparse.Namespace, session: "Session", say: Say) -> int:
 
 
 def _plot(args: argparse.Namespace, session: "Session", say: Say) -> None:
-    """Draw the curves, if they are asked for and there are any."""
+    """Draw the curves, if they are asked for, or were for an earlier part of the run, and there are any."""
     from .training import plot_history
 
-    if args.plots and session.trainer.history.rows:
-        path, data = session.folder.path / "curves.svg", session.trainer.recipe.data
+    path, data = session.folder.path / "curves.svg", session.trainer.recipe.data
+    if session.trainer.history.rows and (args.plots or path.is_file() and find_spec("matplotlib")):
         images = os.path.basename(os.path.normpath(data)) if data.startswith("folder:") else data
         plot_history(session.trainer.history, path, f"{session.settings['model']['name']} on {images}")
         say(f"curves: {path}")

@@ -157,7 +157,11 @@ def test_names_and_options(tmp_path):
     assert "resumed: 2 of 3 epochs are done" in out and "  epochs 2 -> 3" in out
     out, _ = minicnn("train", "lenet5", "-o", "a/b", "--resume", "--plots", cwd=tmp_path)
     assert "nothing to do: a/b/mine has all its 3 epochs" in out and "curves: a/b/mine/curves.svg" in out
-    assert (tmp_path / "a" / "b" / "mine" / "curves.svg").read_text().endswith("</svg>\n")
+    curves = tmp_path / "a" / "b" / "mine" / "curves.svg"
+    drawn = curves.read_text()
+    assert drawn.endswith("</svg>\n")
+    minicnn("train", "--resume", "a/b/mine", "--epochs", 4, cwd=tmp_path)
+    assert curves.read_text() != drawn  # once drawn, they are kept up to date
 
 
 def test_cuda_without_a_gpu(tmp_path):

@@ -246,6 +246,7 @@ def test_right_scripts_and_wrong_usage(tmp_path, capsys):
     assert command.main([str(tmp_path / "none.py")]) == 1 and "No such file" in capsys.readouterr().err
     (tmp_path / "x.py").write_bytes(b"\xff")
     assert command.main([str(tmp_path / "x.py")]) == 1 and "UTF-8" in capsys.readouterr().err
+    assert command.main([str(tmp_path)]) == 1 and "is a folder" in capsys.readouterr().err
 
 
 def test_it_is_a_command(tmp_path):

@@ -39,12 +39,13 @@ def _name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _blas() -> list[str] | None:
-    """NumPy's BLAS and the kernels that it chose; None without threadpoolctl, which knows."""
+def _blas() -> list[str]:
+    """NumPy's BLAS and, if threadpoolctl is there to tell, the kernels that it chose."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        return None
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return [f"{blas['name']} {blas['version']}"]
     return [f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}" for pool in threadpool_info()
             if pool["user_api"] == "blas"]
 
