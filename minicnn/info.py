@@ -79,10 +79,9 @@ def _blas() -> str:
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        import numpy as np
+        from .bench.machine import built_with
 
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return f"{blas['name']} {blas['version']} (threadpoolctl, which is not installed, would tell more)"
+        return f"{built_with()} (threadpoolctl, which is not installed, would tell more)"
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ", ".join(f"{pool['internal_api']} {pool['version']}, {pool.get('architecture', '')} kernels, "
                      f"threads {pool['num_threads']}" for pool in pools) or "none"

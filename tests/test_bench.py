@@ -5,6 +5,7 @@ import gc
 import inspect
 import json
 import os
+import sys
 import tempfile
 from types import FunctionType
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn.bench import measure, roofline, table, warm
+from minicnn import info
+from minicnn.bench import machine, measure, roofline, table, warm
 from minicnn.bench.__main__ import main
 from minicnn.bench.cases import KERNELS, NETWORKS, Work, case, is_network
 from minicnn.kernels import contract, cpu
@@ -187,3 +189,10 @@ def test_warming_runs_every_kernel_in_float32(monkeypatch):
         assert made["alone"].signatures and made["together"].signatures, made["alone"].py_func.__qualname__
     count, folder = warm.cached()
     assert count > 0 and folder.is_dir()
+
+
+def test_numpys_blas_is_named_without_threadpoolctl(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    (line,) = machine.describe()["blas"]
+    assert name in line and name in info._blas()

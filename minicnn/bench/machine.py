@@ -39,13 +39,18 @@ def _name() -> str:
     return platform.processor() or platform.machine()
 
 
+def built_with() -> str:
+    """The BLAS that NumPy was built with."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{blas['name']} {blas['version']}"
+
+
 def _blas() -> list[str]:
     """NumPy's BLAS and, if threadpoolctl is there to tell, the kernels that it chose."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return [f"{blas['name']} {blas['version']}"]
+        return [built_with()]
     return [f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}" for pool in threadpool_info()
             if pool["user_api"] == "blas"]
 
