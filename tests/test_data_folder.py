@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn.data import DataError, DataLoader, ImageFiles, image_files, load
+from minicnn.data import DataError, DataLoader, ImageFiles, folder, image_files, load
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -111,6 +111,35 @@ def test_an_image_stays_in_its_part_whatever_else_there_is(pets, tmp_path):
     root.rename(tmp_path / "moved")
     after = [{path.name for path in part.images.paths if path.parts[-2] == "dog"} for part in both(tmp_path / "moved")]
     assert before[0] <= after[0] and before[1] <= after[1] and before[1]
+
+
+def test_every_class_is_in_both_parts(tmp_path):
+    """However their names fall: of "few" no check sum is below a fifth, of "low" all are."""
+    places = {name: folder._place(tmp_path, tmp_path / name)
+              for name in (f"{kind}/{i}.png" for kind in ("few", "low", "many") for i in range(60))}
+    files = {kind: [name for name, place in places.items() if name.startswith(kind) and fits(place)][:count]
+             for kind, fits, count in (("few", lambda place: place > 0.2, 4), ("low", lambda place: place < 0.2, 3),
+                                       ("many", lambda place: True, 50))}
+    for name in (*sum(files.values(), []), "one/0.png"):
+        draw(tmp_path / name)
+    train, validation = ({path.relative_to(tmp_path).as_posix() for path in part.images.paths}
+                         for part in both(tmp_path))
+    assert validation & set(files["few"]) == {min(files["few"], key=places.get)}
+    assert train & set(files["low"]) == {max(files["low"], key=places.get)}
+    assert validation & set(files["many"]) == {name for name in files["many"] if places[name] < 0.2}
+    assert "one/0.png" in train and len(train) + len(validation) == 58
+
+
+def test_what_tells_whether_the_files_are_the_same(pets):
+    root, files = pets
+    before = both(root)[0].files
+    assert both(root)[1].files == both(root)[0].head(3).files == before
+    assert before.startswith(f"{len(both(root)[0])} training and {len(both(root)[1])} validation images, check sum")
+    path = root / "cat" / "00.png"
+    path.rename(root / "cat" / "other.png")
+    assert both(root)[0].files != before
+    (root / "cat" / "other.png").rename(path)
+    assert both(root)[0].files == before
 
 
 @pytest.mark.parametrize("held_out", ["validation", "val", "valid", "test"])

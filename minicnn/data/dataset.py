@@ -54,6 +54,7 @@ class ImageDataset(TensorDataset):
         name, split: what it is, as given to ``load``.
         mean, std: per channel, of the training images in 0..1, for ``transforms.Normalize``.
         source: the folder that the files came from, or what else the images are.
+        files: which files these are, in words, where others may come or go; else empty.
     """
 
     kind = "image"
@@ -69,6 +70,7 @@ class ImageDataset(TensorDataset):
         mean: Sequence[float],
         std: Sequence[float],
         source: str,
+        files: str = "",
     ) -> None:
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(f"{name}: images must be uint8 (N, C, H, W), not {images.dtype} {images.shape}")
@@ -81,7 +83,7 @@ class ImageDataset(TensorDataset):
             raise ValueError(f"{name}: there are {len(images)} images but {len(labels)} labels")
         self.arrays = images, labels
         self.images, self.labels, self.classes = images, labels, list(classes)
-        self.name, self.split, self.source = name, split, source
+        self.name, self.split, self.source, self.files = name, split, source, files
         self.mean, self.std = tuple(mean), tuple(std)
 
     def head(self, n: int) -> "ImageDataset":
@@ -97,6 +99,7 @@ class ImageDataset(TensorDataset):
             mean=self.mean,
             std=self.std,
             source=self.source,
+            files=self.files,
         )
 
     def __repr__(self) -> str:

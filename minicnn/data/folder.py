@@ -7,11 +7,14 @@ followed, since they might lead up.
 
 A folder that has the sub-folders train and validation (or val, valid, test) is split by them, each with a sub-folder
 for every class. Else a fifth of the files is for validation, chosen by a check sum of their names: a file stays in its
-part whatever is added or removed beside it, as in the "Speech commands" data (Warden, arXiv 1804.03209, 2018).
+part whatever is added or removed beside it, as in the "Speech commands" data (Warden, arXiv 1804.03209, 2018). Where
+all files of a class would be in one part, the one whose check sum is nearest to the other part's goes there; a single
+file is for training.
 """
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -55,6 +58,7 @@ def folder_dataset(path: str, split: str, report: Report) -> ImageDataset:
         mean=mean,
         std=std,
         source=str(root),
+        files=_fingerprint(root, parts),
     )
 
 
@@ -71,9 +75,7 @@ def _parts(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], list[str]]:
         parts = {"train": _files(root / "train", classes), "validation": _files(held_out, classes)}
     else:
         classes = _classes(root)
-        parts = {"train": [], "validation": []}
-        for file, label in _files(root, classes):
-            parts["train" if _place(root, file) >= HELD_OUT else "validation"].append((file, label))
+        parts = _divided(root, _files(root, classes))
     if len(classes) < 2:
         raise DataError(f"{root}: has {f'only the class {classes[0]}' if classes else 'no sub-folders with images'}",
                         _LAYOUT)
@@ -81,6 +83,26 @@ def _parts(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], list[str]]:
         if not files:
             raise DataError(f"{root}: has too few images, none of them is for {split}", "add images to every class")
     return parts, classes
+
+
+def _divided(root: Path, files: list[tuple[Path, int]]) -> dict[str, list[tuple[Path, int]]]:
+    """Files ordered by check sum, with their labels, in two parts: the first files of each class are held out."""
+    total = Counter(label for _, label in files)
+    low = Counter(label for file, label in files if _place(root, file) < HELD_OUT)
+    held_out = {label: min(max(1, low[label]), total[label] - 1) for label in total}
+    parts: dict[str, list[tuple[Path, int]]] = {"train": [], "validation": []}
+    for file, label in files:
+        parts["validation" if held_out[label] > 0 else "train"].append((file, label))
+        held_out[label] -= 1
+    return parts
+
+
+def _fingerprint(root: Path, parts: dict[str, list[tuple[Path, int]]]) -> str:
+    """Which files are in which part, in words and a check sum of their names."""
+    names = [f"{split} {file.relative_to(root).as_posix()}" for split, files in parts.items() for file, _ in files]
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
+    return (f"{len(parts['train']):,} training and {len(parts['validation']):,} validation images, "
+            f"check sum of their names {digest[:8]}")
 
 
 def _classes(folder: Path) -> list[str]:

@@ -34,6 +34,7 @@ class SequenceDataset(TensorDataset):
 
     kind = "text"
     mean = std = ()  # of pixels, which there are none of
+    files = ""  # that may come or go
 
     def __init__(self, x: np.ndarray, y: np.ndarray, classes: Sequence[str], *, name: str, split: str,
                  source: str = LIBRARY) -> None:
