@@ -1,5 +1,6 @@
 """Going on after an interruption: the end is the same to the last bit, wherever and however often a run was stopped."""
 
+import itertools
 import os
 import pty
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,6 +178,34 @@ def stop_after(trainer: Trainer, steps: int) -> None:
     trainer.observer.step = stop
     with pytest.raises(Stop):
         trainer.run()
+
+
+def test_a_folder_whose_images_have_changed(tmp_path):
+    image = pytest.importorskip("PIL.Image").effect_noise((28, 28), 90)
+    for kind, i in itertools.product("abc", range(10)):
+        (tmp_path / "pics" / kind).mkdir(parents=True, exist_ok=True)
+        image.rotate(90 * i).save(tmp_path / "pics" / kind / f"{i}.png")
+    recipe = recipe_for("lenet", f"folder:{tmp_path}/pics", epochs=1, batch_size=8)
+    session.start("lenet", recipe, Selection(), out=str(tmp_path), name="run").trainer.run()
+    run = RunFolder(tmp_path / "run")
+    settings = run.settings()
+    assert session.resume(run).changes == []
+    image.save(tmp_path / "pics" / "a" / "more.png")
+    with pytest.raises(RunError, match=r"is not as it was when .*run was begun: there were 2. training and . validation"
+                       r" images, check sum of their names \w{8}; now 2. training and . validation") as error:
+        session.resume(run)
+    assert error.value.hint == "put back what was there, or start a new run"
+    (tmp_path / "pics" / "a" / "more.png").unlink()
+    for count, fits in ((settings["data"]["train"], True), (settings["data"]["train"] + 1, False)):  # of older runs
+        known = {key: value for key, value in settings["data"].items() if key != "files"}
+        run.write_settings(settings | {"data": known | {"train": count}})
+        with nullcontext() if fits else pytest.raises(RunError, match=f"there were {count} training images; now "):
+            session.resume(run)
+    run.write_settings(settings)
+    for path in (tmp_path / "pics").rglob("*.png"):
+        image.point(lambda level: level // 2).save(path)
+    with pytest.raises(RunError, match="there are other images in its files"):
+        session.resume(run)
 
 
 def test_between_epochs_the_batches_may_change(tmp_path):

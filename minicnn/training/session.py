@@ -138,9 +138,11 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
     recipe = Recipe.make(Recipe(**settings["recipe"]), **of_recipe)
     selection = replace(Selection(**settings["selection"]), **of_selection)
     train, val = selection.load(recipe.data)
-    if _about(train) | {"train": 0} != settings["data"] | {"train": 0}:
-        raise RunError(f"{recipe.data} is not the data set that {folder} was begun with",
-                       OTHER_DATA)
+    then = settings["data"]
+    if "files" in then or not train.files or "limit_train" in new:  # else their number is what an older run has of them
+        then = then | {"train": len(train)}
+    if {"files": train.files, **then} != _about(train):
+        raise _other_data(folder, recipe.data, then, train)
     device, save_every = (new.get(key, settings[key]) for key in ("device", "save_every"))
     now = {**asdict(recipe), **asdict(selection), "device": device, "save_every": save_every}
     has_checkpoint = folder.holds_a_checkpoint()
@@ -163,6 +165,16 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
                                 "changes": changed})
     folder.stage_settings(settings)
     return Session(trainer, folder, settings, train, val, changed)
+
+
+def _other_data(folder: RunFolder, name: str, then: dict[str, Any], train: Samples) -> RunError:
+    """The error for data that are not those that a run was begun with."""
+    if not train.files:
+        return RunError(f"{name} is not the data set that {folder} was begun with", OTHER_DATA)
+    before = then.get("files", f"{then['train']:,} training images")
+    return RunError(f"{name} is not as it was when {folder} was begun: " + (
+        f"there were {before}; now {train.files}" if before != train.files else "there are other images in its files"),
+        "put back what was there, or start a new run")
 
 
 def dry_run(model: str, recipe: Recipe, selection: Selection, *, options: dict[str, Any], device: str,
@@ -263,7 +275,7 @@ def _shape(samples: Samples) -> tuple[int, ...]:
 
 def _about(train: Samples) -> dict[str, Any]:
     return {"classes": train.classes, "shape": list(_shape(train)), "mean": list(train.mean),
-            "std": list(train.std), "train": len(train)}
+            "std": list(train.std), "train": len(train), "files": train.files}
 
 
 def _now() -> str:
