@@ -229,6 +229,8 @@ def _check_data(name: str) -> None:
 
 
 def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
+    from .training.pipeline import left_out
+
     trainer, train, val = session.trainer, session.train, session.val
     recipe, spec = trainer.recipe, session.settings["model"]
     shape = "×".join(map(str, train.arrays[0].shape[1:])) + " symbols" * (train.kind == "text")
@@ -236,6 +238,8 @@ def _describe(args: argparse.Namespace, session: "Session", say: Say) -> None:
         f"({train.source})")
     if recipe.data == "digits":
         say("      for the full MNIST, 60,000 images: --data mnist")
+    if line := left_out(trainer.train):
+        say(line)
     say(f"model: {spec['name']}, {sum(p.numel() for p in trainer.parameters):,} parameters")
     say(f"recipe: {recipe.summary()}")
     say(f"run: {session.folder}")

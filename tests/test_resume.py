@@ -236,6 +236,17 @@ def test_fewer_epochs_than_were_done_are_an_error(tmp_path):
         session.resume(RunFolder(tmp_path / "lenet-digits-1"), changes={"epochs": 1})
 
 
+def test_a_run_begun_with_a_last_batch_of_one_goes_on_with_it(tmp_path):
+    """As runs of older versions may have been, where batch norm could take it."""
+    recipe = recipe_for("resnet20", "digits", epochs=1, batch_size=6, width=0.25)
+    first = session.start("resnet20", recipe, Selection(limit_train=13, limit_val=4), out=str(tmp_path), name="run")
+    run, settings = RunFolder(tmp_path / "run"), first.settings
+    first.folder.unlock()
+    assert len(first.trainer.train) == len(session.resume(run).trainer.train) == 2
+    run.write_settings({key: value for key, value in settings.items() if key != "drop_one"})
+    assert len(session.resume(run).trainer.train) == 3
+
+
 def test_another_model_is_an_error(tmp_path):
     begin(tmp_path)
     with pytest.raises(RunError, match="is a run of lenet, not of cnn2"):

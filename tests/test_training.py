@@ -41,6 +41,24 @@ def test_fit_takes_any_module_and_loader(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_last_batch_of_one_is_left_out_where_there_is_batch_norm(capsys):
+    def seen(model: str | None, images: int, batch_size: int) -> list[int]:
+        recipe = Recipe(batch_size=batch_size)
+        train, val = digits(images, 9)
+        batches, held_out = loaders(recipe, train, val, model=model and models.create(model))
+        assert [len(y) for _, y in held_out] == [8, 1] if batch_size == 8 else True
+        return [len(y) for _, y in batches]
+
+    assert seen("lenet_bn", 33, 8) == [8, 8, 8, 8] and seen("resnet20", 33, 8) == [8, 8, 8, 8]
+    assert seen("lenet", 33, 8) == seen(None, 33, 8) == [8, 8, 8, 8, 1]
+    assert seen("lenet_bn", 34, 8) == [8, 8, 8, 8, 2] and seen("lenet_bn", 3, 1) == [1, 1, 1]
+    assert seen("lenet_bn", 1, 8) == [1]  # there would be nothing to learn from
+    history = fit(models.create("lenet_bn"), *digits(33, 9), epochs=2, batch_size=32)
+    assert len(history.rows) == 2
+    assert capsys.readouterr().out.startswith(
+        "batches: of 33 in batches of 32 one is left, too few for batch norm; each epoch leaves out another\n")
+
+
 @pytest.mark.parametrize(("given", "settings", "message"), [
     (lambda images, loader: (loader, images), {}, "train is a DataLoader and val a ImageDataset; both must be"),
     (lambda images, loader: (images, loader), {}, "train is a ImageDataset and val a DataLoader; both must be"),

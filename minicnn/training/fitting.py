@@ -9,7 +9,7 @@ from .compiling import announce_compiling
 from .display import display
 from .history import History
 from .optimisation import begin
-from .pipeline import loaders
+from .pipeline import left_out, loaders
 from .recipes import Recipe, recipe_for
 from .trainer import Trainer
 
@@ -55,7 +55,9 @@ def fit(model: Module, train: Any, val: Any = None, *, verbose: bool = True, **s
     device = next((p.device for p in model.parameters()), CPU)
     if are_images:
         recipe = recipe_for(spec.name if spec else "", train.name, **settings)
-        train, val = loaders(recipe, train, val, device=str(device))
+        train, val = loaders(recipe, train, val, device=str(device), model=model)
+        if verbose and (line := left_out(train)):
+            print(line)
     else:
         recipe = Recipe.make(Recipe(), **settings)
     begin(model, recipe)

@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
+from .. import models, nn
 from ..data import DataLoader, ImageDataset, transforms
 from ..data.sequences import SequenceDataset
 from .recipes import Recipe
 
-__all__ = ["fitted", "loaders", "transform_for"]
+__all__ = ["fitted", "left_out", "loaders", "transform_for"]
 
 AHEAD = 2  # batches
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Samples = ImageDataset | SequenceDataset
 
 
@@ -48,16 +49,27 @@ def transform_for(recipe: Recipe, mean: Any, std: Any, *, shape: tuple[int, ...]
     return transforms.Compose([*steps, levels[recipe.pixels]])
 
 
-def loaders(recipe: Recipe, train: Samples, val: Samples | None,
-            workers: int = 1, device: str = "cpu") -> tuple[DataLoader, DataLoader | None]:
+def loaders(recipe: Recipe, train: Samples, val: Samples | None, workers: int = 1, device: str = "cpu", *,
+            model: nn.Module | None = None) -> tuple[DataLoader, DataLoader | None]:
     """Shuffled batches of what is to be learnt, and batches of what is held out in their order, on the device.
 
-    They are prepared ahead by a thread of each loader, or when they are needed with ``workers=0``.
+    They are prepared ahead by a thread of each loader, or when they are needed with ``workers=0``. If the model has
+    batch norm, which needs more than one value, a last batch of one sample is left out: in each epoch another one.
     """
     transform = _transform(recipe, train, train.mean, train.std, train=True)
-    shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, transform=transform,
-                          prefetch=AHEAD * workers, device=device)
+    normalises = model is not None and any(isinstance(layer, BATCH_NORMS) for layer in model.modules())
+    drop_last = normalises and len(train) % recipe.batch_size == 1 < len(train)
+    shuffled = DataLoader(train, recipe.batch_size, shuffle=True, seed=recipe.seed, drop_last=drop_last,
+                          transform=transform, prefetch=AHEAD * workers, device=device)
     return shuffled, None if val is None else val_loader(recipe, val, train.mean, train.std, workers, device)
+
+
+def left_out(train: DataLoader) -> str | None:
+    """What ``loaders`` leaves out of each epoch, in a line for people; None if that is nothing."""
+    if not train.drop_last:
+        return None
+    return (f"batches: of {len(train.dataset):,} in batches of {train.batch_size} one is left, too few for batch norm; "
+            "each epoch leaves out another")
 
 
 def val_loader(recipe: Recipe, val: Samples, mean: Any, std: Any, workers: int = 1,

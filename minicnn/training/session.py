@@ -83,14 +83,15 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
                        options)
     net = checkpoint.create(asdict(spec))
     begin(net, recipe)
-    train_batches, val_batches = loaders(recipe, train, val, workers, device)
+    train_batches, val_batches = loaders(recipe, train, val, workers, device, model=net)
     if isinstance(net, models.Network):
         x, _ = next(iter(train_batches.epoch(0)))
         net.check_input(x.shape)  # before anything is written
     stem = f"{model}-{Path(recipe.data.removeprefix(FOLDER)).resolve().name}"
     folder = RunFolder.create(out, stem, name)
     settings = {"minicnn": __version__, "model": asdict(spec), "recipe": asdict(recipe), "selection": asdict(selection),
-                "data": _about(train), "device": device, "save_every": save_every, "started": _now(), "resumed": []}
+                "data": _about(train), "device": device, "save_every": save_every, "drop_one": True, "started": _now(),
+                "resumed": []}
     folder.write_settings(settings)
     net.to(Device.parse(device)).to(recipe.dtype)
     trainer = Trainer(net, recipe, train_batches, val_batches, folder=folder, save_every=save_every,
@@ -154,8 +155,9 @@ def _resume(folder: RunFolder, model: str | None, changes: dict[str, Any], worke
     net = checkpoint.create(settings["model"])
     begin(net, recipe)
     net.to(Device.parse(device)).to(recipe.dtype)
-    trainer = Trainer(net, recipe, *loaders(recipe, train, val, workers, device), folder=folder, save_every=save_every,
-                      capture=_captured(capture, device))
+    spared = net if "drop_one" in settings else None  # older runs learn from a last batch of one, whatever it is worth
+    batches = loaders(recipe, train, val, workers, device, model=spared)
+    trainer = Trainer(net, recipe, *batches, folder=folder, save_every=save_every, capture=_captured(capture, device))
     if has_checkpoint:  # a run that was killed before its first one begins again, from the same seed
         trainer.restore()
     changed = [f"{key} {before[key]} -> {now[key]}" for key in now if now[key] != before[key]]
