@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import minicnn as mc
+from minicnn import backend, nn
 from minicnn.backend import default_generator
 from minicnn.training import recipe_for, session
 from minicnn.training.forecast import Forecast, duration, forecast
+from minicnn.training.pace import Pace
 from minicnn.training.session import Selection
 from minicnn.training.trainer import Trainer
 
@@ -64,6 +66,20 @@ def test_slow_steps_are_worked_out_from_a_few_images(tmp_path, monkeypatch):
     assert forecast(begun(tmp_path, batch_size=40).trainer).epoch == pytest.approx(43.0)
     assert sizes == [8, 8, 16]
     assert forecast(begun(tmp_path / "small", batch_size=2).trainer).epoch == pytest.approx(20 * 5.0)  # timed as it is
+
+
+def test_on_a_busy_machine_one_thread_counts_where_it_is_faster(tmp_path, monkeypatch):
+    now, threads = [0.0], [2]
+    monkeypatch.setattr(backend, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(backend, "set_num_threads", lambda n: threads.__setitem__(0, n))
+    monkeypatch.setattr("minicnn.training.forecast.Pace", lambda: Pace(clock=lambda: now[0]))
+    monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: now[0])
+    def pass_time(model: nn.Module, x: mc.Tensor) -> None:
+        now[0] += 0.1 if threads[0] == 1 else 0.4
+
+    trainer = begun(tmp_path, batch_size=10).trainer  # of 4 + 2 batches
+    trainer.model.register_forward_pre_hook(pass_time)
+    assert forecast(trainer).epoch == pytest.approx(6 * 0.1) and threads == [2]
 
 
 def test_an_epoch_of_one_batch(tmp_path):

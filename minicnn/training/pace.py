@@ -1,5 +1,6 @@
 """How many threads a step is worth, measured: results do not depend on it, so it may change at any step."""
 
+import math
 import statistics
 import time
 from collections import deque
@@ -12,6 +13,7 @@ __all__ = ["Pace"]
 
 RECENT = 3  # steps; their median does not mind one that compiles or is disturbed
 SHARE = 0.05  # of the time may go into trying what is slower
+ADVANCE = 1.0  # seconds that one thread's first trial may take before any time is saved for it
 
 
 class Pace:
@@ -29,13 +31,14 @@ class Pace:
         self.saved = 0.0  # seconds for the next trial
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Around a training step."""
+    def step(self) -> Iterator[int]:
+        """Around a training step, which is made with so many threads."""
         faster, slower = sorted((self.most, 1), key=self._expected)
-        threads = slower if self.saved > self._expected(slower) else faster
+        affordable = self.saved if self.recent[1] else self.saved + ADVANCE
+        threads = slower if affordable > self._expected(slower) else faster
         backend.set_num_threads(threads)
         start = self.clock()
-        yield
+        yield threads
         seconds = self.clock() - start
         self.recent[threads].append(seconds)
         self.saved += SHARE * seconds if threads == faster else -seconds
@@ -49,4 +52,4 @@ class Pace:
         """Seconds of a step; of one thread, before it was tried, the most that is possible."""
         if self.recent[threads]:
             return statistics.median(self.recent[threads])
-        return 0.0 if threads == self.most else self.most * self._expected(self.most)
+        return 0.0 if threads == self.most else self.most * self._expected(self.most) or math.inf
