@@ -458,6 +458,33 @@ def test_unknown_vector_width(bits):
     assert "MINICNN_VECTOR_BITS" in error.value.stderr
 
 
+MISPLANNED = """
+import sys
+sys.path[:0] = {path!r}
+import numpy as np
+from minicnn.kernels.contract import Geometry
+from minicnn.kernels.cpu import convolution, {module}
+{module}.{name} = {value}
+x = np.ones((1, 3, 40, 40), np.float32)
+print("planned")
+{call}
+print("computed")
+"""
+FORWARD = "convolution.direct.conv2d(x, np.ones((40, 3, 3, 3), np.float32), None, Geometry())"
+WEIGHTS = "convolution.direct.conv2d_weight_grad(x, x[:, :1, 2:, 2:], (1, 3, 3, 3), Geometry())"
+
+
+@pytest.mark.parametrize("module, name, value, call", [
+    ("plans", "vectors", "lambda rows: 5", FORWARD), ("plans", "vectors", "lambda rows: 20", FORWARD),
+    ("plans", "ROWS", 20, FORWARD), ("weight_plans", "DOTS", "[(1, 1)] * 3 + [(1, 9)]", WEIGHTS)])
+def test_a_shape_the_micro_kernel_has_not_ends_the_process(tmp_path, module, name, value, call):
+    """It would leave results unwritten."""
+    script = MISPLANNED.format(path=sys.path, module=module, name=name, value=value, call=call)
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert process.stdout == "planned\n", process.stderr
+    assert process.returncode != 0
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_signatures_are_those_of_the_contract(kernels, name):
     assert inspect.signature(getattr(kernels, name)) == inspect.signature(getattr(contract, name))

@@ -139,6 +139,15 @@ class _Emitter:
         add = self._declare("llvm.vector.reduce.fadd", self.element, [self.element, self.vector])
         return self.builder.call(add, [ir.Constant(self.element, 0.0), vector], fastmath=("reassoc",))
 
+    def absent(self):
+        """A block that ends the process: for shapes that no code was generated for, whose results would be missing."""
+        block = self.builder.append_basic_block("absent")
+        with self.builder.goto_block(block):
+            trap = self.builder.module.declare_intrinsic("llvm.trap", (), ir.FunctionType(ir.VoidType(), []))
+            self.builder.call(trap, [])
+            self.builder.unreachable()
+        return block
+
     def _vectors(self, address):
         return self.builder.bitcast(address, self.vector.as_pointer())
 
@@ -257,7 +266,8 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
                 phi.add_incoming(before, start)
                 phi.add_incoming(after, end)
 
-        switch = builder.switch(builder.add(builder.mul(rows, _INDEX(16)), remaining[0]), done)
+        few = builder.select(builder.icmp_unsigned("<", remaining[0], _INDEX(15)), remaining[0], _INDEX(15))
+        switch = builder.switch(builder.add(builder.mul(rows, _INDEX(16)), few), emit.absent())
         for r in range(1, ROWS + 1):
             for v in range(1, vectors(r) + 1):
                 block = builder.append_basic_block(f"rows{r}_vectors{v}")
@@ -290,7 +300,7 @@ def _streams(typingctx, vectors_, steps, a, a_row, b, s, c):
         rows, most = STREAMS
         width, starts = emit.vector.count, [emit.address(a, builder.mul(a_row, _INDEX(r))) for r in range(rows)]
         done = builder.append_basic_block("done")
-        switch = builder.switch(count, done)
+        switch = builder.switch(count, emit.absent())
         for v in range(1, most + 1):
             block = builder.append_basic_block(f"vectors{v}")
             switch.add_case(_INDEX(v), block)
@@ -347,7 +357,7 @@ def _dots(typingctx, shape, count, steps, g, g_row, g_next, x, table, x_next, ou
         emit = _emitter(context, builder, signature, 3)
         width = emit.vector.count
         done = builder.append_basic_block("done")
-        switch = builder.switch(shape, done)
+        switch = builder.switch(shape, emit.absent())
         for index, (row_count, tap_count) in enumerate(DOTS):
             block = builder.append_basic_block(f"rows{row_count}_taps{tap_count}")
             switch.add_case(_INDEX(index), block)
