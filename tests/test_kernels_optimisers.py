@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis.strategies import booleans, sampled_from
@@ -10,6 +11,7 @@ from kernels_util import NAN, SEEDS, close, normal, variable
 
 Arrays = tuple[np.ndarray, ...]
 SHAPES = sampled_from([((5,),), ((3, 4), (0,), (7, 1, 2)), ((2,), (60, 70), ()), ((3,),) * 70])
+INFINITE = np.array([np.inf, -np.inf, 1.0])  # a mask
 
 
 def drawn(shapes: tuple[tuple[int, ...], ...], seed: int) -> Arrays:
@@ -73,3 +75,22 @@ def test_adam_step(kernels, shapes, amsgrad, weight_decay, decoupled, maximize, 
                   [cast(gs, dtype) for gs in gradients])
         for found, wanted in zip((own, ms, vs, largest) if amsgrad else (own, ms, vs), expected, strict=True):
             close(found, cast(wanted, dtype))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_leaves_infinite_parameters_where_they_are(kernels, momentum):
+    """They are no NaN: without decay there is nothing to multiply them by."""
+    own, velocities = (INFINITE.copy(),), (np.zeros(3),) if momentum else None
+    gradients = [(normal(i, 3),) for i in range(2)]
+    run_steps(lambda i, gs: kernels.sgd_step(own, gs, velocities, 0.05, momentum, 0.0, 0.0, False, False, i == 0),
+              gradients)
+    close(own, by_pytorch(lambda ts: torch.optim.SGD(ts, 0.05, momentum), (INFINITE,), gradients)[0])
+
+
+@pytest.mark.parametrize("kind, weight_decay", [(torch.optim.Adam, 0.0), (torch.optim.AdamW, 0.1)])
+def test_adam_leaves_infinite_parameters_where_they_are(kernels, kind, weight_decay):
+    own, ms, vs = (INFINITE.copy(),), (np.zeros(3),), (np.zeros(3),)
+    gradients = [(normal(i, 3),) for i in range(2)]
+    run_steps(lambda i, gs: kernels.adam_step(own, gs, ms, vs, None, i + 1, 0.05, 0.9, 0.99, 1e-6, weight_decay,
+                                              kind is torch.optim.AdamW, False), gradients)
+    close(own, by_pytorch(lambda ts: kind(ts, 0.05, (0.9, 0.99), 1e-6, weight_decay), (INFINITE,), gradients)[0])

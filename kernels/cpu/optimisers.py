@@ -15,7 +15,9 @@ def _sgd(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximi
     real = p.dtype.type
     lr, momentum, fresh, weight_decay = real(lr), real(momentum), real(1 - dampening), real(weight_decay)
     for i in range(p.size):
-        d = (-g[i] if maximize else g[i]) + weight_decay * p[i]
+        d = -g[i] if maximize else g[i]
+        if weight_decay:  # 0·∞ would be NaN
+            d += weight_decay * p[i]
         if velocity is not None:
             v = d if first else momentum * velocity[i] + fresh * d
             velocity[i] = v
@@ -38,7 +40,9 @@ def _adam(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink
     rate, root, eps, weight_decay, shrink = real(rate), real(root), real(eps), real(weight_decay), real(shrink)
     for i in range(p.size):
         kept = p[i] * shrink
-        d = (-g[i] if maximize else g[i]) + weight_decay * p[i]
+        d = -g[i] if maximize else g[i]
+        if weight_decay:
+            d += weight_decay * p[i]
         m[i] = beta1 * m[i] + fresh1 * d
         second = beta2 * v[i] + fresh2 * d * d
         v[i] = second

@@ -20,6 +20,9 @@ struct Part {
     }
 };
 
+// g + weight_decay·p, but g alone without decay: 0·∞ would be NaN.
+__device__ Wide decayed(Wide g, Wide weight_decay, Wide p) { return weight_decay ? g + weight_decay * p : g; }
+
 #define FOR_PART(i, part) for (int i = part.start + threadIdx.x; i < part.stop; i += blockDim.x)
 
 extern "C" __global__ void sgd_step(Table<Real> ps, Table<const Real> gs, Table<Real> velocities, Sizes sizes, Wide lr,
@@ -29,7 +32,8 @@ extern "C" __global__ void sgd_step(Table<Real> ps, Table<const Real> gs, Table<
     Real *p = ps.at[part.parameter], *velocity = velocities.at[part.parameter];
     const Real* g = gs.at[part.parameter];
     FOR_PART(i, part) {
-        Wide value = wide(p[i]), step = (maximize ? -wide(g[i]) : wide(g[i])) + weight_decay * value;
+        Wide value = wide(p[i]);
+        Wide step = decayed(maximize ? -wide(g[i]) : wide(g[i]), weight_decay, value);
         if (velocity) {
             Wide v = first ? step : momentum * wide(velocity[i]) + (1 - dampening) * step;
             velocity[i] = rounded(v);
@@ -48,7 +52,8 @@ extern "C" __global__ void adam_step(Table<Real> ps, Table<const Real> gs, Table
     Real* v_max = v_maxes.at[part.parameter];
     const Real* g = gs.at[part.parameter];
     FOR_PART(i, part) {
-        Wide value = wide(p[i]), step = (maximize ? -wide(g[i]) : wide(g[i])) + weight_decay * value;
+        Wide value = wide(p[i]);
+        Wide step = decayed(maximize ? -wide(g[i]) : wide(g[i]), weight_decay, value);
         value *= decay;
         Wide mean = beta1 * wide(m[i]) + (1 - beta1) * step, square = beta2 * wide(v[i]) + (1 - beta2) * step * step;
         m[i] = rounded(mean);

@@ -198,7 +198,9 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
 def sgd_step(ps: Arrays, gs: Arrays, velocities: Arrays | None, lr: float, momentum: float, dampening: float,
              weight_decay: float, nesterov: bool, maximize: bool, first: bool) -> None:
     for p, g, velocity in zip(ps, gs, velocities or (None,) * len(ps), strict=True):
-        g = (-g if maximize else g) + weight_decay * p
+        g = -g if maximize else g
+        if weight_decay:  # 0·∞ would be NaN
+            g = g + weight_decay * p
         if velocity is not None:
             velocity[...] = g if first else momentum * velocity + (1 - dampening) * g
             g = g + momentum * velocity if nesterov else velocity
@@ -212,7 +214,7 @@ def adam_step(ps: Arrays, gs: Arrays, ms: Arrays, vs: Arrays, v_maxes: Arrays | 
         g = -g if maximize else g
         if decoupled:
             p *= 1 - lr * weight_decay
-        else:
+        elif weight_decay:
             g = g + weight_decay * p
         m[...] = beta1 * m + (1 - beta1) * g
         v[...] = beta2 * v + (1 - beta2) * g * g
