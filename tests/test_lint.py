@@ -100,6 +100,28 @@ def test_results_in_training_mode():
     assert (finding.rule, finding.line) == ("dropout-in-test", 7) and "has Dropout" in finding.cause
     assert rules(source.format("model.eval()")) == rules(source.format("model.train(False)")) == []
     assert rules(source.format("pass").replace("Dropout(0.5)", "ReLU()")) == []
+    decorated = source.format("@torch.no_grad()\n    def test(x):\n        return model(x).argmax(1)").split("with")[0]
+    assert rules(decorated) == [("dropout-in-test", 7)]
+
+
+@pytest.mark.parametrize(("results", "guilty"), [
+    ("right = (model(x_test).argmax(1) == y_test).sum()", True), ("best = torch.max(model(x_test), 1)[1]", True),
+    ("out = model(x_test)\nbest = out.argmax(1)", True), ("model.eval()\nbest = model(x_test).argmax(1)", False),
+    ("best = out.argmax(1)", False), ("best = torch.cat(outputs).argmax(1)", False),
+    ("def test(model, x):\n    return model(x).argmax(1)", False), ("best = other(x_test).argmax(1)", False),
+])
+def test_results_in_training_mode_after_a_loop(results, guilty):
+    source = """\
+model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+for x, y in loader:
+    optimizer.zero_grad()
+    out = model(x)
+    outputs.append(torch.cat(out))
+    F.cross_entropy(out, y).backward()
+    optimizer.step()
+    right += (out.argmax(1) == y).sum()
+"""
+    assert [rule for rule, _ in rules(source + results)] == ["dropout-in-test"] * guilty
 
 
 def test_missing_zero_grad():
@@ -121,6 +143,11 @@ def test_missing_zero_grad():
     step = "def train_step(x):\n    loss(x).backward()\n    optimizer.step()\n"
     assert rules(step + "train_step(x)") == []
     assert rules(step + "for x in data:\n    train_step(x)") == [("no-zero-grad", 2)]
+    helper = "def clear():\n    optimizer.zero_grad()\n" + LOOP
+    assert rules(helper.replace("    optimizer.zero_grad()\n    loss", "    clear()\n    loss")) == []
+    assert rules(helper.replace("    optimizer.zero_grad()\n    loss", "    loss")) == [("no-zero-grad", 7)]
+    within = LOOP.replace("    optimizer.zero_grad()", "    def clear():\n        optimizer.zero_grad()")
+    assert rules(within) == [("no-zero-grad", 7)] and rules(within + "    clear()") == []
 
 
 def test_a_forward_that_its_class_has_lost():
@@ -147,6 +174,14 @@ def test_raw_pixels():
     ("out = model(x).squeeze(1)\nloss = ((out - y[:, None]) ** 2).mean()", True),
     ("loss = F.mse_loss(model(x).squeeze(1), y.reshape(-1, 1))", True),
     ("criterion = nn.MSELoss()\nloss = criterion(model(x).squeeze(), y.unsqueeze(-1))", True),
+    ("y = torch.randn(8)\nloss = nn.MSELoss()(torch.randn(8, 1), y)", True),
+    ("n = 8\ny = torch.rand(n)\nout = torch.randn(n, 1, requires_grad=True)\nloss = ((out - y) ** 2).mean()", True),
+    ("net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))\nloss = F.mse_loss(net(x), torch.zeros(8))", True),
+    ("net = nn.Sequential(nn.Flatten(), nn.Linear(4, 1))\nloss = F.mse_loss(net(x).squeeze(1), torch.zeros(8))", False),
+    ("net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))\nloss = F.mse_loss(net(x), torch.zeros(8))", False),
+    ("y = torch.randn(size)\nloss = nn.MSELoss()(torch.randn(8, 1), y)", False),
+    ("loss = nn.MSELoss()(torch.randn(8, 1), torch.randn(8, 1))", False), ("print(ones(3, 1) - ones(3))", False),
+    ("x = torch.randn(5)\napart = ((x[:, None] - x) ** 2).mean()", False),
     ("loss = F.mse_loss(model(x).squeeze(1), y)", False), ("loss = F.mse_loss(a.unsqueeze(1), y.unsqueeze(1))", False),
 ])
 def test_shapes_that_broadcast(source, guilty):

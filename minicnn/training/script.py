@@ -22,12 +22,17 @@ class Script:
         self.tree, self.nodes = tree, list(ast.walk(tree))
         self.parent = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
         self.calls = [node for node in self.nodes if isinstance(node, ast.Call)]
+        self.assignments = sorted((node for node in self.nodes if isinstance(node, ast.Assign)), key=lambda n: n.lineno)
 
     def above(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes that a node is in, the innermost first."""
         while node in self.parent:
             node = self.parent[node]
             yield node
+
+    def called_in(self, node: ast.AST) -> set[str]:
+        """The last parts of the names of what is called in a node."""
+        return {name_of(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
 
     def function_of(self, node: ast.AST) -> Function:
         """The function that a node is in, or the script."""
@@ -43,6 +48,22 @@ class Script:
         return not isinstance(home, ast.Module) and any(
             name_of(call.func) == home.name and any(isinstance(up, (ast.For, ast.While)) for up in self.above(call))
             for call in self.calls)
+
+    def run_by(self, scope: ast.AST) -> list[ast.AST]:
+        """The nodes that run with this one: its own, and those of the script's functions that it names."""
+        functions: dict[str, list[ast.AST]] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                functions.setdefault(node.name, []).extend(node.body)
+        found: list[ast.AST] = []
+        waiting = [scope]
+        while waiting:
+            node = waiting.pop()
+            found.append(node)
+            waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, Function)]
+            if isinstance(node, ast.Name | ast.Attribute):
+                waiting += functions.pop(name_of(node), [])
+        return found
 
     def mentions(self, *names: str) -> bool:
         """Whether one of the names stands anywhere."""
@@ -60,15 +81,15 @@ class Script:
         if not isinstance(node, (ast.Name, ast.Attribute)):
             return node
         text, home = ast.unparse(node), self.function_of(node)
-        best: ast.expr = node
-        for other in self.nodes:
-            if not isinstance(other, ast.Assign) or other.lineno >= node.lineno or self.function_of(other) is not home:
+        given: list[ast.expr] = [node]
+        for other in self.assignments:
+            if other.lineno >= node.lineno or self.function_of(other) is not home:
                 continue
             for target in other.targets:
                 names = target.elts if isinstance(target, ast.Tuple) else [target]
                 if text in map(ast.unparse, names):
-                    best = other.value
-        return best
+                    given.append(other.value)
+        return given[-1]
 
     def instances(self, *classes: str) -> set[str]:
         """The names, such as criterion or self.loss, that are given an object of one of these classes."""

@@ -14,7 +14,9 @@ __all__ = ["lint"]
 
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 SQUASHES = ("softmax", "sigmoid")
+RESULTS = {"argmax", "max", "topk"}
 SCALES = ("ToTensor", "ToFloat", "Normalize", "RawPixels", "Rescaling", "StandardScaler", "MinMaxScaler", "normalize")
+MAKERS = ("rand", "randn", "zeros", "ones", "empty")
 OF_LOSS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 
 
@@ -108,14 +110,34 @@ def _eval(script: Script) -> Iterator[Finding]:
     if not layers or "backward" not in modes or modes & {"eval", "evaluate", "fit"} or any(
             name_of(c.func) == "train" and c.args and isinstance(c.args[0], ast.Constant) for c in script.calls):
         return
+    places: list[ast.stmt | ast.expr] = [*_without_gradient(script), *_after_training(script)]
+    for node in places[:1]:
+        yield Finding("dropout-in-test", "results are taken here, but the network, which has "
+                      f"{name_of(layers[0].func)}, is never put in evaluation mode",
+                      "call model.eval() before, and model.train() before training goes on", node.lineno)
+
+
+def _without_gradient(script: Script) -> Iterator[ast.stmt]:
+    """Where no_grad is around results."""
     for node in script.nodes:
-        if isinstance(node, ast.With) and any(name_of(item.context_expr) == "no_grad" for item in node.items):
-            inside = {name_of(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
-            if inside & {"argmax", "max", "topk"}:
-                yield Finding("dropout-in-test", "results are taken here, but the network, which has "
-                              f"{name_of(layers[0].func)}, is never put in evaluation mode",
-                              "call model.eval() before, and model.train() before training goes on", node.lineno)
-                return
+        if isinstance(node, (ast.With, ast.FunctionDef)):
+            around = [i.context_expr for i in node.items] if isinstance(node, ast.With) else node.decorator_list
+            if "no_grad" in map(name_of, around) and RESULTS & script.called_in(node):
+                yield node
+
+
+def _after_training(script: Script) -> Iterator[ast.expr]:
+    """Results of a network that a loop above, in the same function, has trained."""
+    loops = {node: script.called_in(node) for node in script.nodes if isinstance(node, (ast.For, ast.While))}
+    for call in script.calls:
+        if name_of(call.func) not in RESULTS:
+            continue
+        owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []  # torch of torch.max(net(x), 1)
+        for output in map(script.value, [*owner, *call.args[:1]]):
+            if isinstance(output, ast.Call) and isinstance(output.func, ast.Name) and any(
+                    {"backward", output.func.id} <= names and (loop.end_lineno or 0) < output.lineno
+                    and script.function_of(loop) is script.function_of(call) for loop, names in loops.items()):
+                yield call
 
 
 def _zero_grad(script: Script) -> Iterator[Finding]:
@@ -127,7 +149,7 @@ def _zero_grad(script: Script) -> Iterator[Finding]:
         if not loops and not script.is_repeated(home):
             continue
         scope = loops[-1] if loops else home
-        inside = [n for n in ast.walk(scope) if isinstance(n, (ast.Call, ast.Assign)) and n is not call]
+        inside = [n for n in script.run_by(scope) if isinstance(n, (ast.Call, ast.Assign)) and n is not call]
         steps = [n for n in inside if isinstance(n, ast.Call) and name_of(n.func) == "step" and not n.args]
         clears = [n for n in inside if _clears(n)]
         if steps and not clears:
@@ -189,7 +211,12 @@ def _broadcast(script: Script) -> Iterator[Finding]:
     losses = tuple(name for name in OF_LOSS if name.islower())
     pairs += [(c, c.args[0], c.args[1]) for c in script.calls_of(losses, OF_LOSS) if len(c.args) > 1]
     for node, *operands in pairs:
-        if {_layout(script.value(operand)) for operand in operands} == {"row", "column"}:
+        layouts, made = [_layout(script.value(operand)) for operand in operands], [_made(script, o) for o in operands]
+        if isinstance(node, ast.Call):
+            layouts = [read or known for read, known in zip(layouts, made)]
+        elif _is_averaged(script, node):  # else somebody shows what broadcasting does, or wants all pairs
+            layouts = layouts if any(layouts) else made
+        if set(layouts) == {"row", "column"}:
             yield Finding("broadcast", f"in {ast.unparse(node)} one side is (N,) and the other (N, 1): together they "
                           "are (N, N), every sample with every other", "bring both to one shape, with squeeze(1) or "
                           "unsqueeze(1)", node.lineno)
@@ -211,6 +238,27 @@ def _layout(node: ast.expr) -> str:
             return "row"
         return "row" if name in ("argmax", "max") and arguments and arguments[-1] in ("1", "-1") and not keeps else ""
     return "column" if isinstance(node, ast.Subscript) and text.endswith("[:,None]") else ""
+
+
+def _is_averaged(script: Script, node: ast.expr) -> bool:
+    """Whether the mean of the squares of a difference is taken, which is a loss."""
+    square, mean = (*script.above(node),)[:2]
+    return isinstance(square, ast.BinOp) and isinstance(square.op, ast.Pow) and name_of(mean) == "mean"
+
+
+def _made(script: Script, node: ast.expr) -> str:
+    """As _layout, of a tensor of literal size such as randn(8, 1), or what nn.Sequential(..., Linear(4, 1)) gives."""
+    made = script.value(node)
+    if not isinstance(made, ast.Call):
+        return ""
+    if name_of(made.func) in MAKERS:
+        sizes = [getattr(script.value(size), "value", None) for size in made.args]
+        if all(isinstance(size, int) and size > 1 for size in sizes[:1]):
+            return "row" if len(sizes) == 1 else "column" if sizes[1:] == [1] else ""
+    last = _end(script.value(made.func))
+    if isinstance(last, ast.Call) and name_of(last) == "Linear":
+        return "column" if [getattr(size, "value", None) for size in last.args[1:2]] == [1] else ""
+    return ""
 
 
 def _saves(script: Script) -> Iterator[Finding]:
