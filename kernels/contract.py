@@ -62,8 +62,11 @@ class Windows(NamedTuple):
 
 # -- convolution: three bilinear operations, each the adjoint of the others -----------------------------------------
 
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
-    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
+def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry, rectify: bool = False) -> Array:
+    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c], or relu of that to rectify.
+
+    x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW).
+    """
 
 
 def conv2d_input_grad(gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:
@@ -152,6 +155,10 @@ def index_add(y: Array, index: Array, v: Array) -> None:
 
 def channel_sum(x: Array) -> Array:
     """Σ over n and l.  x (N,C,L) → (C); the gradient of a bias."""
+
+
+def relu_grad_sum(gy: Array, y: Array) -> tuple[Array, Array]:
+    """relu_grad(gy, y), and its channel_sum."""
 
 
 def batch_norm_stats(x: Array) -> tuple[Array, Array]:

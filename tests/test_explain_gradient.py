@@ -32,6 +32,20 @@ def test_dead_relu_with_its_input():
     assert alive.causes == () and alive.gradient == 1 and str(alive) == "the tensor (2,) at [0] = 0: the gradient is 1"
 
 
+def test_dead_relu_of_a_convolution_that_rectified_at_once():
+    """The value that it was is told, with which nothing was kept but the 0 it became."""
+    layer = nn.Conv2d(1, 2, 1).double()
+    net = nn.Sequential(layer, nn.ReLU())
+    with mc.no_grad():
+        layer.weight.copy_(mc.tensor([1.0, -1.0]).reshape(2, 1, 1, 1))
+        layer.bias.copy_(mc.tensor([0.0, 0.5]))
+    y = net(mc.tensor(np.full((1, 1, 1, 2), 2.0)))
+    assert y.grad_fn.edges[0][0].rectify
+    cause = only(explain.gradient(y.sum(), layer.bias, 1))
+    assert cause.kind == "dead relu" and cause.operation == "Relu (1, 2, 1, 2)"
+    assert cause.text == "-1.5 at [0, 1, 0, 0] is not above 0, so the result is 0"
+
+
 def test_how_many_values_move():
     """Those of 3×3 windows in 4 channels; a value that is read twice moves what both readers put out."""
     x = leaf(np.ones((1, 3, 8, 8)))

@@ -74,11 +74,14 @@ def by_pytorch(x, w, b, gy, geometry):
 
 
 def by(kernels, x, w, b, gy, geometry):
-    return [kernels.conv2d(x, w, b, geometry), kernels.conv2d_input_grad(gy, w, x.shape, geometry),
+    y = kernels.conv2d(x, w, b, geometry)
+    if kernels not in FORMULATIONS.values():
+        np.testing.assert_array_equal(kernels.conv2d(x, w, b, geometry, rectify=True), np.maximum(y, 0))
+    return [y, kernels.conv2d_input_grad(gy, w, x.shape, geometry),
             kernels.conv2d_weight_grad(x, gy, w.shape, geometry)]
 
 
-@pytest.mark.parametrize("name", ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"])
+@pytest.mark.parametrize("name", ["conv2d", "rectified", "conv2d_input_grad", "conv2d_weight_grad"])
 @pytest.mark.parametrize("spoilt", [0, 1])
 @given(cases(images=(1, 2, 17)), st.sampled_from([np.nan, np.inf, -np.inf]), st.sampled_from([np.float64, np.float32]))
 @example(arrays(2, 8, (24, 24), 8, (3, 3), Geometry(padding=((1, 1), (1, 1)))), np.nan, np.float32)
@@ -88,14 +91,16 @@ def by(kernels, x, w, b, gy, geometry):
 def test_bad_numbers_reach_what_they_meet(name, spoilt, case, value, dtype):
     """Padding is zeros, of which they make NaN; beyond gy, and where gx is cut off, there is nothing."""
     x, w, _, gy, geometry = case
-    operands, rest = {"conv2d": ((x, w), None), "conv2d_input_grad": ((gy, w), x.shape),
-                      "conv2d_weight_grad": ((x, gy), w.shape)}[name]
+    operation, operands, *rest = {
+        "conv2d": ("conv2d", (x, w), None, geometry), "rectified": ("conv2d", (x, w), None, geometry, True),
+        "conv2d_input_grad": (name, (gy, w), x.shape, geometry),
+        "conv2d_weight_grad": (name, (x, gy), w.shape, geometry)}[name]
     if spoilt == 0 and name != "conv2d_weight_grad":
         dtype = np.float64  # tiles, which only float32 is cut into, spread the bad numbers of images over their results
     operands[spoilt].reshape(-1)[gy.size % operands[spoilt].size] = value
     with np.errstate(invalid="ignore"):
-        found = getattr(cpu, name)(*[a.astype(dtype) for a in operands], rest, geometry)
-        expected = getattr(reference, name)(*operands, rest, geometry)
+        found = getattr(cpu, operation)(*[a.astype(dtype) for a in operands], *rest)
+        expected = getattr(reference, operation)(*operands, *rest)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
 

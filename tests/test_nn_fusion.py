@@ -113,6 +113,57 @@ def test_batch_norm_is_rectified_as_pytorch_does_in_two_steps(norm, shape, train
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+CONVOLUTIONS = {
+    "one after the other": lambda nn: nn.Sequential(nn.Conv2d(3, 4, (3, 2), (1, 2), (1, 0)), nn.ReLU(),
+                                                    nn.Conv2d(4, 2, 1, bias=False), nn.ReLU()),
+    "before pooling": lambda nn: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, groups=1), nn.ReLU(), nn.MaxPool2d(2)),
+    "before other pooling": lambda nn: nn.Sequential(nn.Conv2d(3, 4, 3, padding=2), nn.ReLU(), nn.AvgPool2d(2)),
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 7), (1, 3, 5, 4), (0, 3, 5, 4), (3, 6, 7)])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution_is_rectified_as_pytorch_does_in_two_steps(name, shape):
+    mc.manual_seed(1)
+    ours, theirs = CONVOLUTIONS[name](nn).double(), CONVOLUTIONS[name](torch.nn).double()
+    theirs.load_state_dict({key: torch.from_numpy(t.numpy()) for key, t in ours.state_dict().items()})
+    check_op(lambda x: ours.to(x.dtype)(x), lambda x: theirs.to(x.dtype)(x), normal(shape))
+    x, results, gy = normal(shape), [], None
+    for lib, net in ((mc, ours.double()), (torch, theirs.double())):
+        leaf = lib.tensor(x, requires_grad=True)
+        leaves, y = [leaf, *net.parameters()], net(leaf)
+        gy = normal(tuple(y.shape), 2) if gy is None else gy
+        first = lib.autograd.grad(y, leaves, lib.tensor(gy), create_graph=True)
+        norm = sum([(g * g).sum() for g in first])  # of which the weights see second derivatives
+        second = [lib.zeros_like(t) if g is None else g
+                  for t, g in zip(leaves, lib.autograd.grad(norm, leaves, allow_unused=True), strict=True)]
+        results.append([t.detach().numpy() for t in (y, *first, *second)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_convolution_is_rectified_in_one_pass_unless_somebody_looks():
+    net, x = CONVOLUTIONS["one after the other"](nn), mc.tensor(normal((2, 3, 6, 7)).astype(np.float32))
+
+    def rectifies(net):
+        """Whether the convolution before the last node of the graph did it."""
+        return net(x).grad_fn.edges[0][0].rectify
+
+    assert rectifies(net) and not rectifies(nn.Sequential(net[0], nn.ReLU(inplace=True)))
+    pooled = CONVOLUTIONS["before pooling"](nn)(x).grad_fn  # ReLU of MaxPool2d of Conv2d
+    assert not pooled.edges[0][0].edges[0][0].rectify
+    expected = net(x)
+    handle = net[2].register_forward_hook(lambda *_: None)
+    assert not rectifies(net)
+    np.testing.assert_array_equal(net(x).detach().numpy(), expected.detach().numpy())
+    handle.remove()
+    with mc.autocast("cpu"):
+        assert not rectifies(net)
+    with mc.conv_algorithm("loops"):
+        np.testing.assert_allclose(net(x).detach().numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert rectifies(net)
+
+
 def test_batch_norm_is_rectified_in_one_pass_unless_somebody_looks():
     net, x = rectified(mc, "BatchNorm2d", True), mc.tensor(normal((4, 3, 5, 6)), requires_grad=True)
     assert net(x).grad_fn.rectify

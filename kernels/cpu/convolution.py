@@ -90,18 +90,19 @@ class Convolution:
                  supports: Callable[[Pair, Geometry], str | None] = lambda kernel, geometry: None) -> None:
         self._correlations, self._sums, self.supports = correlations, sums, supports
 
-    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
-        """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c].  x (N,C,H,W), w (O,C/groups,KH,KW), b (O) → y (N,O,OH,OW)."""
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Geometry, rectify: bool = False) -> Array:
+        """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c], or relu of that.  x (N,C,H,W), w (O,C/groups,KH,KW) → y (N,O,OH,OW)."""
         if not _compiled_for(x, w):
-            return reference.conv2d(x, w, b, geometry)
+            return reference.conv2d(x, w, b, geometry, rectify)
         y = empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
         if not y.size:
             return y
         way, telling = _forward_way(self._correlations, x.shape, y.shape, w.shape, geometry, x.dtype)
-        way.correlate(x, w, b, y, geometry, backward=False)
-        # An infinite weight or NaN may have missed zeros of the padding, which the definition multiplies it by.
-        if (telling is None or _suspicious(y[telling])) and not _finite(w):
-            return reference.conv2d(x, w, b, geometry)
+        way.correlate(x, w, b, y, geometry, rectify=rectify)
+        # An infinite weight or NaN may have missed zeros of the padding, which the definition multiplies it by. What
+        # was rectified does not tell: −∞ has become 0.
+        if (telling is None or _suspicious(w if rectify else y[telling])) and not _finite(w):
+            return reference.conv2d(x, w, b, geometry, rectify)
         return y
 
     def conv2d_input_grad(self, gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:

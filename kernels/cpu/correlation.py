@@ -19,7 +19,7 @@ from numba import carray, njit
 from ..contract import Array, Geometry
 from . import plans
 from .gather import copy_steps, gather
-from .jobs import SMALL, call, fill, run, scratch, with_kernels
+from .jobs import SMALL, call, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import lanes, shifted
 from .plans import CHANNELS, LONG_ROWS, ROW_BY_ROW, STEPS
@@ -31,9 +31,10 @@ def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int
     return plans.correlation(x_shape, y_shape, w_shape, geometry, lanes(dtype.itemsize), backward).numbers["price"]
 
 
-def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
-    """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
-    plan = plans.correlation(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
+def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool = False,
+              rectify: bool = False) -> Array:
+    """y = conv2d(x, w, b), rectified if wanted, or, backward, y = conv2d_input_grad(x, w), into y."""
+    plan = plans.correlation(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward, rectify)
     numbers = with_kernels(plan, x.dtype)
     packed = empty((numbers["groups"] * numbers["packed"] * numbers["taps"],), x.dtype)
     run(_pack, numbers["groups"] * numbers["blocks"], plan, np.ascontiguousarray(w), packed, small=packed.size < SMALL)
@@ -266,6 +267,13 @@ def _correlating(way: int) -> Callable:
             else:
                 _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, target)
             reads = shifted(reads, phase[6])
+
+        if plan.rectify:  # what is still in the cache; of a result that is swept in one phase
+            begin, end = _block(plan, first)[0], min(_block(plan, last - 1)[1], plan.outputs)
+            size, count = plan.out_height * plan.out_width, min(plan.rows, plan.out_height - t0) * plan.out_width
+            for n in range(images):
+                for o in range(begin, end):
+                    rectify(shifted(channel, (n * plan.groups * plan.outputs + o) * size + t0 * plan.out_width), count)
 
     return correlate
 

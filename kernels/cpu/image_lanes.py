@@ -20,7 +20,7 @@ import numpy as np
 from numba import carray, njit
 
 from ..contract import Array, Geometry
-from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .jobs import Plan, call, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, copy_row, lanes, shifted, vectors
 from .plans import CALL, cycles, up
@@ -108,8 +108,11 @@ def unevenly(jobs: int) -> float:
 
 @lru_cache(256)
 def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry, width: int,
-          backward: bool) -> Plan:
-    """The plan of y = conv2d(x, w), or, backward, of y = conv2d_input_grad(x, w), with the price in cycles."""
+          backward: bool, rectify: bool = False) -> Plan:
+    """The plan of y = conv2d(x, w), rectified if wanted, or, backward, of y = conv2d_input_grad(x, w), with its price.
+
+    The price is in cycles.
+    """
     (n, c, *x_size), (_, o, *y_size), kernel = x_shape, y_shape, w_shape[2:]
     taps, sources, results = (prod(size) for size in (kernel, x_size, y_size))
     if backward:
@@ -148,13 +151,14 @@ def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int
                 results=results, taps=taps, lanes=width, width=together * width, units=units, parts=parts,
                 blocks=blocks, spans=spans, groups=len(groups), longest=longest, runs=len(runs),
                 next_source=shift * c * width if together == 1 else width, channel_step=steps[0], output_step=steps[1],
-                reverse=backward, image=image, result=result, weights=up(rows * taps * c, 16), jobs=units * parts,
+                reverse=backward, rectify=rectify, image=image, result=result, weights=up(rows * taps * c, 16), jobs=units * parts,
                 price=int(price), tile=0, transpose=0)
 
 
-def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
-    """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
-    plan = _plan(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward)
+def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool = False,
+              rectify: bool = False) -> Array:
+    """y = conv2d(x, w, b), rectified if wanted, or, backward, y = conv2d_input_grad(x, w), into y."""
+    plan = _plan(x.shape, y.shape, w.shape, geometry, lanes(x.itemsize), backward, rectify)
     numbers = with_kernels(plan, x.dtype)
     x = np.ascontiguousarray(x)
     bias = np.zeros(y.shape[1] * numbers["lanes"], x.dtype) if b is None else np.repeat(b, numbers["lanes"])
@@ -243,6 +247,8 @@ def _correlate(job, thread, plan, tables, x, w, bias, y, image, room):
                                      shifted(image, pixel * channels * width + v * plan.next_source), width, 0,
                                      plan.next_source, start, start_step, start_next, target, results * width,
                                      plan.lanes))
+        if plan.rectify:
+            rectify(result, rows * results * width)
         for o in range(rows):
             call(plan.transpose, (shifted(y, (n0 * plan.outputs + first + o) * results), plan.outputs * results,
                                   shifted(result, o * results * width), width, results, min(width, plan.images - n0)))

@@ -65,6 +65,15 @@ def fill(target, count, value):
         line[k] = value
 
 
+@njit
+def rectify(target, count):
+    """The count numbers at target, or 0 where they are not positive; NaN stays."""
+    line = carray(target, count)
+    for k in range(count):
+        v = line[k]
+        line[k] = 0 if v <= 0 else v
+
+
 @cache
 def compiled(function: Callable, signature):
     """The C function of this signature; its machine code is kept on disk."""

@@ -186,8 +186,8 @@ def _sweep(down: Axis, right: Axis, rows: int, together: int, outputs: int, lane
 
 @lru_cache(256)
 def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
-                lanes: int, backward: bool) -> Plan:
-    """The plan of y = conv2d(x, w), or, backward, of y = conv2d_input_grad(x, w)."""
+                lanes: int, backward: bool, rectify: bool = False) -> Plan:
+    """The plan of y = conv2d(x, w), rectified if wanted, or, backward, of y = conv2d_input_grad(x, w)."""
     (n, c, h, w), (_, o, *y_size), (w_outputs, w_channels, kh, kw), groups = x_shape, y_shape, w_shape, geometry.groups
     down, right = axes = image_axes(_backward_axis if backward else forward_axis, (kh, kw), geometry, y_size)
     channels, outputs, taps, area = c // groups, o // groups, kh * kw, down.split * right.split
@@ -229,7 +229,7 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
         "phases": len(phases), "taps": len(offsets), "run": _run(source),  # of taps that follow each other in w
         "output_step": output_step, "group_step": w_outputs // groups * w_channels * taps,  # in w
         "scratch": up(gathered + lanes, 64), "result": up(result, 64),
-        "parts": parts, "jobs": jobs * parts, "tile": 0, "transpose": 0}
+        "rectify": rectify, "parts": parts, "jobs": jobs * parts, "tile": 0, "transpose": 0}
     return Plan([phases, offsets, source, np.concatenate([some for some in reads for _ in right.phases])], **numbers)
 
 

@@ -28,7 +28,7 @@ from numba import carray, njit
 
 from ..contract import Array, Geometry, Pair
 from .gather import channels_last
-from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .jobs import Plan, call, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 from .plans import up
@@ -104,7 +104,7 @@ def _shapes(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: int, bef
 
 @lru_cache(256)
 def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: int, before: Pair, lanes_: int,
-          turned: bool) -> Plan:
+          turned: bool, rectify: bool) -> Plan:
     shapes = _shapes(x_shape, y_shape, kernel, before)
     n, c, o, down, across = (shapes[name] for name in ("images", "channels", "outputs", "down", "across"))
     area = kernel * kernel
@@ -114,17 +114,18 @@ def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: int, befor
     step = -(-(together * band * across) // lanes_) * lanes_ + lanes_
     return Plan([np.zeros(STEPS, np.int64)], **shapes, band=band, bands=-(-down // band), together=together,
                 blocks=blocks, parts=parts, lanes=lanes_, vectors=vectors(-(-o // blocks)), step=step, turned=turned,
-                output_step=area if turned else area * c, channel_step=area * o if turned else area,
+                rectify=rectify, output_step=area if turned else area * c, channel_step=area * o if turned else area,
                 weights=_apart(o * c), points=_apart(c * step), products=_apart(-(-blocks // parts) * ROWS * step),
                 jobs=jobs * parts, tile=0, transpose=0)
 
 
-def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool) -> Array:
-    """y = conv2d(x, w, b), or, backward, y = conv2d_input_grad(x, w), into y."""
+def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool = False,
+              rectify: bool = False) -> Array:
+    """y = conv2d(x, w, b), rectified if wanted, or, backward, y = conv2d_input_grad(x, w), into y."""
     (top, _), (left, _) = geometry.padding
     last = w.shape[2] - 1
     before = (last - top, last - left) if backward else (top, left)
-    plan = _plan(x.shape, y.shape, w.shape[2], before, lanes(x.itemsize), backward)
+    plan = _plan(x.shape, y.shape, w.shape[2], before, lanes(x.itemsize), backward, rectify)
     numbers = with_kernels(plan, x.dtype)
     points = empty((POINTS * numbers["weights"],), x.dtype)
     run(_weights, numbers["blocks"], plan, np.ascontiguousarray(w), points,
@@ -211,6 +212,9 @@ def _correlate(job, thread, plan, tables, x, weights, bias, y, points, products)
                     points_to_results(side, shifted(target, side * s), plan.out_width,
                                       shifted(products, (o - begin) * step + (n * rows + t) * across + s),
                                       plan.products, shifted(bias, o), plan.out_height - row, plan.out_width - side * s)
+            if plan.rectify:
+                rectify(shifted(y, (((n0 + n) * plan.outputs + o) * plan.out_height + side * t0) * plan.out_width),
+                        min(side * rows, plan.out_height - side * t0) * plan.out_width)
 
 
 # -- the weight gradient ----------------------------------------------------------------------------------------------

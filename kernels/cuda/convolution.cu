@@ -51,6 +51,7 @@ extern "C" __global__ void col2im(const Real* cols, Real* x, Windows g, int coun
 // outside of which the source is zero, for a grid of target pixels (first + i·stride, …); rows, then columns.
 struct Correlation {
     int images, groups, outputs, inputs;                // channels of one group
+    int rectify;                                        // whether the result is max(target, 0)
     int source_rows, source_columns, target_rows, target_columns;
     int rows, columns, first_row, first_column, row_stride, column_stride;  // the pixels of the target to compute
     int row_start, column_start, row_step, column_step, row_tap_step, column_tap_step;
@@ -103,6 +104,8 @@ __device__ inline int target_of(const Correlation& c, int group, int output, int
     return (plane * c.target_rows + row) * c.target_columns + column;
 }
 
+__device__ inline Real finished(const Correlation& c, Wide sum) { return rounded(c.rectify && sum <= 0 ? Wide(0) : sum); }
+
 struct Weights {  // a row for each output channel, a column for each tap
     const Correlation& c;
     const Real* weight;
@@ -147,7 +150,7 @@ __device__ void correlate(Tiles<M, N, K>& tiles, const Real* source, const Real*
             int output = m0 + tiles.row(i);
             if (output < c.outputs)
                 target[target_of(c, group, output, pixel)] =
-                    rounded(sums[i][j] + (bias ? wide(bias[group * c.outputs + output]) : Wide(0)));
+                    finished(c, sums[i][j] + (bias ? wide(bias[group * c.outputs + output]) : Wide(0)));
         }
     }
 }
@@ -177,7 +180,7 @@ extern "C" __global__ void correlate_single(const Real* source, const Real* weig
             Tap tap = tap_of(c, k);
             sum += wide(own[tap.weight]) * seen(c, source, pixel, tap);
         }
-        target[target_of(c, group, output, index)] = rounded(sum);
+        target[target_of(c, group, output, index)] = finished(c, sum);
     }
 }
 

@@ -48,17 +48,18 @@ def _phases(size: int, kernel: int, stride: int, before: int, dilation: int) -> 
 
 
 def _correlation(rows: _Axis, columns: _Axis, images: int, groups: int, outputs: int, inputs: int, source: Sizes,
-                 target: Sizes, strides: tuple[int, int, int, int, int]) -> tuple:
+                 target: Sizes, strides: tuple[int, int, int, int, int], rectify: bool = False) -> tuple:
     """struct Correlation of convolution.cu; strides of the weights by group, output, input, row and column."""
     group, output, channel, row, column = strides
-    return (images, groups, outputs, inputs, *source, *target, rows.pixels, columns.pixels, rows.first, columns.first,
+    return (images, groups, outputs, inputs, rectify, *source, *target, rows.pixels, columns.pixels, rows.first, columns.first,
             rows.stride, columns.stride, rows.start, columns.start, rows.step, columns.step, rows.tap_step,
             columns.tap_step, rows.taps, columns.taps, rows.first_tap * row + columns.first_tap * column, group, output,
             channel, rows.tap_stride * row, columns.tap_stride * column, divisor(max(1, rows.taps * columns.taps)),
             divisor(max(1, columns.taps)), divisor(rows.pixels * columns.pixels), divisor(columns.pixels))
 
 
-def _forward(x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry) -> tuple[tuple, int]:
+def _forward(x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
+             rectify: bool = False) -> tuple[tuple, int]:
     """The correlation that convolution is, and its pixels."""
     (n, _, h, w), (o, c_g, kh, kw), groups = x_shape, w_shape, geometry.groups
     out = geometry.output_size((h, w), (kh, kw))
@@ -66,7 +67,8 @@ def _forward(x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geome
                                                           [p[0] for p in geometry.padding], geometry.dilation,
                                                           strict=True))
     strides = o // groups * c_g * kh * kw, c_g * kh * kw, kh * kw, kw, 1
-    return _correlation(rows, columns, n, groups, o // groups, c_g, (h, w), out, strides), n * out[0] * out[1]
+    correlation = _correlation(rows, columns, n, groups, o // groups, c_g, (h, w), out, strides, rectify)
+    return correlation, n * out[0] * out[1]
 
 
 def _correlate(source: Array, w: Array, b: Array | None, target: Array, correlation: tuple, pixels: int) -> None:
@@ -81,10 +83,10 @@ def _correlate(source: Array, w: Array, b: Array | None, target: Array, correlat
 
 
 @for_floats
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
+def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry, rectify: bool = False) -> Array:
     y = empty((x.shape[0], w.shape[0], *geometry.output_size(x.shape[2:], w.shape[2:])), x)
     _correlate(contiguous(x), contiguous(w), b if b is None else contiguous(b), y,
-               *_forward(x.shape, w.shape, geometry))
+               *_forward(x.shape, w.shape, geometry, rectify))
     return y
 
 

@@ -51,8 +51,8 @@ def col2im(cols: Array, x_shape: tuple[int, ...], kernel: Pair, geometry: Geomet
     return xp[:, :, top:top + h, left:left + w]                                     # (N, C, H, W)
 
 
-def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
-    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c]."""
+def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry, rectify: bool = False) -> Array:
+    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c], or relu of that."""
     xp, g, (o, c_g, kh, kw) = _module(x), geometry.groups, w.shape
     y = xp.empty((x.shape[0], o, *geometry.output_size(x.shape[2:], (kh, kw))), x.dtype)
     matrix = _wide(w).reshape(g, o // g, c_g * kh * kw)                             # (G, O/G, C/G·KH·KW)
@@ -61,7 +61,9 @@ def conv2d(x: Array, w: Array, b: Array | None, geometry: Geometry) -> Array:
         cols = im2col(_wide(x[inside]), (kh, kw), part)                             # (n, C·KH·KW, oh·ow)
         cols = cols.reshape(len(yt), g, c_g * kh * kw, -1)                          # (n, G, C/G·KH·KW, oh·ow)
         yt[...] = (matrix @ cols).reshape(yt.shape)                                 # (n, O, oh, ow)
-    return y if b is None else y + b[:, None, None]
+    if b is not None:
+        y = y + b[:, None, None]
+    return xp.maximum(y, 0) if rectify else y
 
 
 def conv2d_input_grad(gy: Array, w: Array, x_shape: tuple[int, ...], geometry: Geometry) -> Array:

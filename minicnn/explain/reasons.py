@@ -29,7 +29,9 @@ class Values:
         self.kept: dict[Any, np.ndarray] = {}
         for node in nodes:
             for array, source in _saved(node):
-                if isinstance(source, Tensor) and source.grad_fn is not None:
+                if isinstance(node, piecewise.Rectified):  # the input was rectified before it came
+                    self.kept[node, 0] = array
+                elif isinstance(source, Tensor) and source.grad_fn is not None:
                     self.kept[source.grad_fn, source.output_index] = array
                 elif isinstance(source, int):
                     self.kept[node, source] = array

@@ -5,7 +5,7 @@ from typing import Any
 
 from .. import functional as F
 from ..engine import Tensor
-from ..ops.conv import pads
+from ..ops.conv import pads, rectified_conv2d
 from . import init
 from .arguments import parameter, per_axis, whole
 from .module import Module
@@ -55,10 +55,13 @@ class _Convolution(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """conv2d(input, weight, bias, ...) and its relatives, after padding_mode's padding."""
+        return self._convolved(self._function, input)
+
+    def _convolved(self, convolve: Callable[..., Tensor], input: Tensor) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._pads, self.padding_mode), 0
-        return self._function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults."""
@@ -96,6 +99,10 @@ class Conv2d(_Convolution):
 
     axes = 2
     _function = staticmethod(F.conv2d)
+
+    def rectified(self, input: Tensor) -> Tensor:
+        """relu(forward(input)), rectified while it is in the cache."""
+        return self._convolved(rectified_conv2d, input)
 
 
 class Conv3d(_Convolution):

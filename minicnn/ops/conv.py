@@ -16,10 +16,11 @@ from numbers import Integral
 from typing import Any
 
 from .. import dtypes
-from ..backend import Geometry, convolution_for
+from ..backend import Geometry, convolution_for, kernels_for
 from ..engine import Function, Tensor
 from .arguments import IMAGE, KERNEL, per_axis, same_floats
 from .basic import contiguous
+from .piecewise import Rectified
 from .reduce import Sum
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
@@ -36,15 +37,23 @@ class Bilinear(Function):
 
 
 class Conv2d(Bilinear):
-    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c];  gx = input_grad(gy, w),  gw = weight_grad(x, gy),  gb = Σ gy over nij."""
+    """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c];  gx = input_grad(gy, w),  gw = weight_grad(x, gy),  gb = Σ gy over nij.
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
+    To rectify is to return max(y, 0) at once, to a ``Rectified`` that has the gradient of it.
+    """
+
+    def __init__(self, geometry: Geometry, rectify: bool = False) -> None:
+        self.geometry, self.rectify = geometry, rectify
 
     def forward(self, x, w, b=None):
         self.x_shape, self.w_shape = x.shape, w.shape
         self.keep(x, w)
-        return convolution_for(x, w.shape[2:], self.geometry).conv2d(x, w, b, self.geometry)
+        kernels = convolution_for(x, w.shape[2:], self.geometry)
+        if not self.rectify:
+            return kernels.conv2d(x, w, b, self.geometry)
+        if kernels is kernels_for(x):
+            return kernels.conv2d(x, w, b, self.geometry, rectify=True)
+        return kernels_for(x).relu(kernels.conv2d(x, w, b, self.geometry))  # a formulation of convolution alone
 
     def backward(self, gy):
         x, w = self.saved
@@ -104,6 +113,11 @@ def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
     return convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+def rectified_conv2d(*arguments: Any) -> Tensor:
+    """relu(conv2d(...)), rectified while it is in the cache."""
+    return Rectified()(convolve("conv2d", 2, *arguments, rectify=True))
+
+
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
            dilation: Any = 1, groups: int = 1) -> Tensor:
     """Cross-correlation of signals with kernels: conv2d with one axis.
@@ -127,11 +141,11 @@ def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
 
 
 def convolve(name: str, axes: int, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any,
-             groups: int) -> Tensor:
+             groups: int, rectify: bool = False) -> Tensor:
     """The convolution of that many axes, under its public name in messages."""
     shape = x.data.shape
     if len(shape) == axes + 1:
-        return convolve(name, axes, x.unsqueeze(0), w, b, stride, padding, dilation, groups).squeeze(0)
+        return convolve(name, axes, x.unsqueeze(0), w, b, stride, padding, dilation, groups, rectify).squeeze(0)
     same_floats(name, INTEGERS, x=x, weight=w, bias=b)
     if not isinstance(padding, str):
         padding = per_axis(name, "padding", padding, axes, 0)
@@ -140,7 +154,8 @@ def convolve(name: str, axes: int, x: Tensor, w: Tensor, b: Tensor | None, strid
                          groups)
     if axes == 1:
         x, w = x.unsqueeze(2), w.unsqueeze(2)
-    y = Conv2d(geometry)(x, w) if b is None else Conv2d(geometry)(x, w, b)
+    operation = Conv2d(geometry, rectify)
+    y = operation(x, w) if b is None else operation(x, w, b)
     return y.squeeze(2) if axes == 1 else y
 
 
