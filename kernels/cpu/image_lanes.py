@@ -151,8 +151,8 @@ def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int
                 results=results, taps=taps, lanes=width, width=together * width, units=units, parts=parts,
                 blocks=blocks, spans=spans, groups=len(groups), longest=longest, runs=len(runs),
                 next_source=shift * c * width if together == 1 else width, channel_step=steps[0], output_step=steps[1],
-                reverse=backward, rectify=rectify, image=image, result=result, weights=up(rows * taps * c, 16), jobs=units * parts,
-                price=int(price), tile=0, transpose=0)
+                reverse=backward, rectify=rectify, image=image, result=result, weights=up(rows * taps * c, 16),
+                jobs=units * parts, price=int(price), tile=0, transpose=0)
 
 
 def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry, backward: bool = False,

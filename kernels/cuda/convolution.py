@@ -51,11 +51,12 @@ def _correlation(rows: _Axis, columns: _Axis, images: int, groups: int, outputs:
                  target: Sizes, strides: tuple[int, int, int, int, int], rectify: bool = False) -> tuple:
     """struct Correlation of convolution.cu; strides of the weights by group, output, input, row and column."""
     group, output, channel, row, column = strides
-    return (images, groups, outputs, inputs, rectify, *source, *target, rows.pixels, columns.pixels, rows.first, columns.first,
-            rows.stride, columns.stride, rows.start, columns.start, rows.step, columns.step, rows.tap_step,
-            columns.tap_step, rows.taps, columns.taps, rows.first_tap * row + columns.first_tap * column, group, output,
-            channel, rows.tap_stride * row, columns.tap_stride * column, divisor(max(1, rows.taps * columns.taps)),
-            divisor(max(1, columns.taps)), divisor(rows.pixels * columns.pixels), divisor(columns.pixels))
+    return (images, groups, outputs, inputs, rectify, *source, *target, rows.pixels, columns.pixels, rows.first,
+            columns.first, rows.stride, columns.stride, rows.start, columns.start, rows.step, columns.step,
+            rows.tap_step, columns.tap_step, rows.taps, columns.taps,
+            rows.first_tap * row + columns.first_tap * column, group, output, channel, rows.tap_stride * row,
+            columns.tap_stride * column, divisor(max(1, rows.taps * columns.taps)), divisor(max(1, columns.taps)),
+            divisor(rows.pixels * columns.pixels), divisor(columns.pixels))
 
 
 def _forward(x_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,

@@ -113,9 +113,10 @@ def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
     return convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def rectified_conv2d(*arguments: Any) -> Tensor:
+def rectified_conv2d(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+                     groups: int) -> Tensor:
     """relu(conv2d(...)), rectified while it is in the cache."""
-    return Rectified()(convolve("conv2d", 2, *arguments, rectify=True))
+    return Rectified()(convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups, rectify=True))
 
 
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
