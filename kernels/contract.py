@@ -157,10 +157,6 @@ def channel_sum(x: Array) -> Array:
     """Σ over n and l.  x (N,C,L) → (C); the gradient of a bias."""
 
 
-def relu_grad_sum(gy: Array, y: Array) -> tuple[Array, Array]:
-    """relu_grad(gy, y), and its channel_sum."""
-
-
 def batch_norm_stats(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel, stable for large means.  x (N,C,L) → mean (C), var (C)."""
 
