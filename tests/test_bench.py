@@ -5,8 +5,11 @@ import gc
 import inspect
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from types import FunctionType
 
 import numpy as np
@@ -81,6 +84,21 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(monkeypat
     monkeypatch.setattr(tempfile, "TemporaryFile", denied)
     assert main(["avgpool", "--json", "x.json"]) == 1
     assert "x.json cannot be written: Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", ["lenet", "start"])
+def test_ctrl_c_ends_it_with_a_line(case):
+    """As a terminal sends it: to the command and all that it has started."""
+    process = subprocess.Popen([sys.executable, "-m", "minicnn.bench", case, "--threads", "1", "--rounds", "99"],
+                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                               env=measure.environment(PYTHONUNBUFFERED="1"))
+    process.stdout.readline()  # about the machine: the processes are there
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    err = process.communicate()[1]
+    assert process.returncode == 130
+    assert [line for line in err.splitlines() if not line.startswith("compiling kernels")] == [
+        "python -m minicnn.bench: interrupted"]
 
 
 # -- what it counts and compares ------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ class Worker:
         self.library = library
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker", library, str(threads)], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, env=environment(OMP_NUM_THREADS=str(threads), NUMBA_NUM_THREADS=str(threads)))
+            stdout=subprocess.PIPE, env=environment(OMP_NUM_THREADS=str(threads), NUMBA_NUM_THREADS=str(threads)),
+            start_new_session=True)  # Ctrl-C is for the process that asks
 
     def ask(self, *request: Any) -> Any:
         """The answer to a request; raises RuntimeError if the process ends without one, having said why."""
@@ -60,6 +61,8 @@ class Worker:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error[0] is not None:  # nobody waits for an answer any more
+            self._process.kill()
         self._process.__exit__(*error)  # closes its input, which ends it, and waits
 
 

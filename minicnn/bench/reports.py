@@ -50,7 +50,7 @@ def start(plan: Plan) -> dict[str, float]:
 
 def _seconds(code: str, **variables: str) -> float:
     begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment(**variables))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(**variables), start_new_session=True)
     return time.perf_counter() - begin
 
 
