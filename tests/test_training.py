@@ -1,6 +1,7 @@
 """Training from Python: learning, pixels, and what happens when numbers give out."""
 
 import math
+import re
 import sys
 from collections import namedtuple
 from dataclasses import replace
@@ -13,7 +14,7 @@ import minicnn as mc
 from minicnn import data, models, nn, training
 from minicnn.interop import safetensors
 from minicnn.training import (Evaluation, History, NonFiniteError, Recipe, RecipeError, RunFolder, Trainer,
-                              checkpoint, evaluate, fit, loaders, recipe_for)
+                              checkpoint, display, evaluate, fit, loaders, recipe_for)
 from minicnn.training.pipeline import fitted, transform_for
 from training_util import ROWS, digits, small_trainer, weights_of
 
@@ -321,6 +322,31 @@ def test_best_is_the_best_epoch(tmp_path, monkeypatch):
     trainer.run()
     assert [epochs for epochs, _ in seen] == [1, 2, 2, 2]
     assert weights_of(training.load(best)) == seen[1][1]
+
+
+@pytest.mark.parametrize("lr, grows", [(10.0, True), (0.01, False)])
+def test_a_loss_that_grows_is_remarked_once(lr, grows, capsys):
+    trainer = small_trainer(epochs=3, lr=lr)
+    trainer.observer = display.Lines()
+    loss = next(row.loss for row in trainer.run().rows if row.loss > 6 or not grows)
+    said = re.sub(r"from [2-4]\.\d+ to", "from x to", capsys.readouterr().err)
+    assert said == (f"warning: the loss has grown from x to {loss:.4f}: steps are too long [diverging]\n"
+                    "  hint: a smaller lr (it is 10), or clip_grad 1\n") * grows
+
+
+def test_a_loss_below_that_of_guessing_may_grow(capsys):
+    """As that of a network which has learnt already."""
+    trainer = small_trainer(epochs=1)
+    trainer.observer = display.Lines()
+    learn = trainer.learn
+
+    def small_first(*batch, **options):
+        loss, *others = learn(*batch, **options)
+        return (loss if trainer.optimizer.steps else loss * 1e-3), *others
+
+    trainer.learn = small_first
+    trainer.run()
+    assert "diverging" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("val_loss, loss, diverged", [(8e20, 2.0, True), (1001.0, 2.0, True), (999.0, 1e9, False),

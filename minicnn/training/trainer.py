@@ -21,7 +21,7 @@ from .capture import Cupy, Recorded
 from .checkpoint import join, model_bytes, split
 from .diagnosis import NonFiniteError, blame_gradient, blame_output
 from .evaluation import Evaluation, evaluate, hits, inputs, like_weights, logits_of
-from .history import History, Row
+from .history import History, Row, figure
 from .optimisation import make_optimizer, make_schedule
 from .pace import Pace
 from .preflight import Finding, preflight
@@ -30,6 +30,8 @@ from .run_folder import ARRAYS, BEST, DAMAGED, INTERRUPT, LAST, RunError, RunFol
 from .signals import Interrupted, StopRequest
 
 __all__ = ["Observer", "Progress", "Trainer"]
+
+GROWN = 2.0  # times the first loss, from which on the mean loss of an epoch is remarked
 
 
 @dataclass
@@ -94,6 +96,7 @@ class Trainer:
         self.progress = Progress()
         self.history = History()
         self.findings: list[Finding] = []  # of preflight
+        self.at_first: float | None = None  # the loss of the first step here, or that of guessing where it is larger
         self.device = self.parameters[0].device
         self.scaler = GradScaler(self.device.type, enabled=recipe.amp == "float16")
         self.capture = capture
@@ -171,6 +174,8 @@ class Trainer:
             value = loss.item()
             if not math.isfinite(value):
                 self._give_up(f"the loss is {value} {self._here}", [(x, y)])
+            if self.at_first is None:
+                self.at_first = max(value, math.log(logits.shape[1]))
             progress.images += len(y)
             progress.loss += value * len(y)
             truth, answers = hits(to_numpy(logits.data), to_numpy(y.data))
@@ -224,6 +229,11 @@ class Trainer:
             self.folder.append(row)
         self._save(LAST)
         self.observer.epoch(row)
+        if self.at_first is not None and row.loss > GROWN * self.at_first:
+            self.observer.warn(Finding("diverging", f"the loss has grown from {figure(self.at_first)} to "
+                                       f"{figure(row.loss)}: steps are too long",
+                                       f"a smaller lr (it is {self.recipe.lr:g}), or clip_grad 1"))
+            self.at_first = math.inf  # once is enough
 
     def _validate(self, stop: StopRequest) -> Evaluation | None:
         if self.val is None:
