@@ -36,6 +36,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but with a guess at what an unknown flag was meant to be."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            guess = did_you_mean(flag, self._option_string_actions, cutoff=0.7) if flag.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{guess}")
+        return found
+
 
 def execute(name: str, description: str, add_arguments: Callable[[argparse.ArgumentParser], None], run: Run,
             argv: list[str] | None = None, prog: str | None = None) -> int:
@@ -102,9 +111,9 @@ def report(prog: str, error: Exception) -> None:
     print(f"  hint: {hint or '--debug shows where it arose'}", file=sys.stderr)
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A guess at what was meant by an unknown name, to put behind it; empty if nothing is like it."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.5) -> str:
+    """A guess at what was meant by an unknown name, to put behind it; empty if nothing is like it by this share."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else ""
 
 

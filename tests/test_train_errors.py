@@ -40,6 +40,9 @@ def errors(*arguments: object, cwd: Path, code: int, **variables: str) -> tuple[
     (["lenet", "--threads", "4096"], "--threads 4096", HELP),
     (["seq2seq", "--resize", "10"], "resize = 10 is for images; sums are texts", HELP),
     (["--resume", "x", "--name", "y"], "--name is for new runs and cannot go with --resume", HELP),
+    (["lenet", "--epoch", "3"], "unrecognized arguments: --epoch 3; did you mean --epochs?", HELP),
+    (["lenet", "--batchsize=4"], "unrecognized arguments: --batchsize=4; did you mean --batch-size?", HELP),
+    (["lenet", "cnn2"], "unrecognized arguments: cnn2", HELP),
     (["lenet", "--resume", "x", "--dry-run"], "--dry-run is for new runs", HELP),
     (["lenet", "--option", "tanh"], "argument --option: tanh must be NAME=VALUE", HELP),
     (["lenet", "--option", "activation=tanh"],
@@ -72,6 +75,7 @@ def test_what_is_not_installed_is_named(tmp_path):
     (["lenet", "--resume", "nowhere"], "there is no run folder nowhere", "prints the folder of a run"),
     (["lenet", "--resume", "file"], "file is a file, not a run folder", "prints the folder of a run"),
     (["lenet", "--resume", "."], ". is not a run folder: it has no run.json", "prints the folder of a run"),
+    (["lenet5", "--resize", "20"], "sizes that fit: 32×32 to 35×35", "--resize N brings all images to N×N"),
     (["lenet", "--resume"], "there is no run of lenet in runs to resume", "--out DIR looks in another folder"),
     (["lenet", "-o", "file"], "file is a file, so no run folder can be made in it", "--out DIR chooses another place"),
     (["lenet", "-o", "/dev/null/runs"], "cannot make a run folder in /dev/null/runs: Not a directory", "--out DIR"),
@@ -84,9 +88,11 @@ def test_failures(tmp_path, arguments, message, hint):
 
 
 def test_a_loss_that_is_finite_and_absurd(tmp_path):
-    message, hint = errors("lenet", "--opt", "sgd", "--lr", "1e20", *SMALL, cwd=tmp_path, code=1)
-    assert re.fullmatch(r"training diverged: the loss has become \d\.\d{4}e\+2\d", message)
-    assert hint == "train again with a smaller --lr (it was 1e+20) or --clip-grad 1"
+    _, err = minicnn("train", "lenet", "--opt", "sgd", "--lr", "1e20", *SMALL, cwd=tmp_path, code=1)
+    grown, _, message, hint = err.splitlines()
+    assert re.fullmatch(r"warning: the loss has grown from \d\.\d{4} to \d\.\d{4}e\+\d\d: .* \[diverging\]", grown)
+    assert re.fullmatch(r".*: training diverged: the loss has become \d\.\d{4}e\+2\d", message)
+    assert hint == "  hint: train again with a smaller --lr (it was 1e+20) or --clip-grad 1"
 
 
 @pytest.mark.skipif(find_spec("tensorboardX") is not None, reason="tensorboardX is installed")

@@ -86,7 +86,10 @@ def start(model: str, recipe: Recipe, selection: Selection = Selection(), *, opt
     train_batches, val_batches = loaders(recipe, train, val, workers, device, model=net)
     if isinstance(net, models.Network):
         x, _ = next(iter(train_batches.epoch(0)))
-        net.check_input(x.shape)  # before anything is written
+        try:
+            net.check_input(x.shape)  # before anything is written
+        except ValueError as error:
+            raise data.DataError(str(error), "--resize N brings all images to N×N: choose a size that fits") from error
     stem = f"{model}-{Path(recipe.data.removeprefix(FOLDER)).resolve().name}"
     folder = RunFolder.create(out, stem, name)
     settings = {"minicnn": __version__, "model": asdict(spec), "recipe": asdict(recipe), "selection": asdict(selection),
