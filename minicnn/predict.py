@@ -65,11 +65,13 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([{"image": path, "top": [{"class": name, "probability": p} for name, p in top]}
                           for path, top in found]))
     else:
-        width = max((len(name) for _, top in found for name, _ in top), default=0)
+        from rich.cells import cell_len, set_cell_size
+
+        width = max((cell_len(name) for _, top in found for name, _ in top), default=0)  # in columns of a terminal
         for path, top in found:
             print(path)
             for name, p in top:
-                print(f"  {name:{width}}  {_bar(p)} {p:6.1%}")
+                print(f"  {set_cell_size(name, width)}  {_bar(p)} {p:6.1%}")
     return 0 if len(images) == len(args.images) else 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich import cells
 
 import minicnn
 from minicnn import __main__, backend, data, nn
@@ -15,7 +16,7 @@ from minicnn.cli import count, use_machine
 from minicnn.eval import ConfusionTable, _worst
 from minicnn.explain import Field, LayerSummary, Summary, summary
 from minicnn.predict import _read
-from minicnn.training import Evaluation, checkpoint
+from minicnn.training import Evaluation, RunFolder, checkpoint
 
 from test_commands import minicnn as command
 from test_commands import run  # noqa: F401  the fixture
@@ -75,6 +76,14 @@ def test_the_border_may_as_well_be_added_first(tmp_path, shape, size):
     assert abs(int(x.min()) - int(want.min())) < 30
     shorter = min(shape) * min(size[0] / height, size[1] / width)  # in pixels, before it is rounded
     assert (200.0 - x).sum() == pytest.approx((200.0 - want).sum(), rel=0.1 + 0.5 / shorter)
+
+
+def test_names_of_wide_characters_do_not_shift_the_bars(copy, capsys):
+    settings = RunFolder(copy).settings()
+    names = ["cat", "猫", "子犬です", "🐕", "e\u0301", "ｶﾅ", "Ж", "한국", "x" * 9, ""]
+    RunFolder(copy).write_settings(settings | {"data": settings["data"] | {"classes": names}})
+    code, out, _ = main(capsys, "predict", copy, "x.png", "--top", 10)
+    assert code == 0 and {cells.cell_len(line) for line in out.splitlines()[1:]} == {2 + 9 + 2 + 24 + 1 + 6}
 
 
 def test_too_many_pixels_say_what_to_do(run, tmp_path):  # noqa: F811
