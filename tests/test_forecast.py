@@ -74,7 +74,7 @@ def test_on_a_busy_machine_one_thread_counts_where_it_is_faster(tmp_path, monkey
     monkeypatch.setattr(backend, "set_num_threads", lambda n: threads.__setitem__(0, n))
     monkeypatch.setattr("minicnn.training.forecast.Pace", lambda: Pace(clock=lambda: now[0]))
     monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: now[0])
-    def pass_time(model: nn.Module, x: mc.Tensor) -> None:
+    def pass_time(model: nn.Module, inputs: tuple[mc.Tensor]) -> None:
         now[0] += 0.1 if threads[0] == 1 else 0.4
 
     trainer = begun(tmp_path, batch_size=10).trainer  # of 4 + 2 batches
@@ -82,8 +82,21 @@ def test_on_a_busy_machine_one_thread_counts_where_it_is_faster(tmp_path, monkey
     assert forecast(trainer).epoch == pytest.approx(6 * 0.1) and threads == [2]
 
 
-def test_an_epoch_of_one_batch(tmp_path):
-    assert forecast(begun(tmp_path, batch_size=40).trainer).epoch > 0
+@pytest.mark.parametrize("accum", [1, 3])
+def test_an_epoch_of_one_batch(tmp_path, monkeypatch, accum):
+    """Its only step is the first one, which takes longer than those of the epochs after it."""
+    now, steps = [0.0], []
+    monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: now[0])
+    trainer = begun(tmp_path, batch_size=40, accum=accum).trainer
+
+    def pass_time(model: nn.Module, inputs: tuple[mc.Tensor]) -> None:
+        if model.training and len(inputs[0]) == 40:
+            steps.append(len(steps))
+            now[0] += 5.0 if len(steps) == 1 else 1.0
+
+    trainer.model.register_forward_pre_hook(pass_time)
+    cost = forecast(trainer)
+    assert (cost.epoch, steps) == (pytest.approx(1.0), [0, 1, 2])
 
 
 def test_what_is_done_costs_nothing_more(tmp_path):

@@ -4,13 +4,14 @@ import copy
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..backend import default_generator
+from ..data import DataLoader
 from ..engine import Tensor, no_grad
 from ..explain.gradient import nodes_of
 from ..explain.table import bytes_text
@@ -86,12 +87,11 @@ def _step(trial: Trainer, pace: Pace) -> float:
         estimate = _from_few(x, y, lambda x, y: trial.learn(*like_weights(trial.model, x, y))) * trial.recipe.accum
         if estimate > SLOW:
             return estimate
-    with closing(trial.train.epoch(0)) as batches:
+    most = min(1 + STEPS[1], trial.recipe.epochs * trial.steps_per_epoch)
+    with closing(_epochs(trial.train)) as batches:
         began = time.perf_counter()
-        while len(times) <= STEPS[1] and (len(times) <= STEPS[0] or sum(times[1:]) < TRIAL):
-            group = list(itertools.islice(batches, trial.recipe.accum))
-            if len(group) < trial.recipe.accum and times or not group:
-                break
+        while len(times) < most and (len(times) <= STEPS[0] or sum(times[1:]) < TRIAL):
+            group = list(itertools.islice(batches, min(trial.recipe.accum, len(trial.train))))
             with pace.step() as number:
                 trial.make_step(group)
             threads.append(number)
@@ -100,6 +100,13 @@ def _step(trial: Trainer, pace: Pace) -> float:
     if len(times) > 1:
         del times[0], threads[0]
     return min(statistics.median(t for t, n in zip(times, threads) if n == number) for number in set(threads))
+
+
+def _epochs(train: DataLoader) -> Generator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch after the other."""
+    for number in itertools.count():
+        with closing(train.epoch(number)) as batches:
+            yield from batches
 
 
 def _from_few(x: Tensor, y: Tensor, work: Callable[[Tensor, Tensor], object]) -> float:
