@@ -176,7 +176,7 @@ def _other_data(folder: RunFolder, name: str, then: dict[str, Any], train: Sampl
     """The error for data that are not those that a run was begun with."""
     if not train.files:
         return RunError(f"{name} is not the data set that {folder} was begun with", OTHER_DATA)
-    before = then.get("files", f"{then['train']:,} training images")
+    before = then.get("files", f"{then['train']:,} training images, as an older version divided them")
     return RunError(f"{name} is not as it was when {folder} was begun: " + (
         f"there were {before}; now {train.files}" if before != train.files else "there are other images in its files"),
         "put back what was there, or start a new run")
