@@ -172,6 +172,13 @@ def test_cpu_cuts_work_without_a_seam(name, dtype):
         close(result, wanted, TOLERANCE[dtype])
 
 
+def test_sums_over_many_pixels_do_not_drift():
+    x = np.full((16, 32, 80, 80), 0.1, np.float32)
+    for way in (cpu.automatic, cpu.direct):
+        gw = way.conv2d_weight_grad(x, x, (32, 32, 1, 1), Geometry())
+        np.testing.assert_allclose(gw, x[:, 0].size * float(x[0, 0, 0, 0]) ** 2, rtol=1e-5)
+
+
 def test_work_is_cut_in_all_these_ways():
     def plan(make, name, *more):
         n, c, size, o, kernel, geometry = LARGE[name]

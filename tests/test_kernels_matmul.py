@@ -46,6 +46,14 @@ def test_agrees_with_float64(m, k, n, turned_a, turned_b, with_bias, dtype):
     np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance * max(1, abs(expected).max()))
 
 
+@pytest.mark.parametrize("turned_b", [False, True])
+def test_long_sums_do_not_drift(turned_b):
+    """Rounded the same way 100 000 times, a running total would be off by 7e-4."""
+    a, b = np.full((70, 100_000), 0.1, np.float32), np.full((100_000, 9), 0.1, np.float32)
+    expected = 100_000 * float(a[0, 0]) ** 2
+    np.testing.assert_allclose(cpu.matmul(a, np.asfortranarray(b) if turned_b else b), expected, rtol=2e-5)
+
+
 def test_strided_operands_are_read_rightly(no_small_ones):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((40, 60))[::2, ::3], rng.standard_normal((20, 90))[:, ::2]

@@ -10,6 +10,7 @@ numbers of A:
          ·    ░░░░░░░░ ░░░░░░░░
 
 S is C itself where a sum goes on, a bias or zeros where it begins: what is not read before it is written costs half.
+S is added at the end, so that a sum of 100 000 terms, taken 256 at a time, is about as exact as one of 256.
 
 Where step k finds one of its operands is read from a **table of offsets**. That table is what makes convolution a
 matrix product without an im2col buffer: row (c, i, j) of im2col is the image itself, shifted by a constant.
@@ -241,9 +242,9 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
                 products = ((scalar, vector) for scalar in left for vector in right)
                 return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
 
-            totals = emit.loop(steps, [emit.load(source, mask) for source in sources], step)
-            for total, place in zip(totals, places, strict=True):
-                emit.store(total, place, mask)
+            totals = emit.loop(steps, [emit.zero] * (r * v), step)
+            for source, total, place in zip(sources, totals, places, strict=True):
+                emit.store(builder.fadd(emit.load(source, mask), total), place, mask)
 
         # One row may be of any length: the most vectors that fit, until no more than those are left.
         given, most = (count, b, s, c), _INDEX(vectors(1))
