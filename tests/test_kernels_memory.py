@@ -12,7 +12,7 @@ import pytest
 import minicnn as mc
 import minicnn.functional as F
 from minicnn.backend import owner
-from minicnn.kernels.cpu import memory
+from minicnn.kernels.cpu import jobs, memory
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +78,14 @@ def test_gradients_in_such_memory_are_taken_as_they_are():
     before = gy.numpy().copy()
     v.grad.mul_(2)
     np.testing.assert_array_equal(gy.numpy(), before)
+
+
+def test_scratch_memory_of_any_number_of_sizes_is_that_of_the_largest():
+    kept = jobs._kept.buffers
+    for size in range(5000, 5000 - 2 * jobs.BUFFERS, -1):
+        (buffer,) = jobs.scratch(np.dtype(np.float32), size)
+        assert buffer.shape[1] >= size and np.shares_memory(buffer, jobs._kept.memory)
+    assert jobs._kept.buffers is kept and len(kept) <= jobs.BUFFERS
 
 
 @pytest.mark.parametrize("length", [10**14, 2**62, 2**70])

@@ -59,6 +59,18 @@ def test_variance_is_stable_around_a_large_mean(kernels, dtype, shape):
     np.testing.assert_allclose(var, exact.var((0, 2)).astype(dtype), rtol=1e-6 if dtype == np.float32 else 1e-9)
 
 
+@pytest.mark.parametrize("length", [1, 6])
+@pytest.mark.parametrize("place", [0, 3])
+def test_the_mean_of_infinite_pixels_is_infinite(kernels, length, place):
+    """Also where the channel begins."""
+    x = normal(0, 5, 3, length)
+    x[place, 0, 0], x[place, 1, 0], x[place, 2, 0] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        mean, var = kernels.batch_norm_stats(x)
+    np.testing.assert_array_equal(mean, [np.inf, -np.inf, np.nan])
+    assert np.isnan(var).all()
+
+
 @pytest.mark.parametrize("shape", [(700, 101), (3000, 96), (40000, 1), (3, 20000), (70, 2000)])
 def test_large_flat_features_agree(shape):
     """Cut into jobs, whose sums are added up."""

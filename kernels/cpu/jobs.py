@@ -146,6 +146,7 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
+BUFFERS = 256  # that are remembered, at most: images of all sizes would fill the memory with them
 
 
 def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
@@ -155,6 +156,8 @@ def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
     if buffers is None:
         lengths = [-(-size * dtype.itemsize // 64) * 64 for size in sizes]  # bytes, whole cache lines
         total = threads * sum(lengths) + 64
+        if len(_kept.buffers) == BUFFERS:
+            _kept.buffers.clear()
         if _kept.memory.size < total:
             _kept.memory = large_pages(total)
             _kept.buffers.clear()

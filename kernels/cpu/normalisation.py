@@ -5,6 +5,8 @@ the second pass of the gradient finds the channel still in the cache. Long sums 
 would be slow; flat_normalisation.py is for that.
 """
 
+from math import isfinite
+
 import numpy as np
 from numba import prange
 
@@ -174,6 +176,8 @@ def batch_norm_stats(x: Array) -> tuple[Array, Array]:
     # Deviations are taken from an element of the channel, which is about as far from the mean as any other, so the
     # square of the sum taken off the sum of squares is of its own size, however large the mean.
     pivot = x[0, :, 0].astype(np.float64) if x.size else np.zeros(x.shape[1])
+    if not isfinite(pivot.dot(pivot)):  # ∞ − ∞ would make a NaN of the mean
+        pivot[~np.isfinite(pivot)] = 0
     x = np.ascontiguousarray(x)
     if x.shape[2] == 1:
         first, second = flat_normalisation.moments(x[:, :, 0], pivot)
