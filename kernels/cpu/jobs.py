@@ -146,7 +146,7 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
-BUFFERS = 256  # that are remembered, at most: images of all sizes would fill the memory with them
+BUFFERS = 4096  # that are remembered, at most: images of ever new sizes would fill the memory with them
 
 
 def scratch(dtype: np.dtype, *sizes: int) -> list[Array]:
