@@ -102,13 +102,16 @@ def _percent(fraction: float, digits: int = 1) -> str:
 
 
 def _worst(result: "Evaluation", classes: list[str], most: int = 4) -> None:
+    from rich.cells import cell_len, set_cell_size
+
     pairs = [(int(n), i, j) for i, row in enumerate(result.confusion) for j, n in enumerate(row) if i != j and n]
     if pairs:
         worst = sorted(pairs, key=lambda pair: (-pair[0], *pair[1:]))[:most]
         names = [f"{classes[i]} for {classes[j]}" for _, i, j in worst]
+        width = max(map(cell_len, names))  # in columns of a terminal
         print("\nmost often mistaken")
         for name, (n, *_) in zip(names, worst, strict=True):
-            print(f"  {name:{max(map(len, names))}}  {n:,}×")
+            print(f"  {set_cell_size(name, width)}  {n:,}×")
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:

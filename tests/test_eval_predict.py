@@ -256,6 +256,8 @@ def test_the_worst_mistakes_are_listed(capsys):
     assert capsys.readouterr().out.splitlines() == [
         "", "most often mistaken", "  long name for a  12,000×", "  c for d          7×", "  a for b          3×",
         "  d for e          2×"]
+    _worst(Evaluation(0.5, counts), ["a", "猫", "c", "d", "e", "long name"])  # of two columns
+    assert capsys.readouterr().out.splitlines()[4] == "  a for 猫         3×"
 
 
 def layer(name: str, kind: str, output: tuple[int, ...], parameters: int, macs: int, field: Field) -> LayerSummary:

@@ -39,7 +39,8 @@ class _DetachedClock(_Clock):
 class Tensor:
     """An array with a gradient: ``data`` (NumPy or CuPy), ``grad``, and the node that computed it, ``grad_fn``.
 
-    ``Tensor(array)`` wraps an array without a copy; ``minicnn.tensor`` makes one from anything.
+    ``Tensor(array)`` wraps an array without a copy and keeps its dtype: Tensor([1, 2]) is int64, where torch.Tensor
+    makes float32 of anything. ``minicnn.tensor`` makes one from anything.
     """
 
     __slots__ = ("data", "grad", "_requires_grad", "grad_fn", "output_index", "_clock", "_seen", "_hooks", "_retainer",
