@@ -32,6 +32,7 @@ def no_small_ones(monkeypatch):
 
 @example(30, 1100, 40, False, True, True, "float32")  # steps of K several times, the last one shorter
 @example(30, 1100, 40, True, False, True, "float64")
+@example(9, 2500, 23, False, True, True, "float32")  # the same with few rows
 @given(size, size, size | st.just(1500), st.booleans(), st.booleans(), st.booleans(),
        st.sampled_from(["float32", "float64"]))
 def test_agrees_with_float64(m, k, n, turned_a, turned_b, with_bias, dtype):
@@ -47,9 +48,10 @@ def test_agrees_with_float64(m, k, n, turned_a, turned_b, with_bias, dtype):
 
 
 @pytest.mark.parametrize("turned_b", [False, True])
-def test_long_sums_do_not_drift(turned_b):
+@pytest.mark.parametrize("rows", [5, 70])
+def test_long_sums_do_not_drift(rows, turned_b):
     """Rounded the same way 100 000 times, a running total would be off by 7e-4."""
-    a, b = np.full((70, 100_000), 0.1, np.float32), np.full((100_000, 9), 0.1, np.float32)
+    a, b = np.full((rows, 100_000), 0.1, np.float32), np.full((100_000, 9), 0.1, np.float32)
     expected = 100_000 * float(a[0, 0]) ** 2
     np.testing.assert_allclose(cpu.matmul(a, np.asfortranarray(b) if turned_b else b), expected, rtol=2e-5)
 

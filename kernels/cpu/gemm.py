@@ -39,6 +39,7 @@ from .plans import up
 # these lie along K where b is transposed, else along its columns.
 SHAPES = {True: (512, 4), False: (256, 16)}
 WIDTH = 128
+PIECE = 1024  # of K, where rows are few: sums of more terms would drift
 JOBS = 4  # wanted at least, to share among threads
 SMALL = 1 << 18  # multiplications that are not worth the way to other threads; BLAS stays on one thread there, too
 
@@ -49,6 +50,14 @@ def copy(target, source, count):
     to, line = carray(target, count), carray(source, count)
     for i in range(count):
         to[i] = line[i]
+
+
+@njit
+def add(target, source, count):
+    """Add count elements of one place to those of another."""
+    to, line = carray(target, count), carray(source, count)
+    for i in range(count):
+        to[i] += line[i]
 
 
 def _multiply(job, thread, plan, tables, a, b, c, bias, strip, piece):
@@ -104,15 +113,21 @@ def _plan(m: int, k: int, n: int, a_turned: bool, b_turned: bool, lanes_: int) -
                 jobs=-(-n // width) * -(-m // height), tile=0, transpose=0)
 
 
-def _multiply_few(job, thread, plan, tables, a, b, c, bias, result, _f):
+def _multiply_few(job, thread, plan, tables, a, b, c, bias, result, part):
     """Some columns of c, from as many rows of b as it lies in memory."""
     plan = carray(plan, 1)[0]
-    result = shifted(result, thread * plan.result)
+    result, part = shifted(result, thread * plan.result), shifted(part, thread * plan.part)
+    zeros = shifted(bias, plan.columns)
     first, last = job * plan.columns // plan.jobs, (job + 1) * plan.columns // plan.jobs
     for j in range(first, last, STREAMS[0]):
         j = min(j, last - STREAMS[0])  # the last rows come twice
-        call(plan.streams, (plan.wide // plan.lanes, plan.depth, shifted(b, j * plan.depth), plan.depth, a,
-                            shifted(bias, j), shifted(result, (j - first) * plan.wide)))
+        total = shifted(result, (j - first) * plan.wide)
+        for k in range(0, plan.depth, PIECE):
+            start, target = (zeros, part) if k else (shifted(bias, j), total)
+            call(plan.streams, (plan.wide // plan.lanes, min(PIECE, plan.depth - k), shifted(b, j * plan.depth + k),
+                                plan.depth, shifted(a, k * plan.wide), start, target))
+            if k:
+                add(total, part, plan.part)
     call(plan.transpose, (shifted(c, first), plan.columns, result, plan.wide, last - first, plan.rows))
 
 
@@ -120,7 +135,7 @@ def _multiply_few(job, thread, plan, tables, a, b, c, bias, result, _f):
 def _few_plan(m: int, k: int, n: int, lanes_: int) -> Plan:
     wide, jobs = up(m, lanes_), min(4 * JOBS, n // STREAMS[0])
     return Plan([], rows=m, depth=k, columns=n, wide=wide, lanes=lanes_, jobs=jobs, result=-(-n // jobs) * wide,
-                streams=0, transpose=0)
+                part=STREAMS[0] * wide, streams=0, transpose=0)
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
@@ -135,7 +150,8 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         numbers = with_kernels(plan, a.dtype)
         turned = np.zeros((a.shape[1], numbers["wide"]), a.dtype)
         turned[:, :len(a)] = a.T
-        run(_multiply_few, numbers["jobs"], plan, turned, b.T, c, bias, *scratch(a.dtype, numbers["result"]))
+        run(_multiply_few, numbers["jobs"], plan, turned, b.T, c, np.append(bias, np.zeros(STREAMS[0], a.dtype)),
+            *scratch(a.dtype, numbers["result"], numbers["part"]))
         return c
     plan = _plan(*a.shape, b.shape[1], a_turned, b_turned, lanes(a.itemsize))
     numbers = with_kernels(plan, a.dtype)
