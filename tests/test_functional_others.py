@@ -134,6 +134,20 @@ def test_there_is_no_gradient_at_the_border(padding_mode, align_corners):
              normal((1, 2, 3, 4)), places, second=False)
 
 
+@pytest.mark.parametrize("place", [0.3, 2.0, NAN])
+def test_the_nearest_element_stays_the_same_when_the_place_moves(place):
+    """The gradient of the grid is 0, not missing, and finite whatever the place."""
+    gradients = []
+    for lib in (mc, torch):
+        x = lib.tensor(normal((1, 2, 3, 4)), requires_grad=True)
+        grid = lib.tensor(np.full((1, 2, 2, 2), place), requires_grad=True)
+        y = lib.nn.functional.grid_sample(x, grid, "nearest", align_corners=False)
+        y.backward(lib.tensor(normal((1, 2, 2, 2), 1)))
+        gradients.append((x.grad.numpy(), grid.grad.numpy()))
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_the_nearest_of_two_is_the_even_one():
     x = np.arange(5.0).reshape(1, 1, 1, 5)
     places = np.array([[(i + 0.5) / 2 - 1, 0] for i in range(4)]).reshape(1, 1, 4, 2)

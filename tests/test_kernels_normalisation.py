@@ -120,6 +120,19 @@ def test_many_and_large_groups_agree(shape):
     same("group_norm_grad", gy, x, mean, inv_std, w, False)
 
 
+def test_an_infinite_element_leaves_its_row_finite_where_no_mean_is_taken_off(kernels):
+    x, gy = normal(0, 3, 1, 5, 1), normal(1, 3, 1, 5, 1)
+    x[1, 0, 2], gy[2, 0, 3] = np.inf, np.inf
+    with np.errstate(invalid="ignore"):
+        y, mean, inv_std = kernels.group_norm(x, None, None, 1e-3, False)
+        gx, *_ = kernels.group_norm_grad(gy, x, mean, inv_std, None, False)
+    tx = variable(x)
+    expected = F.rms_norm(tx[:, 0, :, 0], (5,), None, 1e-3)
+    np.testing.assert_array_equal(np.isnan(y[:, 0, :, 0]), expected.isnan().numpy())
+    np.testing.assert_allclose(y[[0, 2], 0, :, 0], expected[[0, 2]].detach().numpy(), rtol=1e-10)
+    np.testing.assert_array_equal(np.isfinite(gx[2]), False)
+
+
 @given(CHANNELS, SEEDS)
 def test_channel_sum(kernels, shape, seed):
     x = normal(seed, *shape)

@@ -124,7 +124,7 @@ def group_norm(x: Array, w: Array | None, b: Array | None, eps: float,
                centred: bool = True) -> tuple[Array, Array, Array]:
     xp = _array_module(x)
     m = max(x.shape[2] * x.shape[3], 1)
-    mean = x.sum((2, 3), dtype=np.float64) / m * centred  # (N, G)
+    mean = x.sum((2, 3), dtype=np.float64) / m if centred else xp.zeros(x.shape[:2])  # (N, G)
     d = x - mean[:, :, None, None]
     inv_std = 1 / xp.sqrt((d * d).sum((2, 3)) / m + eps)  # (N, G)
     y = d * inv_std[:, :, None, None]
@@ -141,7 +141,7 @@ def group_norm_grad(gy: Array, x: Array, mean: Array, inv_std: Array, w: Array |
     scale = inv_std[:, :, None, None]
     x_hat = (x - mean[:, :, None, None]) * scale
     g = gy if w is None else gy * w[:, :, None]
-    level = g.sum((2, 3), dtype=np.float64)[:, :, None, None] / m * centred
+    level = g.sum((2, 3), dtype=np.float64)[:, :, None, None] / m if centred else 0
     slope = (g * x_hat).sum((2, 3))[:, :, None, None] / m
     gx = scale * (g - level - x_hat * slope)
     gw, gb = (gy * x_hat).sum((0, 3)), gy.sum((0, 3), dtype=np.float64)  # (G, K)

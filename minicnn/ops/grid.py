@@ -118,7 +118,7 @@ def _taps(x: Tensor, n: int, mode: str, padding_mode: str, align_corners: bool,
     elif mode == "bilinear":
         weights, elements = [1 - t, t], [first, first + 1]
     else:
-        weights, elements = [ones_like(first)], [first]
+        weights, elements = [place.where(first < -math.inf, 1.0)], [first]  # never: 1, with a gradient of 0
     e = stack(elements, 1)
     return e.where((e >= 0) & (e < n), -1).long(), stack(weights, 1)
 
