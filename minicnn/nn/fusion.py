@@ -67,4 +67,5 @@ def _pools_first(first: Module, second: Module) -> bool:
 
 def _is_plain(module: Module) -> bool:
     """Whether calling the module does what its class says, and nothing else."""
-    return not (module._has_hooks() or "forward" in module.__dict__ or getattr(module, "inplace", False))
+    own = module.__dict__
+    return not (module._has_hooks() or "forward" in own or own.get("inplace"))

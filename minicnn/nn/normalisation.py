@@ -92,9 +92,10 @@ class _BatchNorm(_Tracking):
         self._check_axes(input)
         tracked = self.training and self.track_running_stats
         if tracked:
-            with current(self.num_batches_tracked.data):
-                self.num_batches_tracked.data += 1
-            self.num_batches_tracked.touch()
+            batches = self.num_batches_tracked
+            with current(batches.data):
+                batches.data += 1
+            batches.touch()
         momentum = self.momentum
         if momentum is None:  # each batch counts the same
             momentum = 1 / self.num_batches_tracked.item() if tracked else 0.0
