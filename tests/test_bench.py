@@ -3,7 +3,9 @@
 import errno
 import gc
 import inspect
+import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +16,11 @@ from types import FunctionType
 
 import numpy as np
 import pytest
+import torch
 
 import minicnn as mc
 from minicnn import info
-from minicnn.bench import machine, measure, roofline, table, warm
+from minicnn.bench import cases, machine, measure, roofline, table, warm, worker
 from minicnn.bench.__main__ import main
 from minicnn.bench.cases import KERNELS, NETWORKS, Work, case, is_network
 from minicnn.kernels import contract, cpu
@@ -139,6 +142,21 @@ def test_wrong_results_are_not_timed(tmp_path):
         measure._agree("relu", {"minicnn": Fake(wrong), "torch": Fake(right)})
     with pytest.raises(RuntimeError, match="relu: minicnn and torch differ by inf"):
         measure._agree("relu", {"minicnn": Fake(right), "torch": Fake(right, right)})
+
+
+def test_what_is_compared_has_every_row_column_channel_and_tap_of_every_result(monkeypatch):
+    """By shapes alone: PyTorch's meta tensors have no elements. The sample of each index is that of all of them."""
+    monkeypatch.setattr(cases, "_normal", lambda lib, seed, *shape: torch.empty(shape, device="meta"))
+    shapes = {tuple(t.shape) for found in KERNELS.values() for t in found.prepare(torch)[0]()}
+    assert {(16, 64, 56, 56), (256, 256, 3, 3), (4096, 9216), (4_000_000,)} <= shapes
+    for shape in shapes:
+        for axes in [(axis,) for axis in range(len(shape))] + [*itertools.combinations(range(len(shape)), 2)][-1:]:
+            lengths = [shape[axis] for axis in axes]
+            number = np.arange(math.prod(lengths), dtype=np.int32).reshape(
+                [length if axis in axes else 1 for axis, length in enumerate(shape)])
+            if len(axes) == 1 or number.size <= 4096:  # pixels and taps, not the elements of a matrix
+                seen = np.unique(worker._sample(np.broadcast_to(number, shape)))
+                assert seen.size == number.size, (shape, axes)
 
 
 def test_a_process_that_ends_is_noticed(capfd):
