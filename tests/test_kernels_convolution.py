@@ -236,6 +236,16 @@ def test_tiles_against_reference(case):
             close(result, wanted, tolerance)
 
 
+@pytest.mark.skipif(not winograd.MASKS, reason="needs vectors with masks")
+@pytest.mark.parametrize("channels", [64, 512])
+def test_errors_of_tiles_do_not_grow_with_the_channels(channels):
+    x, w, _, gy, geometry = arrays(2, channels, (20, 24), 32, (3, 3), Geometry(padding=((1, 1), (1, 1))))
+    x, w, gy = (a.astype(np.float32) for a in (x, w, gy))
+    wide = x.astype(np.float64), w.astype(np.float64), None, gy.astype(np.float64), geometry
+    for result, expected in zip(by(cpu.tiled, x, w, None, gy, geometry), by(reference, *wide), strict=True):
+        close(result, expected, 1.2e-5)
+
+
 @st.composite
 def small_maps(draw):
     kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
