@@ -13,6 +13,7 @@ import pytest
 import minicnn as mc
 from minicnn import backend, nn
 from minicnn.backend import default_generator
+from minicnn.data import DataLoader
 from minicnn.training import recipe_for, session
 from minicnn.training.forecast import Forecast, duration, forecast
 from minicnn.training.pace import Pace
@@ -64,8 +65,39 @@ def test_slow_steps_are_worked_out_from_a_few_images(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "learn", slow)
     monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: clock[0])
     assert forecast(begun(tmp_path, batch_size=40).trainer).epoch == pytest.approx(43.0)
-    assert sizes == [8, 8, 16]
+    assert sizes == [8, 8, 16, 16]
     assert forecast(begun(tmp_path / "small", batch_size=2).trainer).epoch == pytest.approx(20 * 5.0)  # timed as it is
+
+
+def test_what_compiles_or_is_disturbed_is_not_counted(tmp_path, monkeypatch):
+    """A batch of a new size may need kernels of its own; a call in three meets a busy machine."""
+    now, seen = [0.0], []
+    monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: now[0])
+    trainer = begun(tmp_path, batch_size=30).trainer  # of 30 + 10 images, and 20 to validate
+
+    def pass_time(model: nn.Module, inputs: tuple[mc.Tensor]) -> None:
+        case = model.training, len(inputs[0])
+        now[0] += 1000.0 if case not in seen else 5.0 if len(seen) % 3 == 0 else len(inputs[0]) / 100
+        seen.append(case)
+
+    trainer.model.register_forward_pre_hook(pass_time)
+    assert forecast(trainer).epoch == pytest.approx(2 * 0.3 + 0.2)
+
+
+def test_waiting_for_batches_counts(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("minicnn.training.forecast.time.perf_counter", lambda: now[0])
+    trainer = begun(tmp_path).trainer
+    epoch = DataLoader.epoch
+
+    def slow(self, *args, **kwargs):
+        for batch in epoch(self, *args, **kwargs):
+            now[0] += 0.25
+            yield batch
+
+    monkeypatch.setattr(DataLoader, "epoch", slow)
+    trainer.model.register_forward_pre_hook(lambda model, inputs: now.__setitem__(0, now[0] + 0.5 * model.training))
+    assert forecast(trainer).epoch == pytest.approx(4 * 0.75)  # that of validation is not waited for
 
 
 def test_on_a_busy_machine_one_thread_counts_where_it_is_faster(tmp_path, monkeypatch):

@@ -27,6 +27,8 @@ TRIAL = 2.0  # seconds that steps are timed for, at least
 STEPS = 2, 10  # that are timed, at least and at most, after one that may compile
 SLOW = 6.0  # seconds of a step or of a batch of validation, from which on it is worked out from
 FEW = 8  # of its images
+CALLS = 2, 5  # that are timed of anything else, at least and at most, the one that may compile included
+BRIEF = 0.5  # seconds that those after it are timed for, at least
 SLOTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # numbers that each optimiser keeps for a weight
 
 
@@ -77,9 +79,10 @@ def forecast(trainer: Trainer) -> Forecast:
 
 
 def _step(trial: Trainer, pace: Pace) -> float:
-    """Seconds of a step, waiting for its batches included, with the number of threads that is faster."""
-    times: list[float] = []
-    threads: list[int] = []  # of each of them
+    """Seconds of the fastest of a few steps, see ``_fastest``, and of the usual wait for its batches."""
+    waits: list[float] = []
+    steps: list[float] = []
+    full = 0  # images of the first step; the last one of an epoch may have fewer, which tells nothing of the others
     trial.model.train()
     if trial.device.type == "cpu":
         with closing(trial.train.epoch(0)) as batches:
@@ -89,17 +92,20 @@ def _step(trial: Trainer, pace: Pace) -> float:
             return estimate
     most = min(1 + STEPS[1], trial.recipe.epochs * trial.steps_per_epoch)
     with closing(_epochs(trial.train)) as batches:
-        began = time.perf_counter()
-        while len(times) < most and (len(times) <= STEPS[0] or sum(times[1:]) < TRIAL):
+        for _ in range(most):
+            began = time.perf_counter()
             group = list(itertools.islice(batches, min(trial.recipe.accum, len(trial.train))))
-            with pace.step() as number:
+            ready = time.perf_counter()
+            with pace.step():
                 trial.make_step(group)
-            threads.append(number)
-            times.append(time.perf_counter() - began)
-            began += times[-1]
-    if len(times) > 1:
-        del times[0], threads[0]
-    return min(statistics.median(t for t, n in zip(times, threads) if n == number) for number in set(threads))
+            images = sum(len(y) for _, y in group)
+            full = full or images
+            if images == full:
+                waits.append(ready - began)
+                steps.append(time.perf_counter() - ready)
+            if len(steps) > STEPS[0] and sum(steps[1:]) >= TRIAL:
+                break
+    return min(steps) + statistics.median(waits)
 
 
 def _epochs(train: DataLoader) -> Generator[tuple[Tensor, Tensor]]:
@@ -111,16 +117,22 @@ def _epochs(train: DataLoader) -> Generator[tuple[Tensor, Tensor]]:
 
 def _from_few(x: Tensor, y: Tensor, work: Callable[[Tensor, Tensor], object]) -> float:
     """Seconds that work takes on a batch, from FEW and twice as many of its images."""
-    few, more = ((x[:count], y[:count]) for count in (FEW, 2 * FEW))
-    work(*few)  # may compile
-    began = time.perf_counter()
-    work(*few)
-    between = time.perf_counter()
+    first = _fastest(lambda: work(x[:FEW], y[:FEW]))
     if len(y) <= FEW:
-        return between - began
-    work(*more)
-    first, second = between - began, time.perf_counter() - between
-    return first + max(0.0, second - first) / (len(more[1]) - FEW) * (len(y) - FEW)
+        return first
+    more = min(2 * FEW, len(y))
+    second = _fastest(lambda: work(x[:more], y[:more]))  # its kernels may be others, and compile anew
+    return first + max(0.0, second - first) / (more - FEW) * (len(y) - FEW)
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of a few calls: one that compiles, or that other work disturbs, is slower."""
+    times: list[float] = []
+    while len(times) < CALLS[0] or len(times) < CALLS[1] and sum(times[1:]) < BRIEF:
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def _kept(trial: Trainer) -> int:
@@ -151,9 +163,7 @@ def _validation(trial: Trainer) -> float:
         x, y = next(batches)
         seconds = _from_few(x, y, answer)
         if seconds < SLOW:
-            began = time.perf_counter()
-            answer(x, y)
-            seconds = time.perf_counter() - began
+            seconds = _fastest(lambda: answer(x, y))
         return seconds * len(trial.val)
 
 
