@@ -164,6 +164,15 @@ def test_convolution_is_rectified_in_one_pass_unless_somebody_looks():
     assert rectifies(net)
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ReLU])
+def test_whoever_replaces_forward_of_a_class_is_called(kind, monkeypatch):
+    net, x = CONVOLUTIONS["one after the other"](nn), mc.tensor(normal((2, 3, 6, 7)).astype(np.float32))
+    seen, forward = [], kind.forward
+    monkeypatch.setattr(kind, "forward", lambda module, input: seen.append(module) or forward(module, input))
+    net(x)
+    assert len(seen) == 2
+
+
 def test_batch_norm_is_rectified_in_one_pass_unless_somebody_looks():
     net, x = rectified(mc, "BatchNorm2d", True), mc.tensor(normal((4, 3, 5, 6)), requires_grad=True)
     assert net(x).grad_fn.rectify

@@ -516,3 +516,15 @@ def test_what_pytorch_asserts_or_finds_out_later(make, match: str):
 def test_wrong_inputs_are_refused(name: str, arguments: dict, shape: tuple, match: str):
     ours, theirs = getattr(nn, name)(**arguments), getattr(torch.nn, name)(**arguments)
     check_raises(lambda: ours(mc.zeros(shape)), lambda: theirs(torch.zeros(shape)), match)
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, track_running_stats=True)])
+def test_running_statistics_of_infinite_pixels_warn_of_nothing(layer):
+    """They become what PyTorch's become, in silence, though ∞ − ∞ is among it."""
+    theirs = getattr(torch.nn, type(layer).__name__)(3, track_running_stats=True)
+    x = normal((4, 3, 5, 6)).astype(np.float32)
+    x[0, 0, 1, 2] = np.inf
+    for _ in range(2):
+        layer(mc.tensor(x)), theirs(torch.tensor(x))
+    for ours, expected in zip(layer.buffers(), theirs.buffers(), strict=True):
+        np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)

@@ -22,7 +22,8 @@ from .gather import copy_steps, gather
 from .jobs import SMALL, call, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import lanes, shifted
-from .plans import CHANNELS, LONG_ROWS, ROW_BY_ROW, STEPS
+from .plans import (CHANNELS, COLUMN_COUNT, END_TAP, FIRST_COLUMN, FIRST_ROW, FIRST_TAP, KERNEL_ROWS, LONG_ROWS, PHASE,
+                    ROW_BY_ROW, ROW_COUNT, STEPS)
 
 
 def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
@@ -67,7 +68,7 @@ def _block(plan, index):
 def _pack(job, thread, plan, tables, w, packed, _c, _d, _e, _f):
     """Weights of one block in the order a tile reads them: tap by tap, the outputs next to each other."""
     plan = carray(plan, 1)[0]
-    source = carray(shifted(tables, 7 * plan.phases + plan.taps), plan.taps)
+    source = carray(shifted(tables, PHASE * plan.phases + plan.taps), plan.taps)
     group, index = job // plan.blocks, job % plan.blocks
     first, last = _block(plan, index)
     count = last - first
@@ -99,7 +100,7 @@ def _gather(unit, thread, plan, tables, x, image, _c, _d, _e, _f):
 @njit
 def _kernel_rows(plan, phase, reads, first, last):
     """The taps k ≤ tap < end of the kernel rows that see anything but padding from the rows first … last of a phase."""
-    first_tap, last_tap, count = phase[0], phase[1], phase[6]
+    first_tap, last_tap, count = phase[FIRST_TAP], phase[END_TAP], phase[KERNEL_ROWS]
     sees = carray(reads, count)  # the image row that a kernel row reads for t = 0
     low, high = first * plan.split_rows, last * plan.split_rows
     top, bottom = 0, count
@@ -114,7 +115,7 @@ def _kernel_rows(plan, phase, reads, first, last):
 @njit
 def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result, y):
     """result[pixel, o] = bias[o] + Σ_k image[offset(k) + pixel] · weights[k, o], then transposed into y."""
-    columns, packed, wide = phase[5], plan.packed, plan.vectors * plan.lanes
+    columns, packed, wide = phase[COLUMN_COUNT], plan.packed, plan.vectors * plan.lanes
     begin, end, stored = first * wide, min(last * wide, plan.outputs), min(last * wide, packed)
     for t in range(rows):
         low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + t)
@@ -124,7 +125,7 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
                            shifted(starts, begin), 1, stored - begin)
 
     spans, steps = -(-columns // plan.pixels), 2 * STEPS // plan.vectors
-    for tap in range(phase[0], phase[1], steps):
+    for tap in range(phase[FIRST_TAP], phase[END_TAP], steps):
         for index in range(first, last):
             o, width = index * wide, min(wide, packed - index * wide)
             for n in range(images):
@@ -158,7 +159,7 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
 @njit
 def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, y):
     """y[o, t, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + t·width + q]; a tile takes a band of rows."""
-    columns, size, line = phase[5], plan.out_height * plan.out_width, plan.row_step * plan.out_width
+    columns, size, line = phase[COLUMN_COUNT], plan.out_height * plan.out_width, plan.row_step * plan.out_width
     channels, bands = plan.groups * plan.outputs, -(-rows // plan.vectors)
     bias = carray(starts, plan.outputs * plan.lanes)
     for band in range(bands if rows > 0 else 0):
@@ -169,7 +170,7 @@ def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, s
                 for row in range(t, below):
                     fill(shifted(y, (n * channels + o) * size + row * line), columns, bias[o * plan.lanes])
 
-    for tap in range(phase[0], phase[1], STEPS):
+    for tap in range(phase[FIRST_TAP], phase[END_TAP], STEPS):
         for n in range(images):
             for band in range(bands if rows > 0 else 0):
                 t, below = band * rows // bands, (band + 1) * rows // bands
@@ -192,7 +193,7 @@ def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, s
 @njit
 def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, y):
     """result[o, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + q], then copied into y, or y itself if dense."""
-    columns, size, line = phase[5], plan.out_height * plan.out_width, plan.row_step * plan.out_width
+    columns, size, line = phase[COLUMN_COUNT], plan.out_height * plan.out_width, plan.row_step * plan.out_width
     begin, end = _block(plan, first)[0], _block(plan, last - 1)[1]
     channels = plan.groups * plan.outputs
     sweeps, length = images if rows > 0 else 0, (rows - 1) * plan.width + columns
@@ -204,13 +205,14 @@ def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first
         target, step, apart = result, images * plan.apart + plan.lanes, plan.apart
         length = -(-length // plan.lanes) * plan.lanes
     bias = carray(starts, plan.outputs * plan.lanes)
-    for n in range(sweeps if plan.brought or phase[0] == phase[1] else 0):  # or a phase that no tap reaches
+    unreached = phase[FIRST_TAP] == phase[END_TAP]  # by any tap
+    for n in range(sweeps if plan.brought or unreached else 0):
         for o in range(begin, end):
             fill(shifted(target, o * step + n * apart), length, bias[o * plan.lanes])
 
     whole, tail = length // plan.lanes, length % plan.lanes
     spans = -(-whole // plan.vectors)
-    for k in range(phase[0], phase[1], STEPS):
+    for k in range(phase[FIRST_TAP], phase[END_TAP], STEPS):
         for n in range(sweeps):
             for span in range(spans + (tail > 0)):
                 v, count, lanes = whole, 1, tail
@@ -221,9 +223,9 @@ def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first
                     o, end = _block(plan, index)
                     place = shifted(target, o * step + n * apart + v * plan.lanes)
                     start, start_step, start_next = place, step, plan.lanes
-                    if k == phase[0] and not plan.brought:
+                    if k == phase[FIRST_TAP] and not plan.brought:
                         start, start_step, start_next = shifted(starts, o * plan.lanes), plan.lanes, 0
-                    call(plan.tile, (end - o, count, lanes, min(STEPS, phase[1] - k), shifted(offsets, k),
+                    call(plan.tile, (end - o, count, lanes, min(STEPS, phase[END_TAP] - k), shifted(offsets, k),
                                      shifted(weights, o * plan.taps + k * (end - o)), end - o, 0,
                                      shifted(image, n * plan.image_step + v * plan.lanes), 0, 1, plan.lanes,
                                      start, start_step, start_next, place, step, plan.lanes))
@@ -253,12 +255,12 @@ def _correlating(way: int) -> Callable:
         starts = shifted(starts, group * plan.packed * (1 if way == CHANNELS else plan.lanes))
         channel = shifted(y, (n0 * plan.groups + group) * plan.outputs * plan.out_height * plan.out_width)
 
-        phases, offsets = carray(tables, (plan.phases, 7)), shifted(tables, 7 * plan.phases)
+        phases, offsets = carray(tables, (plan.phases, PHASE)), shifted(tables, PHASE * plan.phases)
         reads = shifted(offsets, 2 * plan.taps)
         for p in range(plan.phases):
             phase = phases[p]
-            rows = min(plan.rows, phase[4] - t0)
-            target = shifted(channel, (phase[2] + t0 * plan.row_step) * plan.out_width + phase[3])
+            rows = min(plan.rows, phase[ROW_COUNT] - t0)
+            target = shifted(channel, (phase[FIRST_ROW] + t0 * plan.row_step) * plan.out_width + phase[FIRST_COLUMN])
             if way == CHANNELS:
                 _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result,
                           target)
@@ -266,7 +268,7 @@ def _correlating(way: int) -> Callable:
                 _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, target)
             else:
                 _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, target)
-            reads = shifted(reads, phase[6])
+            reads = shifted(reads, phase[KERNEL_ROWS])
 
         if plan.rectify:  # what is still in the cache; of a result that is swept in one phase
             begin, end = _block(plan, first)[0], min(_block(plan, last - 1)[1], plan.outputs)

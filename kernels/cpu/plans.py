@@ -21,6 +21,10 @@ CALL = 40  # cycles a tile costs besides its steps
 STEPS = 256  # of a tile of two vectors: its packed operand stays in the first-level cache
 LONG_ROWS, ROW_BY_ROW, CHANNELS = range(3)  # ways to sweep the result of a correlation
 
+# Where things stand in a phase, a row of so many numbers: its first tap and the one behind its last, the first row and
+# column of the result that it computes, how many these are, and how many rows of the kernel its taps come from.
+FIRST_TAP, END_TAP, FIRST_ROW, FIRST_COLUMN, ROW_COUNT, COLUMN_COUNT, KERNEL_ROWS, PHASE = range(8)
+
 
 class Axis(NamedTuple):
     """One image axis: result[start + step·t] = Σ over taps of image[split·(t + shift) + phase − before].

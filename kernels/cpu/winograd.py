@@ -14,9 +14,10 @@ products the results are interpolated. At each point that is a matrix product ov
 
 The forward pass, and the input gradient, which is the same with the kernels turned and the channels exchanged, hold
 tiles in the vector lanes; the weight gradient holds channels. Interpolation multiplies by up to 64 what was divided by
-up to 576: in float32 errors are 10 to 20 times those of the plain sum, mostly below 1e-5 of the largest result and never
-seen above 2e-5, for any number of channels. What counts is the largest pixel of a tile: a huge one disturbs its
-neighbours' results, infinity or NaN makes them all NaN, and pixels above about 1e36 overflow, which the plain sum bears.
+up to 576: in float32 errors are 10 to 20 times those of the plain sum, mostly below 1e-5 of the largest result and
+never seen above 2e-5, for any number of channels. What counts is the largest pixel of a tile: a huge one disturbs its
+neighbours' results, infinity or NaN makes them all NaN, and pixels above about 1e36 overflow where the plain sum does
+not.
 """
 
 from collections.abc import Sequence

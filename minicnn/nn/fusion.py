@@ -3,14 +3,14 @@
 What a small network spends most of its time on is moving numbers. Two neighbours need not move them twice:
 
     BatchNorm, ReLU                     rectified while it is normalised, and the gradient on its way into the sums
-    Conv2d, ReLU                        rectified while it is in the cache; but not before MaxPool2d:
+    Conv2d, ReLU                        rectified while it is in the cache (where MaxPool2d follows, see there)
     ReLU, MaxPool2d                     the largest of what is rectified is the largest, rectified: pooled first, there
                                         is a quarter of the elements left to rectify
     ReLU, Sigmoid or Tanh, AvgPool2d    rows are pooled while they are still in the cache, and on the way back what
                                         the pooling spreads is multiplied by the slope at once
 
-Outputs and gradients are the same to the last bit. Whoever looks in between, with a hook, gets the modules one by one;
-so does autocast, which rounds in between.
+Outputs and gradients are the same to the last bit. Whoever looks in between, with a hook or a forward of his own, gets
+the modules one by one; so does autocast, which rounds in between.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +27,7 @@ from .pooling import AvgPool2d, MaxPool2d
 _ACTIVATIONS: dict[type[Module], str] = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
 _RECTIFIED = Conv2d, BatchNorm1d, BatchNorm2d, BatchNorm3d  # those that have a method of that name
 _FIRST = {*_ACTIVATIONS, *_RECTIFIED}
+_FORWARD = {kind: kind.forward for kind in (*_FIRST, AvgPool2d, MaxPool2d)}
 
 
 def run(modules: Iterable[Module], input: Any) -> Any:
@@ -66,6 +67,7 @@ def _pools_first(first: Module, second: Module) -> bool:
 
 
 def _is_plain(module: Module) -> bool:
-    """Whether calling the module does what its class says, and nothing else."""
-    own = module.__dict__
-    return not (module._has_hooks() or "forward" in own or own.get("inplace"))
+    """Whether calling the module does what is known of its class, and nothing else."""
+    own, kind = module.__dict__, type(module)
+    return (kind in _FORWARD and kind.forward is _FORWARD[kind]
+            and not (module._has_hooks() or "forward" in own or own.get("inplace")))

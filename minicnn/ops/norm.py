@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import array_module, kernels_for, one_device
-from ..engine import Function, Tensor, is_grad_enabled
+from ..engine import Function, Tensor, is_grad_enabled, mode
 from .arguments import same_floats
 from .reduce import axes_of
 from .resample import Resample, Taps
@@ -176,7 +176,7 @@ def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor 
                          "variance would be 0 (use a larger batch, drop_last=True, or eval mode)")
     norm = BatchNorm(eps, rectify)
     y = norm(x, w, b)
-    _update(running_mean, running_var, *norm.statistics, count, momentum)
+    mode.silent.run(_update, running_mean, running_var, *norm.statistics, count, momentum)
     return y if x is input else y.to(input.data.dtype)
 
 
@@ -205,7 +205,7 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     y = norm(x, w, b)
     if n:
         mean, var = [a.reshape(n, c).mean(0) for a in norm.statistics]
-        _update(running_mean, running_var, mean, var, length, momentum)
+        mode.silent.run(_update, running_mean, running_var, mean, var, length, momentum)
     return y.reshape(input.shape).to(input.dtype)
 
 
@@ -240,7 +240,8 @@ def _update(running_mean: Tensor | None, running_var: Tensor | None, mean: np.nd
         for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
             running.check_memory()
             one_device("running statistics", running.data, batch)
-            running.data += (momentum * (batch - running.data)).astype(running.data.dtype, copy=False)
+            running.data *= 1 - momentum
+            running.data += (momentum * batch).astype(running.data.dtype, copy=False)
             running.touch()
 
 
