@@ -28,6 +28,14 @@ from minicnn.kernels import contract, cpu
 ROOFS = table.Roofs(2e11, 1e10)
 
 
+@pytest.fixture(autouse=True)
+def threads():
+    """--threads sets those of this process too."""
+    before = mc.get_num_threads()
+    yield
+    mc.set_num_threads(before)
+
+
 def rows(*names: str) -> list[measure.Row]:
     """Rows with made-up figures."""
     return [measure.Row(name, case(name).what, case(name).work(), {"minicnn": 2.0, "torch": 3.0, "reference": 90.0},
@@ -58,6 +66,7 @@ def test_a_moment_of_each_kind(tmp_path, monkeypatch, capfd):
         (line,) = [line for line in lines if line.startswith(row["what"])]
         assert line.split(row["what"])[1].split()[2] == f"{row['ratio']:.2f}" and len(line) <= 100
     assert set(network["memory"]) == {"minicnn", "torch"} and kernel["memory"] is None
+    assert lines[-1] == "--quick: a moment of each, so all figures are rough"
     assert set(found["loader"]) == {"step", "step_with_loader", "batch"}
     assert plot.read_text().startswith("<?xml")
 
@@ -68,11 +77,14 @@ def test_lists(capsys):
 
 
 @pytest.mark.parametrize("words, message", [
-    (["lnet"], "there is no case lnet; did you mean lenet?"), (["lenet@0"], "there is no case lenet@0"),
-    (["conv-dw@8"], "there is no case conv-dw@8"),
+    (["lnet"], "there is no case lnet; did you mean lenet?"), (["conv-dw@8"], "there is no case conv-dw@8"),
+    (["lenet@0"], "lenet@0: the batch is 0, and must be"), (["lenet@x"], "lenet@x: the batch is x, and must be"),
+    (["lenet@"], "lenet@: the batch is missing"), (["lenet", "--threads", "4096"], "--threads 4096: set_num_threads"),
     (["networks", "--roofline", "x.png"], "--roofline draws kernels, and there is none among the cases"),
     (["avgpool", "--roofline", "x.txt"], "--roofline x.txt must end with .png"),
     (["avgpool", "--list"], "--list and --warm are for all cases"), (["--warm", "x"], "--list and --warm are for all"),
+    (["--warm", "--roofline", "x.png"], "--list and --warm time nothing: leave --roofline out"),
+    (["--list", "--quick"], "time nothing: leave --quick out"), (["--list", "--warm"], "not allowed with"),
     (["avgpool", "--json", "nowhere/x.json"], "nowhere/x.json: there is no folder nowhere"),
     (["avgpool", "--json", "."], ". is a folder, not a file")])
 def test_what_makes_no_sense_is_refused_before_anything_runs(words, message, capsys):
@@ -87,6 +99,19 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(monkeypat
     monkeypatch.setattr(tempfile, "TemporaryFile", denied)
     assert main(["avgpool", "--json", "x.json"]) == 1
     assert "x.json cannot be written: Permission denied" in capsys.readouterr().err
+
+
+def test_what_has_been_measured_outlives_ctrl_c(tmp_path, monkeypatch, capfd):
+    def interrupted(names, plan):
+        yield from rows("avgpool", "relu")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "measure", interrupted)
+    file = tmp_path / "found.json"
+    assert main(["kernels", "--threads", "1", "--json", str(file)]) == 130
+    assert [row["case"] for row in json.loads(file.read_text())["rows"]] == ["avgpool", "relu"]
+    out = capfd.readouterr().out
+    assert "\ngeometric mean " in out and "\nratio: PyTorch's time by ours" in out
 
 
 @pytest.mark.parametrize("case", ["lenet", "start"])
@@ -181,16 +206,36 @@ def test_shares_are_of_the_roof_that_is_lower():
     assert table.mean_cells(rows("lenet", "cnn2"), table.NETWORK_HEADS)[3] == "1.50"
 
 
+@pytest.mark.parametrize("columns", [80, 90, 120])
 @pytest.mark.parametrize("heads, cells, names", [(table.NETWORK_HEADS, table.network_cells, NETWORKS),
                                                  (table.KERNEL_HEADS, table.kernel_cells, KERNELS)])
-def test_tables_are_a_hundred_columns_wide(heads, cells, names, capsys):
-    show = table.printer(heads)
+def test_tables_and_notes_fit_the_terminal(heads, cells, names, columns, monkeypatch, capsys):
+    """Of a narrow one the least important columns are left out, in words too."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show = table.printer(heads, coloured=False)
     show([title for title, _ in heads])
-    for row in rows(*list(names)[:3]):
+    found = rows(*list(names)[:3])
+    for row in found:
         show(cells(row, ROOFS))
-    assert sum(width for _, width in heads) <= 100
-    assert all(len(line) <= 100 for line in capsys.readouterr().out.splitlines())
+    show(table.mean_cells(found, heads))
+    print(table.notes(heads))
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= min(columns, 100) for line in (head, *lines))
+    assert all(row.what in line and " 1.25…2.50" in line for row, line in zip(found, lines))
+    assert ("NumPy" in head) == (columns == 120) and "ratio" in head
+    assert ("too narrow for NumPy" in " ".join(" ".join(lines).split())) == (columns < 120)
     assert all(len(case(name).what) < heads[0][1] for name in names)
+
+
+@pytest.mark.parametrize("coloured", [True, False])
+def test_ratios_are_coloured_where_they_are_measured(coloured, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show = table.printer(table.KERNEL_HEADS, coloured)
+    show(table.kernel_cells(rows("relu")[0], ROOFS))
+    assert ("\x1b[1;32m   1.50\x1b[0m" in capsys.readouterr().out) == coloured
 
 
 def test_the_plot_has_every_kernel(tmp_path):

@@ -4,6 +4,8 @@ CASE is a case (--list), NETWORK@BATCH for another batch, or one of: networks, k
 loader (does it keep up with a training step), scaling (threads and batches). Without any, all of it.
 
 Before anything is timed the libraries must agree on the results. Each runs in a process of its own; they take turns.
+Operations are counted as in the definition: a convolution by Winograd's algorithm needs fewer, and may be above the
+roof.
 OpenBLAS, which the plain reference uses, chooses its kernels by the processor or by the environment variable
 OPENBLAS_CORETYPE; `env -u OPENBLAS_CORETYPE python -m minicnn.bench` runs without it.
 """
@@ -11,7 +13,6 @@ OPENBLAS_CORETYPE; `env -u OPENBLAS_CORETYPE python -m minicnn.bench` runs witho
 import argparse
 import importlib.util
 import json
-import os
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cli import CommandError, UsageError, count, did_you_mean, execute, positive, to_stderr
+from ..cli import CommandError, UsageError, count, did_you_mean, execute, positive, to_stderr, use_machine
 
 if TYPE_CHECKING:
     from .measure import Plan, Row
@@ -31,10 +32,11 @@ PLOTS = (".png", ".svg", ".pdf")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Enter the flags of the command."""
     parser.add_argument("cases", nargs="*", metavar="CASE", help="what to time: see above (all of it)")
-    parser.add_argument("--list", action="store_true", help="list the cases, and time nothing")
-    parser.add_argument("--warm", action="store_true", help="compile all CPU kernels for float32, and time nothing")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="list the cases, and time nothing")
+    instead.add_argument("--warm", action="store_true", help="compile all CPU kernels for float32, and time nothing")
     parser.add_argument("--quick", action="store_true", help="a moment of each: to see that it works, not for figures")
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns of each library (5)")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="turns of each library (5; quick: 1)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of each library (all cores)")
     parser.add_argument("--json", metavar="FILE", help="write all that was found to a file")
     parser.add_argument("--roofline", metavar="FILE", help="draw kernels below the roofs of the machine (.png, .svg)")
@@ -44,8 +46,13 @@ def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; returns the exit code."""
     from .cases import KERNELS, NETWORKS
 
-    if args.cases and (args.list or args.warm):
-        raise UsageError("--list and --warm are for all cases: name none")
+    if args.list or args.warm:
+        if args.cases:
+            raise UsageError("--list and --warm are for all cases: name none")
+        for flag in ("quick", "rounds", "json", "roofline"):
+            if getattr(args, flag):
+                raise UsageError(f"--list and --warm time nothing: leave --{flag} out")
+    use_machine("cpu", args.threads)
     if args.list:
         for name, found in (NETWORKS | KERNELS).items():
             print(f"{name:18}{found.what}")
@@ -69,6 +76,10 @@ def _chosen(words: list[str]) -> tuple[list[str], list[str]]:
             if word not in GROUPS:
                 case(word)
         except KeyError:
+            label, at, batch = word.partition("@")
+            if at and label in NETWORKS:
+                raise UsageError(f"{word}: the batch is {batch or 'missing'}, and must be a whole number from 1 on",
+                                 f"such as {label}@32") from None
             raise UsageError(f"there is no case {word}{did_you_mean(word, [*GROUPS, *NETWORKS, *KERNELS])}",
                              "--list lists the cases") from None
         names += cases.get(word, [] if word in GROUPS else [word])
@@ -99,67 +110,77 @@ def _check_files(args: argparse.Namespace, names: list[str]) -> None:
 
 
 def _warm() -> None:
-    from ..training.compiling import announce_compiling
     from .warm import cached, warm
 
-    before, begin = cached()[0], time.perf_counter()
-    with announce_compiling(to_stderr):
-        for name in warm():
-            to_stderr(f"  {name}")
-    after, folder = cached()
-    print(f"{count(after - before, 'function')} compiled in {time.perf_counter() - begin:.0f} s; "
-          f"{after:,} are cached in {folder}")
+    (before, folder), begin = cached(), time.perf_counter()
+    to_stderr(f"running every kernel; what is not cached in {folder} is compiled")
+    for name in warm():
+        to_stderr(f"  {name}")
+    after, seconds = cached()[0], time.perf_counter() - begin
+    if after == before:
+        print(f"nothing had to be compiled: all {count(after, 'function')} are cached in {folder}")
+    else:
+        print(f"{count(after - before, 'function')} compiled in {seconds:.0f} s; {after:,} are cached in {folder}")
 
 
 # -- the tables -----------------------------------------------------------------------------------------------------
 
 
 def _time(args: argparse.Namespace, names: list[str], groups: list[str]) -> None:
+    from ..backend import get_num_threads
     from ..training.files import write_atomically
     from . import reports
     from .cases import is_network
     from .measure import Plan, Worker, libraries
     from .roofline import plot_roofline
-    from .table import KERNEL_HEADS, NETWORK_HEADS, NOTES, Roofs, kernel_cells, network_cells
+    from .table import KERNEL_HEADS, NETWORK_HEADS, Roofs, kernel_cells, network_cells
 
-    threads = args.threads or os.cpu_count() or 1
-    plan = Plan(1 if args.quick else args.rounds, 0.05 if args.quick else 1.0, threads, libraries())
-    with Worker("minicnn", threads) as worker:
+    rounds, seconds = (1, 0.05) if args.quick else (5, 1.0)
+    plan = Plan(args.rounds or rounds, seconds, get_num_threads(), libraries())
+    with Worker("minicnn", plan.threads) as worker:
         about: dict[str, Any] = worker.ask("machine")
     print(reports.machine_line(about))
     roofs = Roofs(about["flops_per_second"], about["bytes_per_second"])
     networks = [name for name in names if is_network(name)]
     kernels = [name for name in names if not is_network(name)]
-    rows = _table(networks, plan, NETWORK_HEADS, lambda row: network_cells(row, roofs))
-    rows += _table(kernels, plan, KERNEL_HEADS, lambda row: kernel_cells(row, roofs))
-    if rows:
-        print(f"\n{NOTES}")
-    result = {"machine": about, "rows": [row.as_json() for row in rows]}
-    for group in groups:
-        print()
-        result[group] = getattr(reports, group)(plan)
-    if args.json:
-        write_atomically(Path(args.json), (json.dumps(result, indent=1) + "\n").encode())
+    rows: list[Row] = []
+    others: dict[str, Any] = {}
+    try:
+        _table(networks, plan, NETWORK_HEADS, lambda row: network_cells(row, roofs), not args.quick, rows)
+        _table(kernels, plan, KERNEL_HEADS, lambda row: kernel_cells(row, roofs), not args.quick, rows)
+        for group in groups:
+            print()
+            others[group] = getattr(reports, group)(plan)
+    finally:  # Ctrl-C leaves what has been measured
+        if args.json and (rows or others):
+            found = {"machine": about, "rows": [row.as_json() for row in rows], **others}
+            write_atomically(Path(args.json), (json.dumps(found, indent=1) + "\n").encode())
+    if args.quick:
+        print("\n--quick: a moment of each, so all figures are rough")
     if args.roofline:
         plot_roofline(rows, roofs, args.roofline, about["cpu"])
 
 
-def _table(names: list[str], plan: "Plan", heads: Any, cells: "Callable[[Row], list[str]]") -> "list[Row]":
-    """Time the cases and print a line about each as soon as it is there."""
+def _table(names: list[str], plan: "Plan", heads: Any, cells: "Callable[[Row], list[str]]", coloured: bool,
+           rows: "list[Row]") -> None:
+    """Time the cases, append what is found to the rows and print a line about each as soon as it is there."""
     from .measure import measure
-    from .table import mean_cells, printer
+    from .table import mean_cells, notes, printer
 
-    rows: list[Row] = []
-    if names:
-        show = printer(heads)
-        print()
-        show([title for title, _ in heads])
+    if not names:
+        return
+    show, first = printer(heads, coloured), len(rows)
+    print()
+    show([title for title, _ in heads])
+    try:
         for row in measure(names, plan):
-            show(cells(row))
             rows.append(row)
-        if len(rows) > 1:
-            show(mean_cells(rows, heads))
-    return rows
+            show(cells(row))
+    finally:
+        if len(rows) > first + 1:
+            show(mean_cells(rows[first:], heads))
+        if len(rows) > first:
+            print(f"\n{notes(heads)}")
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:

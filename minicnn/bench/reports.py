@@ -12,7 +12,7 @@ import numpy as np
 
 from .cases import case
 from .measure import Plan, Worker, environment
-from .table import digits, printer
+from .table import digits, fill, printer
 
 __all__ = ["loader", "loader_times", "machine_line", "scaling", "start"]
 
@@ -21,10 +21,10 @@ def machine_line(about: dict[str, Any]) -> str:
     """What the figures below it are measured on."""
     blas = ", ".join(about["blas"] or ["unknown BLAS"])
     chosen = about["OPENBLAS_CORETYPE"]
-    return (f"{about['cpu']}, {about['threads']} of {about['cores']} cores, {about['vector_bits']}-bit vectors: "
-            f"{about['flops_per_second'] / 1e9:.0f} GFLOP/s, {about['bytes_per_second'] / 1e9:.0f} GB/s\n"
-            f"NumPy {about['numpy']} with {blas}{f' (OPENBLAS_CORETYPE {chosen})' if chosen else ''}; "
-            f"PyTorch {about.get('torch', 'not installed')}")
+    return (fill(f"{about['cpu']}, {about['threads']} of {about['cores']} cores, {about['vector_bits']}-bit vectors: "
+                 f"{about['flops_per_second'] / 1e9:.0f} GFLOP/s, {about['bytes_per_second'] / 1e9:.0f} GB/s")
+            + "\n" + fill(f"NumPy {about['numpy']} with {blas}{f' (OPENBLAS_CORETYPE {chosen})' if chosen else ''}; "
+                          f"PyTorch {about.get('torch', 'not installed')}"))
 
 
 # -- start ----------------------------------------------------------------------------------------------------------
@@ -63,8 +63,8 @@ def loader(plan: Plan) -> dict[str, float]:
     """Print and return ``loader_times``."""
     with Worker("minicnn", plan.threads) as worker:
         found = worker.ask("loader", plan.rounds * plan.seconds)
-    print(f"lenet, batch {BATCH}: a step {found['step']:.2f} ms, with the loader {found['step_with_loader']:.2f} ms; "
-          f"the loader alone {found['batch']:.2f} ms")
+    print(fill(f"lenet, batch {BATCH}: a step {found['step']:.2f} ms, with the loader "
+               f"{found['step_with_loader']:.2f} ms; the loader alone {found['batch']:.2f} ms"))
     return found
 
 
@@ -122,10 +122,9 @@ def scaling(plan: Plan) -> dict[str, Any]:
     """Print and return, by batch, library and number of threads, milliseconds of a training step per image."""
     counts = sorted({1, plan.threads})
     names = [library for library in plan.libraries if library != "reference"]
-    heads = [("training step, ms per image", 34), *((title, 12) for library in names for title in (
-        *(f"{count} thread{'s' * (count > 1)}" for count in counts), "speed-up"))]
+    heads = [("training step, ms per image", 34), ("", 9),
+             *((title, 12) for title in (*(f"{count} thread{'s' * (count > 1)}" for count in counts), "speed-up"))]
     show, found = printer(heads), {}
-    print(" " * 34 + "".join(f"{library:>{12 * (len(counts) + 1)}}" for library in names))
     show([title for title, _ in heads])
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         workers = {(library, count): stack.enter_context(Worker(library, count)) for library in names
@@ -139,8 +138,8 @@ def scaling(plan: Plan) -> dict[str, Any]:
                 for key, worker in workers.items():
                     times[key].append(1e3 * statistics.median(worker.ask("time", plan.seconds)) / batch)
             medians = {key: statistics.median(values) for key, values in times.items()}
-            cells = [[*(digits(medians[library, count]) for count in counts),
-                      f"{medians[library, 1] / medians[library, plan.threads]:.2f}"] for library in names]
-            show([case(name).what, *(cell for group in cells for cell in group)])
+            for library in names:
+                show([case(name).what, library, *(digits(medians[library, count]) for count in counts),
+                      f"{medians[library, 1] / medians[library, plan.threads]:.2f}"])
             found[name] = {library: {count: medians[library, count] for count in counts} for library in names}
     return found

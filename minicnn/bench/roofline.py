@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .measure import Row
-from .table import Roofs
+from .table import ABOVE, Roofs
 
 __all__ = ["plot_roofline"]
 
@@ -32,10 +32,13 @@ def plot_roofline(rows: Sequence[Row], roofs: Roofs, path: str | os.PathLike, ti
     axes = figure.subplots()
     peak, bandwidth = roofs.flops_per_second / 1e9, roofs.bytes_per_second / 1e9
     intensities = [row.work.flops / (row.work.bytes or 1) for row in kernels]
-    low, high = min([*intensities, peak / bandwidth]) / 2, max([*intensities, peak / bandwidth]) * 2.5
-    axes.plot([low, peak / bandwidth, high], [low * bandwidth, peak, peak], color=ROOF, lw=1.6)
-    axes.annotate(f"{peak:.0f} GFLOP/s", (high, peak), (-4, 5), textcoords="offset points", ha="right", color=ROOF)
-    axes.annotate(f"{bandwidth:.0f} GB/s", (low, low * bandwidth), (4, 16), textcoords="offset points", color=ROOF)
+    corner = peak / bandwidth
+    low, high = min([*intensities, corner]) / 2, max([*intensities, corner]) * 2.5
+    axes.plot([low, corner, high], [low * bandwidth, peak, peak], color=ROOF, lw=1.6)
+    axes.annotate(f"{peak:.0f} GFLOP/s", (corner, peak), (4, 5), textcoords="offset points", color=ROOF)
+    slope = (low * corner**3) ** 0.25  # where on a logarithmic axis a quarter of it is left
+    axes.annotate(f"{bandwidth:.0f} GB/s", (slope, slope * bandwidth), (-6, 6), textcoords="offset points", ha="right",
+                  color=ROOF)
     points = {}
     for row, x in zip(kernels, intensities, strict=True):
         y = {library: row.work.flops / ms / 1e6 for library, ms in row.milliseconds.items()}
@@ -52,6 +55,7 @@ def plot_roofline(rows: Sequence[Row], roofs: Roofs, path: str | os.PathLike, ti
     axes.grid(alpha=0.25, lw=0.6, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
+    figure.supxlabel(ABOVE, fontsize=8, color=ROOF)
     axes.set_title(title, loc="left", fontsize=11)
     figure.draw_without_rendering()  # gives the axes their place
     _label(axes, points)

@@ -1,23 +1,58 @@
-"""The tables of the command: lines of at most 100 columns, printed as they are found."""
+"""The tables of the command, printed as they are found: with all columns in 100, with the most important in a terminal
+that has fewer."""
 
 import math
+import shutil
 import statistics
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .cases import Work
 from .measure import Row
 
-__all__ = ["NETWORK_HEADS", "KERNEL_HEADS", "Roofs", "digits", "kernel_cells", "mean_cells", "network_cells", "printer"]
+__all__ = ["ABOVE", "NETWORK_HEADS", "KERNEL_HEADS", "Roofs", "digits", "fill", "kernel_cells", "mean_cells",
+           "network_cells", "notes", "printer"]
 
 Heads = Sequence[tuple[str, int]]  # of the columns, with their widths; all but the first are set to the right
-NETWORK_HEADS: Heads = (("training step", 30), ("ms", 8), ("PyTorch", 9), ("ratio", 7), ("rounds", 12), ("NumPy", 7),
+NETWORK_HEADS: Heads = (("training step", 30), ("ms", 7), ("PyTorch", 8), ("ratio", 7), ("rounds", 12), ("NumPy", 7),
                         ("GFLOP/s", 9), ("peak", 6), ("MB, theirs", 12))
-KERNEL_HEADS: Heads = (("kernel", 42), ("ms", 8), ("PyTorch", 9), ("ratio", 7), ("rounds", 12), ("NumPy", 7),
+KERNEL_HEADS: Heads = (("kernel", 40), ("ms", 7), ("PyTorch", 8), ("ratio", 7), ("rounds", 12), ("NumPy", 7),
                        ("rate", 9), ("roof", 6))
-NOTES = """ratio: PyTorch's time by ours, the median of the rounds; NumPy: the time of the plain reference by ours
-peak: of what the arithmetic of the machine can do; roof: that or, where it is slower, the memory"""
+LEAST = ("NumPy", "GFLOP/s", "rate", "peak", "MB, theirs", "roof", "rounds")  # what to do without, from the first on
+ABOVE = "above the roof is what computes less than is counted (Winograd's convolution), or finds operands in a cache"
+NOTES = {"ratio": "PyTorch's time by ours, the median of the rounds",
+         "NumPy": "the time of the plain reference by ours",
+         "peak": "of what the arithmetic of the machine can do",
+         "roof": "of what the arithmetic of the machine can do or, where that is slower, its memory; "
+                 + ABOVE.replace("the roof", "100%")}
+
+
+def _columns() -> int:
+    return min(100, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
+
+
+def fill(text: str) -> str:
+    """The text in lines for which there is room, broken between words."""
+    return textwrap.fill(text, _columns(), subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _with_room(heads: Heads) -> Heads:
+    """The columns but for the least ones, if there is no room for all."""
+    kept = dict(heads)
+    for title in LEAST:
+        if sum(kept.values()) > _columns():
+            kept.pop(title, None)
+    return tuple(kept.items())
+
+
+def notes(heads: Heads) -> str:
+    """What the columns mean, and which ones are left out."""
+    shown = dict(_with_room(heads))
+    missing = ", ".join(title for title, _ in heads if title not in shown)
+    about = "; ".join(f"{title}: {note}" for title, note in NOTES.items() if title in shown)
+    return fill(about + (f"; the terminal is too narrow for {missing}" if missing else ""))
 
 
 @dataclass(frozen=True)
@@ -36,27 +71,31 @@ class Roofs:
         return (work.bytes or 0) / self.bytes_per_second > work.flops / self.flops_per_second
 
 
-def printer(heads: Heads) -> Callable[[Sequence[str]], None]:
-    """What prints a line of the table; on a terminal a ratio of 1 and more is green, a lower one red."""
-    def line(cells: Sequence[str]) -> list[str]:
-        first, *others = [f"{cell:>{width}}" for cell, (_, width) in zip(cells, heads, strict=True)]
-        return [f"{first.strip():{heads[0][1]}}", *others]
+def printer(heads: Heads, coloured: bool = True) -> Callable[[Sequence[str]], None]:
+    """What prints a line of the table; on a terminal, if wanted, a ratio of 1 and more is green, a lower one red."""
+    first, *others = _with_room(heads)
 
-    if not sys.stdout.isatty():
-        return lambda cells: print("".join(line(cells)).rstrip(), flush=True)
+    def line(cells: Sequence[str]) -> dict[str, str]:
+        texts = {title: cell for (title, _), cell in zip(heads, cells, strict=True)}
+        return {first[0]: f"{texts[first[0]]:{first[1]}}"} | {title: f"{texts[title]:>{w}}" for title, w in others}
+
+    if not (coloured and sys.stdout.isatty()):
+        return lambda cells: print("".join(line(cells).values()).rstrip(), flush=True)
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
 
-    def coloured(cells: Sequence[str]) -> None:
-        styles = [""] * len(cells)
-        for i, (title, _) in enumerate(heads):
-            if title == "ratio" and cells[i].replace(".", "").isdigit():
-                styles[i] = "bold green" if float(cells[i]) >= 1 else "bold red"
-        console.print(Text.assemble(*zip(line(cells), styles, strict=True)), soft_wrap=True)
+    def style(title: str, cell: str) -> str:
+        if title != "ratio" or not cell.strip().replace(".", "").isdigit():
+            return ""
+        return "bold green" if float(cell) >= 1 else "bold red"
 
-    return coloured
+    def show(cells: Sequence[str]) -> None:
+        parts = [(cell, style(title, cell)) for title, cell in line(cells).items()]
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+    return show
 
 
 def network_cells(row: Row, roofs: Roofs) -> list[str]:
