@@ -66,6 +66,7 @@ def test_a_moment_of_each_kind(tmp_path, monkeypatch, capfd):
         (line,) = [line for line in lines if line.startswith(row["what"])]
         assert line.split(row["what"])[1].split()[2] == f"{row['ratio']:.2f}" and len(line) <= 100
     assert set(network["memory"]) == {"minicnn", "torch"} and kernel["memory"] is None
+    assert 0 < network["direct_difference"] < 1e-4 and kernel["direct_difference"] is None
     assert lines[-1] == "--quick: a moment of each, so all figures are rough"
     assert set(found["loader"]) == {"step", "step_with_loader", "batch"}
     assert plot.read_text().startswith("<?xml")
@@ -162,11 +163,17 @@ def test_wrong_results_are_not_timed(tmp_path):
     right, noise = np.linspace(-1, 1, 50), np.zeros(3)
     wrong = right.copy()
     wrong[7] += 0.01
-    assert measure._agree("relu", {"minicnn": Fake(right, noise), "torch": Fake(right, noise + 1e-9)})[1] < 1e-6
+    found = measure._agree("relu", {"minicnn": Fake(right, noise), "torch": Fake(right, noise + 1e-9)})[1]
+    assert found["minicnn"] < 1e-6
     with pytest.raises(RuntimeError, match=r"relu: minicnn and torch differ by \d.\de-03"):
         measure._agree("relu", {"minicnn": Fake(wrong), "torch": Fake(right)})
     with pytest.raises(RuntimeError, match="relu: minicnn and torch differ by inf"):
         measure._agree("relu", {"minicnn": Fake(right), "torch": Fake(right, right)})
+    off = right * 1.05
+    found = measure._agree("lenet", {"minicnn-direct": Fake(right), "minicnn": Fake(off), "torch": Fake(right)})[1]
+    assert found == {"minicnn-direct": 0, "minicnn": pytest.approx(0.05)}
+    with pytest.raises(RuntimeError, match="lenet: minicnn-direct and torch differ by 5.0e-02"):
+        measure._agree("lenet", {"minicnn-direct": Fake(off), "minicnn": Fake(right), "torch": Fake(right)})
 
 
 def test_what_is_compared_has_every_row_column_channel_and_tap_of_every_result(monkeypatch):

@@ -7,7 +7,8 @@
     ["machine"]               what it runs on, see ``machine.describe``
     ["loader", SECONDS]       whether the loader keeps up with a training step, see ``reports.loader_times``
 
-Two thread pools in one process would disturb each other by a factor of ten: hence processes, and they take turns.
+minicnn-direct is minicnn with every convolution computed directly, never by Winograd's algorithm. Two thread pools in
+one process would disturb each other by a factor of ten: hence processes, and they take turns.
 """
 
 import argparse
@@ -86,7 +87,7 @@ def _sample(values: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Answer until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", choices=("minicnn", "torch", "reference"))
+    parser.add_argument("library", choices=("minicnn", "minicnn-direct", "torch", "reference"))
     parser.add_argument("threads", type=int)
     args = parser.parse_args()
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
@@ -94,13 +95,14 @@ def main() -> None:
     with ExitStack() as stack:
         if args.library == "reference":
             stack.enter_context(lib.use_kernels("reference"))
-        elif args.library == "minicnn":
-            from ..training.compiling import announce_compiling
-
-            lib.set_num_threads(args.threads)
-            stack.enter_context(announce_compiling(lambda text: print(text, file=sys.stderr, flush=True)))
         else:
             lib.set_num_threads(args.threads)
+        if args.library.startswith("minicnn"):
+            from ..training.compiling import announce_compiling
+
+            stack.enter_context(announce_compiling(lambda text: print(text, file=sys.stderr, flush=True)))
+        if args.library == "minicnn-direct":
+            stack.enter_context(lib.conv_algorithm("direct"))
         server = Server(lib)
         for line in sys.stdin:
             name, *arguments = json.loads(line)
