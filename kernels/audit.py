@@ -6,6 +6,8 @@ argument that each of them is right; their times and memory are the reason why t
 
 import time
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +30,7 @@ class Row(NamedTuple):
     difference: float  # from im2col, largest, relative to its largest element
     seconds: float
     memory: int  # bytes, at the peak, of what NumPy allocated
+    automatic: bool  # whether "auto" takes this one, on a CPU
 
 
 class Audit:
@@ -51,20 +54,20 @@ class Audit:
     def _run(self, operation: str, kernel: tuple[int, ...], geometry: Geometry, *arguments: Any) -> Array:
         expected = getattr(reference, operation)(*arguments)
         scale = max(float(np.abs(expected).max(initial=0)), 1e-30)
+        a, b, *_ = arguments
+        arrays = (a, b, expected) if operation == "conv2d_weight_grad" else (a, expected, b)
+        automatic = _automatic(operation, *arrays, geometry)
         for name, algorithm in ALGORITHMS.items():
             if algorithm.supports(kernel, geometry) is not None:
                 continue
-            compute = getattr(algorithm, operation)
-            if name in _COMPILED or name == "fft":
-                compute(*arguments)  # compile, and load numpy.fft, before the clock runs
-            tracemalloc.start()
+            compute = partial(getattr(algorithm, operation), *arguments)
+            if name != "loops":  # which take seconds, and have nothing to prepare
+                compute()  # compile, load numpy.fft and wake what sleeps before the clock runs
             start = time.perf_counter()
-            result = compute(*arguments)
+            result = compute()
             seconds = time.perf_counter() - start
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
             difference = float(np.abs(result - expected).max(initial=0)) / scale
-            self.rows.append(Row(operation, name, difference, seconds, peak))
+            self.rows.append(Row(operation, name, difference, seconds, _peak(compute), name == automatic))
         return expected
 
     @property
@@ -73,11 +76,30 @@ class Audit:
         return max((row.difference for row in self.rows), default=0.0)
 
     def __str__(self) -> str:
-        lines = [f"{'operation':19} {'algorithm':12} {'difference from im2col':>22} {'ms':>10} {'memory':>10}"]
+        figures = f"{'difference from im2col':>22} {'ms':>10} {'memory':>10}"
+        lines = [f"{'operation':19} {'algorithm':14} {figures}  chosen by"]
         for r in self.rows:
             figures = f"{r.difference:22.1e} {r.seconds * 1e3:10.2f} {_size(r.memory):>10}"
-            lines.append(f"{r.operation:19} {r.algorithm:12} {figures}")
+            lines.append(f"{r.operation:19} {r.algorithm:14} {figures}{'  auto' * r.automatic}")
         return "\n".join(lines)
+
+
+def _automatic(operation: str, *case: Any) -> str:
+    """The name of what "auto" takes; case is what Convolution.way wants."""
+    way = convolution.automatic.way(operation, *case)
+    if way is reference:
+        return "im2col"
+    return next(name for name, alone in _COMPILED.items() if alone.way(operation, *case) is way)
+
+
+def _peak(compute: Callable[[], Array]) -> int:
+    """Bytes that a call allocates, at its peak; counting them takes time of its own."""
+    tracemalloc.start()
+    try:
+        compute()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def _size(count: float) -> str:

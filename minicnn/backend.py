@@ -242,18 +242,36 @@ def use_kernels(name: str) -> Iterator[None]:
 
 @contextmanager
 def conv_algorithm(name: str) -> Iterator[Any]:
-    """Inside the block every convolution is computed by the named formulation.
+    """Inside the block every convolution is computed by the named formulation, and so are its gradients.
 
-    "auto" (the kernels of the array's back end, as they choose), "direct", "winograd-tiles" and "image-lanes" (the
-    numba kernels, one by one), "im2col", "loops", "transposed", "fft", "winograd", or "audit": all that apply, on the
-    same arrays; the block's value is then a report with the largest difference, time and memory of each, which
-    prints as a table.
+    It holds for the whole process, all threads, as does ``use_kernels``.
+
+    Args:
+        name: one of
+
+            - "auto": the kernels of the array's back end, on the CPU the cheapest for the shapes of the next three
+            - "direct": numba, on the image itself, whose columns are never written down
+            - "winograd-tiles": numba, Winograd's tiles of 4×4 results for kernels of 3×3, of 2×2 for 5×5
+            - "image-lanes": numba, with an image in each lane of a vector
+            - "im2col": plain NumPy, one matrix product with the columns of the image
+            - "loops": plain Python, the definition
+            - "transposed": plain NumPy, tap by tap; gradients are convolutions too, with the kernel turned
+            - "fft": plain NumPy, products of spectra
+            - "winograd": plain NumPy, Winograd's tiles of 2×2 results, for kernels of 3×3 alone
+            - "audit": all that apply, on the same arrays
+
+    The value of an "audit" is a report, which prints as a table: for each operation the largest difference, time and
+    memory of each formulation, and which one "auto" takes on the CPU for these shapes.
+
+    Raises:
+        ValueError: the name is unknown; or, at a convolution, the formulation cannot compute it.
     """
     global _conv_algorithm
     audits = importlib.import_module(f"{__package__}.kernels.audit")
+    names = ["auto", "audit", *audits.ALGORITHMS]
+    if name not in names:
+        raise ValueError(f"conv_algorithm: {name!r} is unknown; use {', '.join(names)}")
     chosen = audits.Audit() if name == "audit" else name
-    if isinstance(chosen, str) and chosen != "auto" and chosen not in audits.ALGORITHMS:
-        raise ValueError(f"conv_algorithm: {name!r} is unknown; use auto, audit, {', '.join(audits.ALGORITHMS)}")
     before, _conv_algorithm = _conv_algorithm, chosen
     try:
         yield chosen

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 import minicnn as mc
 import minicnn.functional as F
-from minicnn.kernels import volumes
+from minicnn.kernels import audit, formulations, volumes
+from minicnn.kernels.cpu import convolution
 from minicnn.ops import conv
 from operators.convolution import with_full
 from util import assert_close, check_op, in_both, normal
@@ -248,19 +250,75 @@ def test_audit_runs_all_formulations_and_reports():
     assert report.largest_difference < 1e-12
     assert all(row.seconds > 0 and row.memory > 0 for row in report.rows)
     table = [re.split("  +", line) for line in str(report).splitlines()]
-    assert table[0] == ["operation", "algorithm", "difference from im2col", "ms", "memory"]
+    assert table[0] == ["operation", "algorithm", "difference from im2col", "ms", "memory", "chosen by"]
     assert [line[:2] for line in table[1:]] == [[row.operation, row.algorithm] for row in report.rows]
+    assert len({re.search("y  chosen|B(  auto)?$", line).start() for line in str(report).splitlines()}) == 1  # columns
     for line, row in zip(table[1:], report.rows, strict=True):
-        size, unit = line[-1].split()
+        assert line[5:] == ["auto"] * row.automatic
+        size, unit = line[4].split()
         assert float(size) * {"B": 1, "KiB": 2**10, "MiB": 2**20}[unit] == pytest.approx(row.memory, rel=0.05)
     F.conv2d(x, w)
     assert len(report.rows) == 24  # outside the block nothing is noted
+
+
+WAYS = {"direct": (convolution.correlation, convolution.weight_sums),
+        "winograd-tiles": (convolution.winograd, convolution.winograd),
+        "image-lanes": (convolution.image_lanes, convolution.image_sums)}  # who correlates, and who sums up weights
+
+
+@pytest.mark.parametrize("x, w, groups, dtype, ways", [
+    ((2, 64, 32, 30), (64, 64, 3, 3), 1, np.float32, ["winograd-tiles"] * 3),
+    ((2, 64, 32, 30), (64, 64, 3, 3), 1, np.float64, ["direct"] * 3),
+    ((32, 16, 5, 4), (16, 16, 3, 3), 1, np.float32, ["image-lanes"] * 3),
+    ((2, 4, 7, 9), (4, 2, 3, 2), 2, np.float32, ["direct"] * 3),
+    ((2, 3, 6, 7), (4, 3, 3, 3), 1, np.float16, ["im2col"] * 3),
+    ((0, 3, 6, 7), (4, 3, 3, 3), 1, np.float32, ["im2col"] * 3),
+])
+def test_an_audit_says_what_auto_takes(monkeypatch, x, w, groups, dtype, ways):
+    for name in ("loops", "transposed", "fft", "winograd"):  # which take their time
+        monkeypatch.delitem(audit.ALGORITHMS, name)
+    x, w = (mc.tensor(normal(shape, i).astype(dtype), requires_grad=True) for i, shape in enumerate((x, w)))
+    with mc.conv_algorithm("audit") as report:
+        F.conv2d(x, w, groups=groups, padding=1).sum().backward()
+    chosen = [(row.operation, row.algorithm) for row in report.rows if row.automatic]
+    assert chosen == list(zip(("conv2d", "conv2d_input_grad", "conv2d_weight_grad"), ways, strict=True))
+    taken = []  # by what is then called
+
+    def noting(name, compute):
+        return lambda *args, **kwargs: (taken.append(name), compute(*args, **kwargs))[1]
+
+    for name, (correlation, sums) in WAYS.items():
+        for module, function in ((correlation, "correlate"), (sums, "sum_weights")):
+            monkeypatch.setattr(module, function, noting(name, getattr(module, function)))
+    F.conv2d(x, w, groups=groups, padding=1).sum().backward()
+    assert (taken or ["im2col"] * 3) == ways
+
+
+def test_an_audit_times_neither_first_calls_nor_the_counting_of_memory(monkeypatch):
+    now, calls = [0.0], []
+
+    class Slow(formulations.Im2col):
+        @staticmethod
+        def conv2d(*arguments):
+            calls.append(tracemalloc.is_tracing())
+            now[0] += 50.0 if len(calls) == 1 else 3.0 if calls[-1] else 1.0
+            return formulations.Im2col.conv2d(*arguments)
+
+    monkeypatch.setattr(audit, "ALGORITHMS", {"slow": Slow()})
+    monkeypatch.setattr(audit.time, "perf_counter", lambda: now[0])
+    with mc.conv_algorithm("audit") as report:
+        F.conv2d(mc.ones(1, 1, 4, 4), mc.ones(1, 1, 2, 2))
+    assert report.rows[0].seconds == 1.0 and report.rows[0].memory > 0 and calls == [False, False, True]
 
 
 def test_conv_algorithm_is_reset_and_knows_its_names():
     with pytest.raises(ValueError, match="conv_algorithm: 'strassen' is unknown; use auto, audit, "), \
             mc.conv_algorithm("strassen"):
         pass
+    for name in (None, 3, ["loops"]):
+        with pytest.raises(ValueError, match=rf"conv_algorithm: {re.escape(repr(name))} is unknown"), \
+                mc.conv_algorithm(name):
+            pass
     x = mc.ones(1, 1, 4, 4)
     with pytest.raises(KeyError), mc.conv_algorithm("winograd"):
         raise KeyError

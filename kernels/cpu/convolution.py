@@ -131,6 +131,15 @@ class Convolution:
             return reference.conv2d_weight_grad(x, gy, w_shape, geometry)
         return gw
 
+    def way(self, operation: str, a: Array, b: Array, w: Array, geometry: Geometry) -> Any:
+        """The module that computes an operation; a and b are x and y, backward gy and gx or, for weights, x and gy."""
+        if not (a.size and b.size and w.size and _compiled_for(a, b, w)):
+            return reference
+        case = a.shape, b.shape, w.shape, geometry, a.dtype
+        if operation == "conv2d_weight_grad":
+            return _sums_way(self._sums, *case)[0]
+        return _cheapest(self._correlations, *case, operation == "conv2d_input_grad")
+
 
 @lru_cache(256)
 def _cheapest(ways: tuple[Any, ...], *case: Any) -> Any:
