@@ -342,9 +342,12 @@ def set_num_threads(n: int) -> None:
     import numba
 
     most = numba.config.NUMBA_NUM_THREADS
+    rule = (f"set_num_threads: n = {n!r} must be an int from 1 to {most} (set NUMBA_NUM_THREADS before the start for "
+            "more)")
+    if not isinstance(n, int | np.integer) or isinstance(n, bool):
+        raise TypeError(rule)
     if not 1 <= n <= most:
-        raise ValueError(f"set_num_threads: n = {n} must be 1 to {most} (set NUMBA_NUM_THREADS before the start for "
-                         "more)")
+        raise ValueError(rule)
     numba.set_num_threads(n)
 
 

@@ -1,5 +1,7 @@
 """The number of threads that steps are made with, chosen by a clock."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,18 @@ import minicnn as mc
 from minicnn import training
 from minicnn.training.pace import Pace
 from training_util import small_trainer, weights_of
+
+
+def test_a_number_of_threads_is_an_int_that_the_machine_has():
+    before = mc.get_num_threads()
+    for n in ("2", None, 1.5, True, np.True_):
+        with pytest.raises(TypeError, match=re.escape(f"set_num_threads: n = {n!r} must be an int from 1 to ")):
+            mc.set_num_threads(n)
+    for n in (0, -1, 10**6):
+        with pytest.raises(ValueError, match=f"set_num_threads: n = {n} must be an int from 1 to "):
+            mc.set_num_threads(n)
+    assert mc.get_num_threads() == before
+    mc.set_num_threads(np.int64(before))
 
 
 class Machine:

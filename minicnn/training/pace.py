@@ -31,14 +31,14 @@ class Pace:
         self.saved = 0.0  # seconds for the next trial
 
     @contextmanager
-    def step(self) -> Iterator[int]:
-        """Around a training step, which is made with so many threads."""
+    def step(self) -> Iterator[None]:
+        """Around a training step, which is made with the threads that it is worth."""
         faster, slower = sorted((self.most, 1), key=self._expected)
         affordable = self.saved if self.recent[1] else self.saved + ADVANCE
         threads = slower if affordable > self._expected(slower) else faster
         backend.set_num_threads(threads)
         start = self.clock()
-        yield threads
+        yield
         seconds = self.clock() - start
         self.recent[threads].append(seconds)
         self.saved += SHARE * seconds if threads == faster else -seconds
