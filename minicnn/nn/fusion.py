@@ -27,7 +27,8 @@ from .pooling import AvgPool2d, MaxPool2d
 _ACTIVATIONS: dict[type[Module], str] = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
 _RECTIFIED = Conv2d, BatchNorm1d, BatchNorm2d, BatchNorm3d  # those that have a method of that name
 _FIRST = {*_ACTIVATIONS, *_RECTIFIED}
-_FORWARD = {kind: kind.forward for kind in (*_FIRST, AvgPool2d, MaxPool2d)}
+_KNOWN: set[type[Module]] = {*_FIRST, AvgPool2d, MaxPool2d}
+_FORWARD = {kind: kind.forward for kind in _KNOWN}
 
 
 def run(modules: Iterable[Module], input: Any) -> Any:
