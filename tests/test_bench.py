@@ -169,10 +169,10 @@ def test_wrong_results_are_not_timed(tmp_path):
         measure._agree("relu", {"minicnn": Fake(wrong), "torch": Fake(right)})
     with pytest.raises(RuntimeError, match="relu: minicnn and torch differ by inf"):
         measure._agree("relu", {"minicnn": Fake(right), "torch": Fake(right, right)})
-    off = right * 1.05
+    off = right * 1.07
     found = measure._agree("lenet", {"minicnn-direct": Fake(right), "minicnn": Fake(off), "torch": Fake(right)})[1]
-    assert found == {"minicnn-direct": 0, "minicnn": pytest.approx(0.05)}
-    with pytest.raises(RuntimeError, match="lenet: minicnn-direct and torch differ by 5.0e-02"):
+    assert found == {"minicnn-direct": 0, "minicnn": pytest.approx(0.07)}
+    with pytest.raises(RuntimeError, match="lenet: minicnn-direct and torch differ by 7.0e-02"):
         measure._agree("lenet", {"minicnn-direct": Fake(off), "minicnn": Fake(right), "torch": Fake(right)})
 
 
@@ -277,6 +277,17 @@ def test_warming_runs_every_kernel_in_float32(monkeypatch):
         assert made["alone"].signatures and made["together"].signatures, made["alone"].py_func.__qualname__
     count, folder = warm.cached()
     assert count > 0 and folder.is_dir()
+
+
+@pytest.mark.parametrize("after, said", [(40, "nothing had to be compiled: all 40 functions are cached in "),
+                                         (42, "2 functions compiled in 0 s; 42 are cached in ")])
+def test_warming_says_what_it_compiled(after, said, tmp_path, monkeypatch, capsys):
+    counts = iter((40, after))
+    monkeypatch.setattr(warm, "warm", lambda: iter(["conv-dw"]))
+    monkeypatch.setattr(warm, "cached", lambda: (next(counts), tmp_path))
+    assert main(["--warm"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{said}{tmp_path}\n" and "compiling kernels" not in err and "  conv-dw" in err
 
 
 def test_numpys_blas_is_named_without_threadpoolctl(monkeypatch):

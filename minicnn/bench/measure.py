@@ -5,7 +5,7 @@ a while; its figure is the median call. The ratio is taken round by round, as wh
 one, and the median ratio is what counts. Before anything is timed the libraries must agree on the results.
 
 Networks are compared twice, as rounding moves a few values to the other side of a ReLU, which changes gradients of a
-deep network at once: PyTorch and the plain reference differ by 2e-3 in AlexNet. Winograd's convolution rounds more, so
+deep network at once: PyTorch and the plain reference differ by 0.002 in AlexNet. Winograd's convolution rounds more, so
 the tolerance as they are timed is wide. Hence they must also agree, within less, with every convolution computed
 directly; a process of its own does that, so that it does not count as memory of the one that is timed.
 """
@@ -29,8 +29,8 @@ from .cases import Work, case, is_network
 
 __all__ = ["Plan", "Row", "Worker", "environment", "libraries", "measure"]
 
-# Largest difference of a result, relative to its norm. Seen at most: of networks 0.023, computed directly 0.008.
-AGREE = {"kernel": 1e-4, "network": 0.1, "network, direct": 0.03}
+# Largest difference of a result, relative to its norm. Seen in networks: up to 0.023, computed directly 0.020.
+AGREE = {"kernel": 1e-4, "network": 0.1, "network, direct": 0.05}
 
 
 def environment(**variables: str) -> dict[str, str]:
