@@ -19,7 +19,7 @@ from numba import carray, njit
 from ..contract import Array, Geometry
 from . import plans
 from .gather import copy_steps, gather
-from .jobs import SMALL, call, fill, rectify, run, scratch, with_kernels
+from .jobs import BRIEF, SMALL, call, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import lanes, shifted
 from .plans import (CHANNELS, COLUMN_COUNT, END_TAP, FIRST_COLUMN, FIRST_ROW, FIRST_TAP, KERNEL_ROWS, LONG_ROWS, PHASE,
@@ -45,7 +45,8 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     if numbers["shared"]:
         image = np.empty(numbers["jobs"] // numbers["parts"] * numbers["scratch"], x.dtype)
         run(_gather, numbers["jobs"] // numbers["parts"], plan, x, image)
-    run(_JOBS[numbers["way"]], numbers["jobs"], plan, x, packed, starts, y, image, result)
+    run(_JOBS[numbers["way"]], numbers["jobs"], plan, x, packed, starts, y, image, result,
+        small=numbers["price"] < BRIEF)
     return y
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numba import carray, njit
 
 from ..contract import Array, Geometry
-from .jobs import Plan, call, fill, rectify, run, scratch, with_kernels
+from .jobs import BRIEF, Plan, call, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, copy_row, lanes, shifted, vectors
 from .plans import CALL, cycles, up
@@ -167,7 +167,8 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     if shared:
         image = empty((numbers["units"] * numbers["image"],), x.dtype)
         run(_turn, numbers["units"] * SHARES, plan, x, image)
-    run(_correlate, numbers["jobs"], plan, x, np.ascontiguousarray(w), bias, y, image, room)
+    run(_correlate, numbers["jobs"], plan, x, np.ascontiguousarray(w), bias, y, image, room,
+        small=numbers["price"] < BRIEF)
     return y
 
 

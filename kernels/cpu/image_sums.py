@@ -16,7 +16,7 @@ from numba import carray
 
 from ..contract import Array, Geometry
 from .image_lanes import JOBS, TURN, meetings, reread, runs_of, supports, too_large, unevenly
-from .jobs import Plan, call, fill, run, scratch, with_kernels
+from .jobs import BRIEF, Plan, call, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import ROWS, lanes, shifted, vectors
 from .plans import CALL, cycles, up
@@ -57,10 +57,10 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     """gw = conv2d_weight_grad(x, gy), into gw."""
     plan = _plan(x.shape, gy.shape, gw.shape, geometry, lanes(x.itemsize))
     numbers = with_kernels(plan, x.dtype)
-    image = empty((x.size,), x.dtype)
-    run(_turn_channels, numbers["blocks"], plan, np.ascontiguousarray(x), image)
+    image, brief = empty((x.size,), x.dtype), numbers["price"] < BRIEF
+    run(_turn_channels, numbers["blocks"], plan, np.ascontiguousarray(x), image, small=brief)
     run(_sum, numbers["jobs"], plan, image, np.ascontiguousarray(gy), gw,
-        *scratch(x.dtype, numbers["gradient"], numbers["sums"]))
+        *scratch(x.dtype, numbers["gradient"], numbers["sums"]), small=brief)
     return gw
 
 

@@ -84,6 +84,7 @@ def compiled(function: Callable, signature):
 
 
 SMALL = 1 << 14  # elements that one thread has moved before another one is awake
+BRIEF = 1 << 16  # cycles of work that are not worth waking one: it may sleep deeply
 
 
 @njit(nogil=True, cache=True)

@@ -14,7 +14,7 @@ from numba import carray, njit
 from ..contract import Array, Geometry
 from . import weight_plans
 from .gather import gather, gather_channels_last
-from .jobs import SMALL, call, fill, run, scratch, with_kernels
+from .jobs import BRIEF, SMALL, call, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import copy_row, lanes, shifted
 from .plans import STEPS
@@ -34,7 +34,7 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     job, add, adders = ((_sum_tiles, _add_tiles, numbers["groups"] * numbers["packed"] // numbers["lanes"])
                         if numbers["by_tiles"] else (_sum_dots, _add_dots, len(gw)))
     run(job, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
-        *scratch(x.dtype, numbers["scratch"], numbers["gradients"]))
+        *scratch(x.dtype, numbers["scratch"], numbers["gradients"]), small=numbers["price"] < BRIEF)
     run(add, adders, plan, partial, gw, small=partial.size < SMALL)
     return gw
 
