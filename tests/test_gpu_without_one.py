@@ -113,7 +113,8 @@ def test_training_is_that_on_the_cpu(tmp_path, gpu, changes):
             train, val = loaders(plain.recipe, *digits(12, 8), device=device)
             trainer = Trainer(plain.model, plain.recipe, train, val, folder=RunFolder.create(tmp_path, device[:4]))
             losses.append([(row.loss, row.val_loss) for row in trainer.run().rows])
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2 if "amp" in changes else 1e-4)
+    # Adam's first steps hang on the signs of gradients: rounding decides those near 0
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2 if "amp" in changes else 1e-3)
 
 
 @pytest.mark.parametrize("amp", ["none", "float16"])
