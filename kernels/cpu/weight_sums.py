@@ -31,10 +31,11 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     plan = weight_plans.weight_sums(x.shape, gy.shape, gw.shape, geometry, lanes(x.itemsize))
     numbers = with_kernels(plan, x.dtype)
     partial = empty((numbers["partials"],), x.dtype)
+    brief = numbers["price"] * geometry.groups < BRIEF  # the price is that of one group
     job, add, adders = ((_sum_tiles, _add_tiles, numbers["groups"] * numbers["packed"] // numbers["lanes"])
                         if numbers["by_tiles"] else (_sum_dots, _add_dots, len(gw)))
     run(job, numbers["jobs"], plan, np.ascontiguousarray(x), np.ascontiguousarray(gy), partial,
-        *scratch(x.dtype, numbers["scratch"], numbers["gradients"]), small=numbers["price"] < BRIEF)
+        *scratch(x.dtype, numbers["scratch"], numbers["gradients"]), small=brief)
     run(add, adders, plan, partial, gw, small=partial.size < SMALL)
     return gw
 
