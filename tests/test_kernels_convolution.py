@@ -464,6 +464,15 @@ def in_a_process_of_its_own(**variables):
                           env=os.environ | {"OMP_WAIT_POLICY": "passive"} | variables).stdout.split()
 
 
+@pytest.mark.parametrize("groups, brief", [(1, True), (128, False)])
+def test_one_thread_is_enough_for_sums_that_are_brief_over_all_groups(groups, brief, monkeypatch):
+    geometry, told = Geometry(padding=((1, 1), (1, 1)), groups=groups), []
+    monkeypatch.setattr(cpu.weight_sums, "run", lambda *_, small=False: told.append(small))
+    image = np.zeros((1, groups, 28, 28), np.float32)
+    cpu.weight_sums.sum_weights(image, image, np.zeros((groups, 1, 3, 3), np.float32), geometry)
+    assert told[0] == brief
+
+
 def test_narrow_vectors():
     """Of 128 bits; those of 256 are in test_narrow_vectors.py."""
     assert in_a_process_of_its_own(MINICNN_VECTOR_BITS="128")[0] == "128"
