@@ -35,7 +35,7 @@ def run(modules: Iterable[Module], input: Any) -> Any:
     """What the last module returns, each called with what the one before returned."""
     waiting = list(modules)
     while waiting:
-        first, *after = waiting
+        first, after = waiting[0], waiting[1:3]
         together = _together(first, after, input) if after and type(first) in _FIRST else None
         input = first(input) if together is None else together(input)
         del waiting[:1 if together is None else 2]
