@@ -103,7 +103,7 @@ def owner(array: Any) -> Any:
 
 def array_module(a: Any) -> ModuleType:
     """numpy or cupy, by the type of the array."""
-    return np if isinstance(a, (np.ndarray, np.generic)) else sys.modules["cupy"]
+    return np if type(a) is np.ndarray or isinstance(a, (np.ndarray, np.generic)) else sys.modules["cupy"]
 
 
 def device_of(a: Any) -> Device:

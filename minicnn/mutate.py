@@ -33,7 +33,8 @@ OWN_TESTS = {
     "Dropout": ("test_functional_norm_dropout.py", "mask_of_forward or elements_are_dropped"),
     "Softmax": (OPERATORS, "softmax"), "LogSoftmax": (OPERATORS, "log_softmax"),
     "CrossEntropy": (OPERATORS, "cross_entropy"), "BinaryCrossEntropy": (OPERATORS, "binary_cross_entropy"),
-    "Huber": (OPERATORS, "huber_loss"), "Abs": (OPERATORS, "l1_loss"), "Sub": ("test_ops_arithmetic.py", "sub")}
+    "Huber": (OPERATORS, "huber_loss"), "Abs": (OPERATORS, "l1_loss"), "Sub": ("test_ops_arithmetic.py", "sub"),
+    **{name: ("test_ops_arithmetic.py", name.lower()) for name in ("Add", "Mul", "Div")}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -102,6 +102,7 @@ def test_dropped_elements_and_dropped_channels():
     (lambda x: (x * 1000).sigmoid(), "saturated"), (lambda x: (x * 1000).tanh(), "saturated"),
     (F.relu6, "saturated"), (lambda x: x.clamp(-1, 7), "saturated"), (lambda x: x.floor(), "step"),
     (lambda x: x.masked_fill(x > 0, 0.0), "masked"), (lambda x: x * mc.tensor([0.0, 1.0]), "masked"),
+    (lambda x: x * mc.zeros(3, 2), "masked"), (lambda x: mc.zeros(3, 2).clamp(max=x), "lost maximum"),
     (lambda x: x[1:], "left out"), (lambda x: x.where(x < 0, -x.detach()), "masked"),
     (lambda x: mc.maximum(x, x.detach() * 0.5 + 9), "lost maximum"),
     (lambda x: x.softmax(0) * mc.tensor([0.0, 0.0]), "masked"),

@@ -54,6 +54,12 @@ def shuffled(net, x):
     return net.layers[1](F.channel_shuffle(net.layers[0](x), 2))
 
 
+def attending(net, x):
+    """All channels are weighted by one map, which sees further than they do."""
+    y = net.layers[0](x)
+    return net.layers[2](mc.sigmoid(net.layers[1](y)) * y)
+
+
 def until(name: str, layer: str) -> nn.Module:
     """A model as far as a layer of it."""
     model, found = blank(name), []
@@ -78,6 +84,7 @@ NETS = {
     "steps": lambda: Of(steps, CONV(2, 2, 3), CONV(2, 2, (3, 2))),
     "channels last": lambda: Of(channels_last, CONV(2, 4, 3, padding=1), nn.LayerNorm(4), CONV(4, 2, (1, 3), 2)),
     "shuffled": lambda: Of(shuffled, CONV(2, 4, 3), CONV(4, 4, (3, 1), groups=2)),
+    "attending": lambda: Of(attending, CONV(2, 3, 3), CONV(3, 1, (5, 3), padding=(2, 1)), CONV(3, 2, 2, stride=2)),
     "normalised": lambda: nn.Sequential(CONV(2, 2, 3), nn.BatchNorm2d(2), nn.LocalResponseNorm(3), nn.Softmax(1),
                                         CONV(2, 2, 3)),
     "residual": lambda: until("resnet20", "layer2"),

@@ -45,6 +45,13 @@ def join(a, b):
     return cat([a, b], 0)
 
 
+def broadcast(name: str) -> list[Callable[[Choices], Case]]:
+    """Either operand is the smaller one."""
+    small, large = (1, 2), (2, 3, 2)
+    return [lambda c: Case(name, (normal(c, small), normal(c, large))),
+            lambda c: Case(name, (normal(c, large), normal(c, small)))]
+
+
 MAKERS: dict[str, list[Callable[[Choices], Case]]] = {
     "Conv2d": [lambda c: sliding.convolution(c, 2)],
     "Conv2dInputGrad": [lambda c: sliding.transposed(c, 2)],
@@ -66,7 +73,8 @@ MAKERS: dict[str, list[Callable[[Choices], Case]]] = {
                                                                                     "Gelu")},
     "LeakyRelu": [lambda c: layers.activation(c, "leaky_relu")],
     "MatMul": [lambda c: Case("matmul", (normal(c, (3, 3)), normal(c, (3, 3))))],
-    "Sub": [lambda c: Case("sub", (normal(c, (3, 2)), normal(c, (3, 2))))],
+    "Sub": [lambda c: Case("sub", (normal(c, (3, 2)), normal(c, (3, 2)))), *broadcast("sub")],
+    **{name: broadcast(name.lower()) for name in ("Add", "Mul", "Div")},
     "Expand": [composed("expand", lambda x: x.expand(4, 3) * 2, (1, 3))],
     "Cat": [composed("cat", join, (2, 3), (1, 3))],
     "Dropout": [composed("dropout", lambda x: F.dropout(x, 0.3, generator=Generator(0)), (4, 5))],

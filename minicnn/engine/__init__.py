@@ -3,6 +3,6 @@
 from .function import Function, share
 from .modes import enable_grad, inference_mode, is_grad_enabled, mode, no_grad, set_grad_enabled, silence
 from .tensor import Handle, Parameter, Tensor
-from .walk import backward, initial_gradient, walk
+from .walk import backward, initial_gradient, sum_to, walk
 
 Tensor.backward = backward  # type: ignore[attr-defined]  # a method like any other, but it needs the whole engine

@@ -25,6 +25,8 @@ class Function:
     """
 
     views = False  # whether an output may share memory with an input
+    broadcasts = False  # whether inputs may be smaller than the output: backward leaves it to the walk to sum their
+    # gradients over what was expanded
     constant_outputs: tuple[int, ...] = ()  # numbers of outputs that never get a gradient
     materialize_grads = True  # whether backward gets zeros, rather than None, for an output that nothing depends on
     needs: tuple[bool, ...] = ()
@@ -106,16 +108,26 @@ class Function:
         """Make the results know this node, and keep what its backward needs."""
         outputs: list[tuple[tuple[int, ...], np.dtype]] = []
         for i, result in enumerate(results):
-            dtype = result.data.dtype
+            data = result.data
+            dtype = data.dtype
             if dtype.kind in "fV" and i not in self.constant_outputs:
                 result._requires_grad, result.grad_fn, result.output_index = True, self, i
-            outputs.append((result.data.shape, dtype))
+            outputs.append((data.shape, dtype))
             origins.setdefault(id(outs[i]), i)
         self.outputs = outputs
         if self._to_save:
             saved: list[tuple | None] = []
-            for a in self._to_save:
-                saved.append(None if a is None else _keep(a, origins.get(id(a)), results))
+            for a in self._to_save:  # itself, where it comes from, and the state of its memory
+                origin = origins.get(id(a))
+                if a is None:
+                    saved.append(None)
+                elif origin is None:
+                    saved.append((a, None, None, 0))
+                elif isinstance(origin, int):  # the tensor itself would be a cycle: it holds this node
+                    t = results[origin]
+                    saved.append((t.data, origin if t._requires_grad else None, t._clock, t._clock.writes))
+                else:
+                    saved.append((origin.data, origin, origin._clock, origin._clock.writes))
             self._saved, self._to_save = saved, ()
 
     @property
@@ -157,13 +169,3 @@ def share(view: Tensor, base: Tensor) -> None:
     a, b = view.data, base.data
     if a is b or a.base is b or backend.array_module(a).may_share_memory(a, b):  # the last takes longest to tell
         view._clock, view._seen = base._clock, base._seen
-
-
-def _keep(array: Any, origin: Tensor | int | None, results: tuple[Tensor, ...]) -> tuple:
-    """What to remember of a saved array: itself, where it comes from, and the state of its memory."""
-    if origin is None:
-        return array, None, None, 0
-    if isinstance(origin, int):  # the tensor itself would be a cycle: it holds this node
-        t = results[origin]
-        return t.data, origin if t._requires_grad else None, t._clock, t._clock.writes
-    return origin.data, origin, origin._clock, origin._clock.writes

@@ -177,9 +177,20 @@ def _is_useful(edge: Any, useful: set[Function], goals: set[Any]) -> bool:
 def _checked(g: Tensor, shape: tuple[int, ...], dtype: np.dtype, sender: Function | str) -> Tensor:
     if not isinstance(g, Tensor):
         raise TypeError(f"{_name(sender)} gave a gradient that is a {type(g).__name__}, not a Tensor")
+    if g.data.shape != shape and isinstance(sender, Function) and sender.broadcasts:
+        g = sum_to(g, shape)
     if g.data.shape != shape:
         raise RuntimeError(f"{_name(sender)} gave a gradient of shape {g.shape} for a tensor of shape {shape}")
     return g if g.data.dtype == dtype else g.to(dtype)
+
+
+def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The gradient of a tensor of this shape from that of its expansion: summed over the axes that were expanded."""
+    new = g.ndim - len(shape)
+    axes = (*range(new), *[i + new for i, n in enumerate(shape) if n == 1 != g.shape[i + new]])
+    if axes:
+        g = g.sum(axes, keepdim=not new)
+    return g if g.shape == shape else g.reshape(shape)
 
 
 def _name(sender: Function | str) -> str:

@@ -62,10 +62,12 @@ Inputs = Sequence[View | None]  # None for what does not depend on the image
 def _behind(node: Function, inputs: Inputs, window: Window | None) -> View:
     """What the result of an operation sees; ``window`` is that of the layer to which it belongs.
 
-    An operation that is not listed works element by element if its result has the shape of what it takes in.
-    Otherwise, every value depends on all.
+    An operation that is not listed works element by element if its result has the shape of what it takes in, or of what
+    that is broadcast to. Otherwise, every value depends on all.
     """
     shape = node.outputs[0][0]
+    if node.broadcasts:
+        inputs = [view and view.expanded(shape) for view in inputs]
     if all(view.shape == shape for view in inputs if view):
         return _joined(node, inputs, window)
     return _all(node, inputs, window)
@@ -195,8 +197,7 @@ def _(node: Permute, inputs: Inputs, window: Any) -> View:
 
 @_behind.register
 def _(node: Expand, inputs: Inputs, window: Any) -> View:
-    view = _joined(node, inputs, window)
-    return replace(view, axes=((),) * (len(node.shape) - len(view.axes)) + view.axes)
+    return _joined(node, inputs, window).expanded(node.shape)
 
 
 @_behind.register

@@ -271,9 +271,11 @@ def _through(node: Function, slot: int, mask: np.ndarray, read: list[int], devic
     seeds = {i: gys[i].requires_grad_() for i in read if gys[i] is not None and i not in node.constant_outputs}
     with enable_grad():
         gxs = node.backward(*gys)
-    gx = (gxs if isinstance(gxs, tuple) else (gxs,))[slot]
-    if gx is None:
-        return {}, mask
+        gx = (gxs if isinstance(gxs, tuple) else (gxs,))[slot]
+        if gx is None:
+            return {}, mask
+        if node.broadcasts:
+            gx = engine.sum_to(gx, mask.shape)
     ended = mask & (to_numpy(gx.data) == 0)
     going = mask & ~ended
     if not gx.requires_grad:  # no derivative at all, or one that is not made of operations: then all may move

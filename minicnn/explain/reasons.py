@@ -113,6 +113,8 @@ def _hardtanh(node: Any, slot: int, place: Index, values: Values) -> Reason:
 
 
 def _clamp(node: Any, slot: int, place: Index, values: Values) -> Reason:
+    if slot:
+        return _lost(node, slot, place, values)
     return Reason("saturated", f"{_at(_array(node, 0), place)} is cut off by clamp")
 
 

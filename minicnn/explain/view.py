@@ -89,6 +89,10 @@ class View:
                 view = view.with_axis(axis, (labels[0] if labels else None, new))
         return view
 
+    def expanded(self, shape: tuple[int, ...]) -> "View":
+        """Repeated along axes of length 1 and along new ones in front."""
+        return replace(self, axes=((),) * (len(shape) - len(self.axes)) + self.axes).fitted(shape)
+
     def reshaped(self, shape: tuple[int, ...]) -> "View":
         """The factors in their order as axes of these lengths, cut where an axis ends within a factor."""
         left = [factor for axis in reversed(self.axes) for factor in reversed(axis) if factor[1] != 1]

@@ -12,7 +12,8 @@ import numpy as np
 from .. import dtypes
 from ..backend import arithmetic_for, array_module
 from ..engine import Function, Tensor
-from .basic import Number, TensorOrNumber, check_factor, float_result, no_gradient, operands, refuse_bool
+from .basic import (Broadcasting, Number, TensorOrNumber, check_factor, float_result, no_gradient, operands,
+                    refuse_bool)
 from .comparison import where
 from .pointwise import reciprocal, rsqrt, sqrt, square, unary
 
@@ -22,7 +23,7 @@ __all__ = ["abs", "absolute", "add", "div", "divide", "floor_divide", "fmod", "m
 
 # -- operations -----------------------------------------------------------------------------------------------------
 
-class Add(Function):
+class Add(Broadcasting):
     """y = a + b;  ga = gy,  gb = gy."""
 
     def forward(self, a, b):
@@ -32,7 +33,7 @@ class Add(Function):
         return gy, gy
 
 
-class Sub(Function):
+class Sub(Broadcasting):
     """y = a − b;  ga = gy,  gb = −gy."""
 
     def forward(self, a, b):
@@ -42,7 +43,7 @@ class Sub(Function):
         return gy, -gy if self.needs[1] else None
 
 
-class Mul(Function):
+class Mul(Broadcasting):
     """y = a·b;  ga = gy·b,  gb = gy·a."""
 
     def forward(self, a, b):
@@ -55,7 +56,7 @@ class Mul(Function):
         return gy * b if self.needs[0] else None, gy * a if self.needs[1] else None
 
 
-class Div(Function):
+class Div(Broadcasting):
     """y = a/b;  ga = gy/b,  gb = −gy·a/b² = −ga·a/b."""
 
     def forward(self, a, b):
@@ -68,7 +69,7 @@ class Div(Function):
         return ga, -ga * (a / b) if self.needs[1] else None
 
 
-class Pow(Function):
+class Pow(Broadcasting):
     """y = aᵇ;  ga = gy·b·aᵇ⁻¹ (0 where b = 0),  gb = gy·y·ln a (0 where a = 0 and b ≥ 0)."""
 
     def forward(self, a, b):
@@ -115,7 +116,7 @@ class Abs(Function):
         return gy * self.saved[0].sign()
 
 
-class RoundedDiv(Function):
+class RoundedDiv(Broadcasting):
     """y = ⌊a/b⌋, or with "trunc" a/b without its fraction: constant between jumps, so ga = gb = 0."""
 
     def __init__(self, rounding: str) -> None:
@@ -131,7 +132,7 @@ class RoundedDiv(Function):
         return no_gradient(gy), no_gradient(gy)
 
 
-class Remainder(Function):
+class Remainder(Broadcasting):
     """y = a − b·⌊a/b⌋ (sign of b);  ga = gy,  gb = −gy·⌊a/b⌋.  With trunc for floor: fmod (sign of a)."""
 
     def __init__(self, rounding: str) -> None:

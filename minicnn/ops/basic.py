@@ -1,11 +1,11 @@
 """What every operation builds on: operands of one type and one shape, conversions and copies.
 
-An operation of several tensors sees equal shapes and equal types: ``operands`` converts and expands them first, with
-operations of their own (``Cast``, ``Expand``), whose backward casts back and sums over the expanded axes. So no
-operation needs to know that broadcasting exists.
+An operation of several tensors sees equal types: ``operands`` converts them first, with an operation of its own
+(``Cast``), whose backward casts back. A ``Broadcasting`` one may see shapes that differ: NumPy repeats what is short,
+and the walk back sums each gradient over the axes along which its tensor was repeated. So no formula knows of either.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import LARGE, Device, array_module, current, device_of, kernels_for, move
-from ..engine import Function, Tensor
+from ..engine import Function, Tensor, sum_to
 
 __all__ = ["clone", "contiguous", "to"]
 
@@ -65,13 +65,15 @@ def expect_operands(name: str, *values: Any) -> None:
 
 
 def operands(name: str, *values: TensorOrNumber, dtype: np.dtype | None = None) -> tuple[Tensor, ...]:
-    """The values, of which at least one is a Tensor, as tensors of one type and one shape."""
+    """The values, of which at least one is a Tensor, as tensors of one type and of shapes that broadcast."""
     if len(values) == 2 and dtype is None:  # the common cases, without the general rules
         a, b = values
         if isinstance(a, Tensor):
             if isinstance(b, Tensor):
                 if a.data.dtype == b.data.dtype:
-                    return (a, b) if a.data.shape == b.data.shape else _of_one_shape(name, (a, b))
+                    if a.data.shape != b.data.shape:
+                        broadcast_shapes(name, a.data.shape, b.data.shape)
+                    return a, b
             elif type(b) in (int, float) and dtypes.is_floating(a.data.dtype):
                 return a, as_operand(b, a.data.dtype, a.data)
         elif isinstance(b, Tensor) and type(a) in (int, float) and dtypes.is_floating(b.data.dtype):
@@ -81,17 +83,9 @@ def operands(name: str, *values: TensorOrNumber, dtype: np.dtype | None = None) 
     if like is None:
         raise TypeError(f"{name}: expected at least one Tensor, got {' and '.join(map(repr, values))}")
     dtype = dtype or dtypes.result_type(*values)
-    return _of_one_shape(name, [as_operand(v, dtype, like) for v in values])
-
-
-def _of_one_shape(name: str, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The tensors, expanded to their common shape.
-
-    A constant without axes is left to NumPy, which has fast loops for it; a shape that matters is expanded.
-    """
-    shape = broadcast_shapes(name, *[t.data.shape for t in tensors])
-    return tuple([t if t.data.shape == shape or not t.data.ndim and not t._requires_grad else Expand(shape)(t)
-                  for t in tensors])
+    tensors = tuple([as_operand(v, dtype, like) for v in values])
+    broadcast_shapes(name, *[t.data.shape for t in tensors])
+    return tensors
 
 
 def refuse_bool(name: str, *values: Any, hint: str = "convert them with .int()") -> None:
@@ -129,6 +123,12 @@ def named(function: Any, name: str, doc: str) -> Any:
 
 # -- broadcasting ---------------------------------------------------------------------------------------------------
 
+class Broadcasting(Function):
+    """An operation that works element by element, on tensors of shapes that broadcast."""
+
+    broadcasts = True
+
+
 def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
     """A view of an array in another shape, read-only; ValueError where it does not broadcast to it."""
     if not isinstance(x, np.ndarray):
@@ -153,12 +153,8 @@ class Expand(Function):
         return broadcast(x if self.aligned is None else x.reshape(self.aligned), self.shape)
 
     def backward(self, gy):
-        aligned = self.aligned or self.source
-        new = len(self.shape) - len(aligned)
-        axes = tuple(range(new)) + tuple([i + new for i, n in enumerate(aligned) if n == 1 != self.shape[i + new]])
-        if axes:
-            gy = gy.sum(axes, keepdim=not new)
-        return gy if gy.data.shape == self.source else gy.reshape(self.source)
+        gy = sum_to(gy, self.aligned or self.source)
+        return gy if gy.shape == self.source else gy.reshape(self.source)
 
 
 # -- types and copies -----------------------------------------------------------------------------------------------

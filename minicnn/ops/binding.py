@@ -93,9 +93,7 @@ def checked(function: Callable) -> Callable:
 
     @functools.wraps(following)
     def call(*arguments: Any, **options: Any) -> Any:
-        given: tuple[Any, ...] = tuple(map(type, arguments))
-        if options:
-            given += (*options, *map(type, options.values()))
+        given = (*map(type, arguments), *options, *map(type, options.values())) if options else (*map(type, arguments),)
         if given not in right:
             named = (*zip(names, arguments), *options.items())
             arguments = (*[fitted(*each) for each in zip(names, arguments)], *arguments[len(names):])

@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import dtypes
 from ..backend import array_module, current, one_device
-from ..engine import Function, Tensor
-from .basic import TensorOrNumber, as_operand, broadcast_shapes, expect_operands, named, operands, refuse_bool
+from ..engine import Tensor
+from .basic import (Broadcasting, TensorOrNumber, as_operand, broadcast_shapes, expect_operands, named, operands,
+                    refuse_bool)
 
 __all__ = ["allclose", "clamp", "clamp_max", "clamp_min", "clip", "eq", "equal", "fmax", "fmin", "ge", "greater",
            "greater_equal", "gt", "isclose", "le", "less", "less_equal", "logical_and", "logical_not", "logical_or",
@@ -91,7 +92,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 # -- extremes and choice --------------------------------------------------------------------------------------------
 
-class Extreme(Function):
+class Extreme(Broadcasting):
     """y = max(a, b) or min(a, b);  the gradient goes to the one chosen, half to each where they are equal.
 
     maximum and minimum let NaN through; fmax and fmin take the other operand where one is NaN.
@@ -134,7 +135,7 @@ def fmin(input: Tensor, other: Tensor) -> Tensor:
     return Extreme("fmin")(*operands("fmin", input, other))
 
 
-class Clamp(Function):
+class Clamp(Broadcasting):
     """y = min(max(x, low), high);  each gets gy where y is taken from it: x inside the bounds and at them."""
 
     def forward(self, x, low, high):
@@ -178,7 +179,7 @@ def clamp_max(input: Tensor, max: TensorOrNumber) -> Tensor:
     return clamp(input, max=max)
 
 
-class Where(Function):
+class Where(Broadcasting):
     """y = a where condition, else b;  ga = gy where condition else 0,  gb the rest."""
 
     def forward(self, condition, a, b):
@@ -203,9 +204,5 @@ def where(condition: Tensor, input: TensorOrNumber | None = None, other: TensorO
     expect_operands("where", input, other)
     dtype = dtypes.result_type(input, other)
     a, b = as_operand(input, dtype, condition.data), as_operand(other, dtype, condition.data)
-    shape = broadcast_shapes("where", condition.shape, a.shape, b.shape)
-    if a.requires_grad and a.shape != shape:
-        a = a.expand(shape)
-    if b.requires_grad and b.shape != shape:
-        b = b.expand(shape)
+    broadcast_shapes("where", condition.shape, a.shape, b.shape)
     return Where()(condition, a, b)

@@ -93,8 +93,9 @@ class GroupNorm(Function):
     def forward(self, x, w, b):
         of_channels = self.shape[1:3]  # (G, K)
         self.affine = of_channels if w is b is None else (b if w is None else w).shape
-        flat_w, flat_b = [None if a is None else a.reshape(of_channels) for a in (w, b)]
-        y, mean, inv_std = kernels_for(x).group_norm(x.reshape(self.shape), flat_w, flat_b, self.eps, self.centred)
+        y, mean, inv_std = kernels_for(x).group_norm(
+            x.reshape(self.shape), None if w is None else w.reshape(of_channels),
+            None if b is None else b.reshape(of_channels), self.eps, self.centred)
         self.save(x, w, mean, inv_std)
         return y.reshape(x.shape)
 
@@ -117,8 +118,8 @@ class GroupNorm(Function):
 
 
 def _flat(x):
-    n, c, *size = x.shape
-    return x.reshape(n, c, math.prod(size))  # (N, C, L)
+    shape = x.shape
+    return x if len(shape) == 3 else x.reshape(*shape[:2], math.prod(shape[2:]))  # (N, C, L)
 
 
 def _wide(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
@@ -170,13 +171,14 @@ def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor 
         return y.to(input.data.dtype)
     if eps == 0:
         raise ValueError("batch_norm: eps = 0 must be positive in training, where a variance may be 0")
-    count = input.data.size // max(input.data.shape[1], 1)
+    count = input.data.size // (input.data.shape[1] or 1)
     if count == 1:
         raise ValueError(f"batch_norm: training needs more than one value per channel, got x {input.shape}; its "
                          "variance would be 0 (use a larger batch, drop_last=True, or eval mode)")
     norm = BatchNorm(eps, rectify)
     y = norm(x, w, b)
-    mode.silent.run(_update, running_mean, running_var, *norm.statistics, count, momentum)
+    if running_mean is not None:
+        mode.silent.run(_update, running_mean, running_var, *norm.statistics, count, momentum)
     return y if x is input else y.to(input.data.dtype)
 
 
@@ -225,9 +227,11 @@ def _check_affine(name: str, x: Tensor, shape: tuple[int, ...], named: dict[str,
     alike = dtypes.is_floating(dtype)
     for argument, t in named.items():
         if t is not None:
-            if t.data.shape != shape:
+            data = t.data
+            if data.shape != shape:
                 raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected {shape} for x {x.shape}")
-            alike = alike and t.data.dtype == dtype
+            if data.dtype is not dtype:
+                alike = alike and data.dtype == dtype
     if not alike and not (dtypes.is_floating(dtype) and dtype.itemsize == 2
                           and {t.data.dtype for t in named.values() if t is not None} == {dtypes.float32}):
         same_floats(name, x=x, **named)

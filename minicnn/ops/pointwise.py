@@ -14,7 +14,7 @@ import numpy as np
 from .. import dtypes
 from ..backend import arithmetic_for, array_module, kernels_for
 from ..engine import Function, Tensor, is_grad_enabled
-from .basic import (Number, TensorOrNumber, check_factor, float_result, named, no_gradient, operands,
+from .basic import (Broadcasting, Number, TensorOrNumber, check_factor, float_result, named, no_gradient, operands,
                     refuse_bool)
 from .comparison import where
 
@@ -210,7 +210,7 @@ def _float_operands(name: str, input: Tensor, other: Tensor) -> tuple[Tensor, ..
     return a, b
 
 
-class LogAddExp(Function):
+class LogAddExp(Broadcasting):
     """y = log(eᵃ + eᵇ);  ga = gy·σ(a − b),  gb = gy·σ(b − a)."""
 
     def forward(self, a, b):
@@ -227,7 +227,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     return LogAddExp()(*_float_operands("logaddexp", input, other))
 
 
-class XLogY(Function):
+class XLogY(Broadcasting):
     """y = a·ln b, 0 where a = 0 and b is not NaN;  ga = gy·ln b (0 where a = 0 and b ≤ 0),  gb = gy·a/b."""
 
     def forward(self, a, b):
@@ -246,7 +246,7 @@ def xlogy(input: TensorOrNumber, other: TensorOrNumber) -> Tensor:
     return XLogY()(*operands("xlogy", input, other, dtype=float_result(input, other)))
 
 
-class Hypot(Function):
+class Hypot(Broadcasting):
     """y = √(a² + b²);  ga = gy·a/y,  gb = gy·b/y."""
 
     def forward(self, a, b):
@@ -264,7 +264,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     return Hypot()(*_float_operands("hypot", input, other))
 
 
-class Atan2(Function):
+class Atan2(Broadcasting):
     """y = angle of (b, a);  ga = gy·b/(a² + b²),  gb = −gy·a/(a² + b²), 0 at the origin."""
 
     def forward(self, a, b):
@@ -289,7 +289,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 arctan2 = atan2
 
 
-class CopySign(Function):
+class CopySign(Broadcasting):
     """y = |a| with the sign of b;  ga = gy·y/a (0 at a = 0),  gb = 0."""
 
     def forward(self, a, b):
@@ -307,7 +307,7 @@ def copysign(input: Tensor, other: TensorOrNumber) -> Tensor:
     return CopySign()(*operands("copysign", input, other, dtype=float_result(input, other)))
 
 
-class Lerp(Function):
+class Lerp(Broadcasting):
     """y = a + w·(b − a);  ga = gy·(1 − w),  gb = gy·w,  gw = gy·(b − a)."""
 
     def forward(self, a, b, w):

@@ -75,17 +75,19 @@ def summed(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     A kernel adds up what is large and lies side by side. NumPy adds by halves along the last axes in memory, so that
     errors hardly grow, but one by one along all others.
     """
-    dtype = x.dtype
-    if x.size >= LARGE and dtypes.is_floating(dtype) and axes and axes[-1] - axes[0] < len(axes):
+    dtype, size = x.dtype, x.size
+    if not dtypes.is_floating(dtype):
+        return x.sum(axes, dtype, keepdims=keepdims)
+    if size >= LARGE and axes and axes[-1] - axes[0] < len(axes):
         count = _count(x.shape, axes)
         if count >= FEW or axes[-1] == x.ndim - 1:
             lanes = x.reshape(math.prod(x.shape[:axes[0]]), count, math.prod(x.shape[axes[-1] + 1:]))  # (M, K, L)
             kept = kept_shape(x.shape, axes)
             return kernels_for(x).axis_sum(lanes).reshape(
                 kept if keepdims else [n for i, n in enumerate(kept) if i not in axes])
-    if dtypes.is_floating(dtype) and dtype.itemsize < 8:
+    if dtype.itemsize < 8:
         dtype = dtypes.float32
-        if x.size > 1024 and _count(x.shape, axes) > 1024:
+        if size > 1024 and _count(x.shape, axes) > 1024:
             by_halves = x.flags.c_contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim))
             dtype = dtypes.float32 if by_halves else dtypes.float64
     return x.sum(axes, dtype, keepdims=keepdims)

@@ -59,6 +59,8 @@ def dim_of(name: str, dim: Any) -> int:
 
 def axis_of(name: str, dim: int, ndim: int) -> int:
     """dim counted from 0; a 0-d tensor is taken to have one axis, as in PyTorch."""
+    if type(dim) is int and 0 <= dim < ndim:  # as most are
+        return dim
     dim = dim_of(name, dim)
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise IndexError(f"{name}: dim {dim} is out of range for a tensor with {ndim} axes")
@@ -225,10 +227,10 @@ class Permute(Function):
 
 def permute(input: Tensor, dims: Dims) -> Tensor:
     """A view with the axes in another order: axis i of the result is axis dims[i] of input."""
-    dims = sizes(dims)
-    axes = tuple([axis_of("permute", d, input.ndim) for d in dims])
-    if sorted(axes) != list(range(input.ndim)):
-        raise RuntimeError(f"permute: dims {dims} must name each of the {input.ndim} axes once")
+    dims, ndim = sizes(dims), input.data.ndim
+    axes = tuple([axis_of("permute", d, ndim) for d in dims])
+    if len(axes) != ndim or len(set(axes)) < ndim:
+        raise RuntimeError(f"permute: dims {dims} must name each of the {ndim} axes once")
     return Permute(axes)(input)
 
 

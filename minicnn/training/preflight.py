@@ -19,7 +19,7 @@ from ..ops.activation import LogSoftmax
 from ..ops.dropout import Dropout
 from ..ops.loss_class import CrossEntropy
 from ..ops.norm import BatchNorm
-from ..ops.shape import Expand, Permute, Reshape
+from ..ops.shape import Permute, Reshape
 
 __all__ = ["Finding", "lowest_loss", "preflight"]
 
@@ -111,12 +111,13 @@ def _dropout(model: Module, x: Tensor, nodes: list[Function]) -> Iterator[Findin
 def _broadcast(x: Tensor, nodes: list[Function]) -> Iterator[Finding]:
     n = len(x)
     for node in nodes:
-        if isinstance(node, Expand) and n > 1 and node.shape == (n, n) and node.source in ((n, 1), (n,), (1, n)):
-            reader = next((other for other in nodes if (node, 0) in other.edges), node)
-            yield Finding("broadcast", f"a tensor {node.source} was broadcast to {node.shape} for "
-                          f"{reader.name.removesuffix('Backward')}: every sample is compared with every other",
-                          "bring outputs and labels to the same shape, with squeeze(1) or unsqueeze(1)")
-            return
+        if n > 1 and node.broadcasts and node.outputs[0][0] == (n, n):
+            for edge in node.edges:
+                if edge is not None and (shape := _shape(edge)) in ((n, 1), (n,), (1, n)):
+                    yield Finding("broadcast", f"a tensor {shape} was broadcast to {(n, n)} for "
+                                  f"{node.name.removesuffix('Backward')}: every sample is compared with every other",
+                                  "bring outputs and labels to the same shape, with squeeze(1) or unsqueeze(1)")
+                    return
 
 
 def _raw_pixels(x: Tensor) -> Iterator[Finding]:
@@ -177,8 +178,12 @@ def _decisions(nodes: list[Function]) -> Iterator[tuple[Any, int]]:
     for node in nodes:
         if isinstance(node, (CrossEntropy, LogSoftmax)):
             edge = node.edges[0]
-            shape = edge.shape if isinstance(edge, Tensor) else edge[0].outputs[edge[1]][0]
-            yield edge, shape[node.dim if isinstance(node, LogSoftmax) else 1]
+            yield edge, _shape(edge)[node.dim if isinstance(node, LogSoftmax) else 1]
+
+
+def _shape(edge: Any) -> tuple[int, ...]:
+    """The shape of the input that an edge stands for."""
+    return edge.shape if isinstance(edge, Tensor) else edge[0].outputs[edge[1]][0]
 
 
 def _list(names: list[str]) -> str:

@@ -78,6 +78,20 @@ def _(use, gx):
     return last[tuple([slice(-1, None) if n == 1 else slice(None) for n in gx.shape])].reshape(gx.shape)
 
 
+for _operation, _inputs in {"Add": ("first summand", "second summand"), "Sub": ("minuend", "subtrahend"),
+                            "Mul": ("first factor", "second factor"), "Div": ("dividend", "divisor")}.items():
+    for _of, _input in enumerate(_inputs):
+        @collector(_operation, MISTAKES)(
+            _of, f"broadcast {_input} not summed",
+            "where an input was broadcast, its gradient is the sum over the copies")
+        def _(use, g, of=_of):
+            last = np.zeros(g.shape, g.dtype)  # the gradient of all copies, of which only the last one stays
+            new = g.ndim - use.inputs[of].ndim
+            place = (-1,) * new + tuple([slice(-1, None) if n == 1 else slice(None) for n in use.inputs[of].shape])
+            last[place] = g[place]
+            return last
+
+
 @embedding(0, "repeated row overwritten", "a row that is used twice gets both gradients: np.add.at, not w[index] +=")
 def _(use, gw):
     wrong = np.zeros(gw.shape, gw.dtype)
