@@ -163,10 +163,11 @@ def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, s
     columns, size, line = phase[COLUMN_COUNT], plan.out_height * plan.out_width, plan.row_step * plan.out_width
     channels, bands = plan.groups * plan.outputs, -(-rows // plan.vectors)
     bias = carray(starts, plan.outputs * plan.lanes)
-    for band in range(bands if rows > 0 else 0):
-        t, below = band * rows // bands, (band + 1) * rows // bands
+    pieces = 1 if plan.brought else bands  # all rows at once, or the bands that see only padding
+    for piece in range(pieces if rows > 0 else 0):
+        t, below = piece * rows // pieces, (piece + 1) * rows // pieces
         low, high = _kernel_rows(plan, phase, reads, t0 + t, t0 + below - 1)
-        for n in range(images if plan.brought or low == high else 0):  # or rows that see only padding
+        for n in range(images if plan.brought or low == high else 0):
             for o in range(_block(plan, first)[0], _block(plan, last - 1)[1]):
                 for row in range(t, below):
                     fill(shifted(y, (n * channels + o) * size + row * line), columns, bias[o * plan.lanes])

@@ -14,7 +14,6 @@ BLOCK = 1 << 17  # elements of image and result one job works on: half of a 1 Mi
 LARGE_BLOCK = 1 << 20  # the same where the weights are larger than that, and should be read for many pixels at once
 ENDLESS = 1 << 20  # vectors of a tile of one row
 FAR = 1 << 20  # elements of a result that does not stay in any cache nearby
-PLANE = 1 << 10  # elements of a small plane
 PART = 1 << 16  # elements of weights, at least, of a part of the outputs
 JOBS = 16  # wanted at least, to share among threads
 CALL = 40  # cycles a tile costs besides its steps
@@ -223,8 +222,7 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
     result = {CHANNELS: together * rows * right.results * sweep.packed, ROW_BY_ROW: 0,
               LONG_ROWS: 0 if sweep.dense else outputs * (together * sweep.apart + lanes)}[sweep.way]
     price = jobs * (len(phases) * sweep.price + gathered * (2 if area > 1 else .5))
-    # A tile stores pieces of a vector or two, or, of small planes, so much of each that memory keeps up.
-    scattered = sweep.dense or sweep.way == ROW_BY_ROW and y_size[0] * y_size[1] > PLANE
+    scattered = sweep.dense or sweep.way == ROW_BY_ROW  # a tile stores pieces of a vector or two
     numbers = image_numbers(x_shape, axes, rows, together, groups) | sweep._asdict() | {
         "price": int(price), "lanes": lanes, "outputs": outputs, "out_height": y_size[0], "out_width": y_size[1],
         "row_step": down.step, "column_step": right.step,  # from one result of a phase to the next, in y
