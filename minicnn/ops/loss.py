@@ -38,8 +38,9 @@ class SquaredError(Function):
 
     def forward(self, a, b):
         self.save(a, b)
-        d = arithmetic_for(a, b).sub(a, b)
-        y = arithmetic_for(d, d).mul(d, d)
+        arithmetic = arithmetic_for(a, b)
+        d = arithmetic.sub(a, b)
+        y = arithmetic.mul(d, d)
         return averaged(y, tuple(range(y.ndim)), False) if self.mean else y
 
     def backward(self, gy):

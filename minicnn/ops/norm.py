@@ -132,9 +132,8 @@ def _wide(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
 def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float,
              centred: bool = True) -> Tensor:
     """GroupNorm of x seen as (N, G, K, L)."""
-    wide = _wide(x, w, b)
-    y = GroupNorm(shape, eps, centred)(*wide)
-    return y if wide[0] is x else y.to(x.data.dtype)
+    norm = GroupNorm(shape, eps, centred)
+    return norm(x, w, b) if x.data.dtype.itemsize > 2 else norm(*_wide(x, w, b)).to(x.data.dtype)
 
 
 # -- over the batch, or over each image -----------------------------------------------------------------------------
