@@ -31,6 +31,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a GPU; skipped without one unless MINICNN_REQUIRE_GPU=1")
 
 
+# where kernels are compiled that no other test needs, and where all those are that most tests need
+APART = ("test_configurations_on_eight_lanes", "test_narrow_vectors")
+SHARED = ("test_warming_runs_every_kernel_in_float32",)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers, who get a half of the tests each, begin with compiling, and with different kernels."""
+    shared, apart, others = [], [], []
+    for item in items:
+        (shared if item.name in SHARED else apart if item.name in APART else others).append(item)
+    if shared and apart:
+        half = len(items) // 2 - len(shared)
+        items[:] = [*shared, *others[:half], *apart, *others[half:]]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """What needs a GPU is skipped without one, or fails where MINICNN_REQUIRE_GPU=1 says that there is one."""
     if item.get_closest_marker("gpu") and (reason := mc.backend.why_no_cuda()):
