@@ -101,7 +101,8 @@ def test_barriers_that_not_all_threads_reach(kernels, seed):
 @ORDERS
 def test_addresses_outside_of_every_array(kernels, seed):
     with thread_order(seed):
-        message = mistake(kernels, "copies", 8, floats(8), floats(8), np.int32(3))
+        x, y = floats(64)[-8:], floats(64)[:8]  # the argument that is nearest is named: nothing is near the end of y
+        message = mistake(kernels, "copies", 8, x, y, np.int32(3))
         assert re.search(r"thread \([567],0,0\) .* writes 4 bytes at index (8|9|10) of argument y, which", message)
         assert line_of("void copies") in message
         message = mistake(kernels, "copies", 1, floats(8), floats(8), np.int32(-1))
