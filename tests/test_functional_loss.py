@@ -78,6 +78,16 @@ def test_ignored_rows_do_not_count_whatever_they_hold(smoothing):
 
 # -- probabilities --------------------------------------------------------------------------------------------------
 
+def test_targets_overwritten_before_backward_are_noticed():
+    def overwrite(m):
+        target = m.tensor([1, 2, 3])
+        loss = m.nn.functional.cross_entropy(m.ones(3, 4, requires_grad=True), target)
+        target[0] = 0
+        loss.backward()
+
+    check_raises(lambda: overwrite(mc), lambda: overwrite(torch), match="modified by an in-place")
+
+
 def test_one_hot_probabilities_are_class_numbers():
     numbers = np.array([0, 2, 1, 2])
     check_op(lambda x: F.cross_entropy(x, mc.tensor(np.eye(3)[numbers], dtype=x.dtype), label_smoothing=0.2),
