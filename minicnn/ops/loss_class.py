@@ -96,7 +96,7 @@ def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None =
     """The target as an int64 array, in which −1 stands for the ignored; any other number that is no class raises."""
     if target.data.dtype != dtypes.int64 and not (bytes_too and target.data.dtype == dtypes.uint8):
         raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
-    t = target.data if target.data.dtype is dtypes.int64 else target.data.astype(dtypes.int64, copy=False)
+    t = target.data.astype(dtypes.int64, copy=False)
     outside = t.view(np.uint64) >= classes  # a negative number is a huge one here
     some = outside.any()
     if some:
@@ -123,8 +123,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
         raise RuntimeError(f"cross_entropy: label_smoothing = {label_smoothing} must be in 0 … 1")
     shape = input.data.shape
     axis = 1 if len(shape) > 1 else 0
-    if weight is not None or not dtypes.is_floating(input.data.dtype):
-        class_weights("cross_entropy", input, weight, shape[axis] if shape else 0)
+    class_weights("cross_entropy", input, weight, shape[axis] if shape else 0)
     if dtypes.is_floating(target.data.dtype):
         if ignore_index >= 0:
             raise RuntimeError(f"cross_entropy: ignore_index = {ignore_index} has no meaning for targets that are "

@@ -226,11 +226,9 @@ def _check_affine(name: str, x: Tensor, shape: tuple[int, ...], named: dict[str,
     alike = dtypes.is_floating(dtype)
     for argument, t in named.items():
         if t is not None:
-            data = t.data
-            if data.shape != shape:
+            if t.data.shape != shape:
                 raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected {shape} for x {x.shape}")
-            if data.dtype is not dtype:
-                alike = alike and data.dtype == dtype
+            alike = alike and t.data.dtype == dtype
     if not alike and not (dtypes.is_floating(dtype) and dtype.itemsize == 2
                           and {t.data.dtype for t in named.values() if t is not None} == {dtypes.float32}):
         same_floats(name, x=x, **named)
