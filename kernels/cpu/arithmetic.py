@@ -14,18 +14,18 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from .. import contract, reference
 from ..contract import Array
 from .jobs import Plan, run
 from .microkernel import shifted
-from .support import CHUNK, OPTIONS, for_floats, formula
+from .support import CHUNK, for_floats, formula, inlined
 
 SHORT = 64  # elements of a piece, below which to find the next one takes longer than to work through it
 
 
-@njit(**OPTIONS)
+@inlined
 def _cut(base, position, length, step, count):
     """The count elements that follow a position, all of one piece."""
     return carray(shifted(base, position // length * step + position % length), count)

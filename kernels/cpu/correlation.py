@@ -14,12 +14,12 @@ is large, the bias is written first, plane by plane: it brings the result into t
 from collections.abc import Callable
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from ..contract import Array, Geometry
 from . import plans
 from .gather import copy_steps, gather
-from .jobs import BRIEF, SMALL, call, fill, rectify, run, scratch, with_kernels
+from .jobs import BRIEF, SMALL, call, fill, part, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import lanes, shifted
 from .plans import (CHANNELS, COLUMN_COUNT, END_TAP, FIRST_COLUMN, FIRST_ROW, FIRST_TAP, KERNEL_ROWS, LONG_ROWS, PHASE,
@@ -58,7 +58,7 @@ def _starts(b: Array | None, numbers: dict[str, int], dtype: np.dtype) -> Array:
     return starts if numbers["way"] == CHANNELS else np.repeat(starts, numbers["lanes"])
 
 
-@njit
+@part
 def _block(plan, index):
     """The outputs first ≤ o < last whose weights stand together in block ``index`` of the packed weights."""
     width = plan.vectors * plan.lanes
@@ -83,7 +83,7 @@ def _pack(job, thread, plan, tables, w, packed, _c, _d, _e, _f):
                               plan.run))
 
 
-@njit
+@part
 def _unit(plan, unit):
     """The group, the images n0 ≤ n < n0 + images and the first row t0 of the result that make up a unit of work."""
     block, group = unit % plan.row_blocks, unit // plan.row_blocks
@@ -98,7 +98,7 @@ def _gather(unit, thread, plan, tables, x, image, _c, _d, _e, _f):
     gather(x, plan, n0, images, group, t0, shifted(image, unit * plan.scratch))
 
 
-@njit
+@part
 def _kernel_rows(plan, phase, reads, first, last):
     """The taps k ≤ tap < end of the kernel rows that see anything but padding from the rows first … last of a phase."""
     first_tap, last_tap, count = phase[FIRST_TAP], phase[END_TAP], phase[KERNEL_ROWS]
@@ -113,7 +113,7 @@ def _kernel_rows(plan, phase, reads, first, last):
     return first_tap + top * taps, first_tap + bottom * taps
 
 
-@njit
+@part
 def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, result, y):
     """result[pixel, o] = bias[o] + Σ_k image[offset(k) + pixel] · weights[k, o], then transposed into y."""
     columns, packed, wide = phase[COLUMN_COUNT], plan.packed, plan.vectors * plan.lanes
@@ -157,7 +157,7 @@ def _channels(plan, phase, reads, offsets, images, t0, rows, image, weights, sta
                                shifted(result, source + t * columns * packed + o), packed, columns)
 
 
-@njit
+@part
 def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, starts, first, last, y):
     """y[o, t, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + t·width + q]; a tile takes a band of rows."""
     columns, size, line = phase[COLUMN_COUNT], plan.out_height * plan.out_width, plan.row_step * plan.out_width
@@ -192,7 +192,7 @@ def _row_by_row(plan, phase, reads, offsets, images, t0, rows, image, weights, s
                                          start, start_step, start_next, target, size, line))
 
 
-@njit
+@part
 def _long_rows(plan, phase, offsets, images, rows, image, weights, starts, first, last, result, y):
     """result[o, q] = bias[o] + Σ_k weights[o, k] · image[offset(k) + q], then copied into y, or y itself if dense."""
     columns, size, line = phase[COLUMN_COUNT], plan.out_height * plan.out_width, plan.row_step * plan.out_width

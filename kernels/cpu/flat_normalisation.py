@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 
 from ..contract import Array
-from .support import CHUNK, inlined, threaded
+from .support import CHUNK, formula, inlined, threaded
 
 PIECE = 256  # rows summed in their own type before float64 takes over
 
@@ -54,7 +54,7 @@ def _grad(gy, x, mean, scale, level, slope, gx):
             out[c] = scale[c] * (g[c] - level[c] - (row[c] - mean[c]) * slope[c])
 
 
-@inlined
+@formula
 def _rows_per_job(x):
     return 1 + CHUNK // (x.shape[1] + 1)
 

@@ -1,12 +1,12 @@
 """Bringing images into scratch buffers, in the order the micro-kernels want, with the padding as zeros."""
 
-from numba import carray, njit
+from numba import carray
 
-from .jobs import call, fill
+from .jobs import call, fill, part
 from .microkernel import copy_row, shifted
 
 
-@njit
+@part
 def gather(x, plan, first, images, group, row, target):
     """Copy a zero-padded stretch of images into target (C, phases, images, rows, columns), every split-th pixel."""
     down, right, columns = plan.split_rows, plan.split_columns, plan.width
@@ -33,14 +33,14 @@ def gather(x, plan, first, images, group, row, target):
                         copy_steps(shifted(line, low), 1, shifted(pixels, low * right), right, high - low)
 
 
-@njit
+@part
 def inside(position, stride, size, count):
     """The low ≤ i < high whose pixel position + stride·i lies inside the image."""
     low = min(count, max(0, -(position // stride)))
     return low, min(count, max(low, (size - 1 - position) // stride + 1))
 
 
-@njit
+@part
 def copy_steps(target, target_step, source, source_step, count):
     if target_step == 1 and source_step == 1:
         copy_row(target, source, count, 0, count)
@@ -54,7 +54,7 @@ def copy_steps(target, target_step, source, source_step, count):
             to[k * target_step] = line[k * source_step]
 
 
-@njit
+@part
 def gather_channels_last(x, plan, first, images, group, row, target):
     """Copy a zero-padded stretch of images into target (images, rows, columns, C), pixels ``pitch`` apart."""
     size, area = plan.image_height * plan.image_width, plan.height * plan.width * plan.pitch
@@ -65,7 +65,7 @@ def gather_channels_last(x, plan, first, images, group, row, target):
                       -plan.before_columns, plan.height, plan.width, plan.pitch)
 
 
-@njit
+@part
 def channels_last(target, transpose, source, channels, height, width, first_row, first_column, rows, columns, pitch):
     """Copy rows × columns pixels, from a place that may lie outside the image, with zeros for what is outside."""
     top, bottom = inside(first_row, 1, height, rows)

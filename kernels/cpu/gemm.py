@@ -25,11 +25,11 @@ rows side by side, and the lanes hold the rows of a, of which a small copy is tu
 from functools import lru_cache
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from .. import reference
 from ..contract import Array
-from .jobs import Plan, call, run, scratch, with_kernels
+from .jobs import Plan, call, part, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, STREAMS, lanes, prefetch, shifted, vectors
 from .plans import up
@@ -44,7 +44,7 @@ JOBS = 4  # wanted at least, to share among threads
 SMALL = 1 << 18  # multiplications that are not worth the way to other threads; BLAS stays on one thread there, too
 
 
-@njit
+@part
 def copy(target, source, count):
     """count elements from one place to another."""
     to, line = carray(target, count), carray(source, count)
@@ -52,7 +52,7 @@ def copy(target, source, count):
         to[i] = line[i]
 
 
-@njit
+@part
 def add(target, source, count):
     """Add count elements of one place to those of another."""
     to, line = carray(target, count), carray(source, count)

@@ -17,10 +17,10 @@ from itertools import pairwise
 from math import inf, prod
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from ..contract import Array, Geometry
-from .jobs import BRIEF, Plan, call, fill, rectify, run, scratch, with_kernels
+from .jobs import BRIEF, Plan, call, fill, part, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, copy_row, lanes, shifted, vectors
 from .plans import CALL, cycles, up
@@ -172,7 +172,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     return y
 
 
-@njit
+@part
 def _turn_images(plan, x, unit, share, shares, target):
     """The images of a unit, (images, C, pixels) → (pixels, C, images); a share of the channels."""
     n0, width, channels = unit * plan.width, plan.width, plan.channels
@@ -187,7 +187,7 @@ def _turn_images(plan, x, unit, share, shares, target):
                               plan.sources))
 
 
-@njit
+@part
 def _turn_weights(plan, w, rows, target):
     """The weights of some outputs, as (taps, C, rows); the taps in reverse for the input gradient."""
     channels, taps = plan.channels, plan.taps

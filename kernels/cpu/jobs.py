@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -30,6 +31,10 @@ from .memory import large_pages
 # All that is compiled into jobs from other files than their own, which numba's cache does not look at.
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes()
                                for name in ("jobs", "microkernel", "gather", "plans", "winograd_tiles")))
+
+# What only compiled code calls, never Python, needs no wrappers for Python and C, which take long to compile.
+PART: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+part = njit(**PART)
 
 
 @intrinsic
@@ -57,7 +62,7 @@ def pointer(typingctx, array, index):
     return types.CPointer(array.dtype)(array, types.intp), generate
 
 
-@njit
+@part
 def fill(target, count, value):
     """count times value."""
     line = carray(target, count)
@@ -65,7 +70,7 @@ def fill(target, count, value):
         line[k] = value
 
 
-@njit
+@part
 def rectify(target, count):
     """The count numbers at target, or 0 where they are not positive; NaN stays."""
     line = carray(target, count)

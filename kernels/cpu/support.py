@@ -19,6 +19,7 @@ from numba import njit
 from numba.extending import register_jitable
 
 from .. import reference
+from .jobs import PART
 
 CHUNK = 1 << 14  # elements of one job: long enough to hide its start, short enough for every core to get some
 SERIAL = 2 * CHUNK  # elements below which waking the threads costs more than they save
@@ -26,7 +27,7 @@ SERIAL = 2 * CHUNK  # elements below which waking the threads costs more than th
 # The only liberty taken with floating point is to fuse a·b + c, so NaN and infinity keep their meaning; "numpy" lets
 # division by zero give infinity instead of raising.
 OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}
-inlined = njit(**OPTIONS)
+inlined = njit(**PART, **OPTIONS)
 # A formula is part of the loop it stands in, however long it is: a call would keep the loop from becoming vector code.
 FORMULA: Any = OPTIONS | {"forceinline": True}
 formula = register_jitable(**FORMULA)
@@ -46,7 +47,7 @@ def _next(value: Callable, c: float) -> Callable:
 
 
 # A sum that may be regrouped runs in vector lanes, which is also more accurate than one running total.
-regrouped_sum = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+regrouped_sum = njit(**PART, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
 _LENDING = "support", "exponential", "logarithm", "error_function", "elementwise", "jobs", "normalisation"
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))

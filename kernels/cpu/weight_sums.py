@@ -9,12 +9,12 @@
 """
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from ..contract import Array, Geometry
 from . import weight_plans
 from .gather import gather, gather_channels_last
-from .jobs import BRIEF, SMALL, call, fill, run, scratch, with_kernels
+from .jobs import BRIEF, SMALL, call, fill, part, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import copy_row, lanes, shifted
 from .plans import STEPS
@@ -40,7 +40,7 @@ def sum_weights(x: Array, gy: Array, gw: Array, geometry: Geometry) -> Array:
     return gw
 
 
-@njit
+@part
 def _unit(plan, unit):
     """The images n0 ≤ n < n0 + images and the rows t0 ≤ t < t0 + rows of the result that make up a unit."""
     n0, t0 = unit // plan.row_blocks * plan.together, unit % plan.row_blocks * plan.rows

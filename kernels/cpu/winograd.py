@@ -25,11 +25,11 @@ from functools import lru_cache
 from math import inf
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from ..contract import Array, Geometry, Pair
 from .gather import channels_last
-from .jobs import Plan, call, fill, rectify, run, scratch, with_kernels
+from .jobs import Plan, call, fill, part, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 from .plans import up
@@ -139,7 +139,7 @@ def correlate(x: Array, w: Array, b: Array | None, y: Array, geometry: Geometry,
     return y
 
 
-@njit
+@part
 def _weight_block(plan, index):
     """The outputs first ≤ o < last whose weights stand together, channel by channel."""
     return index * plan.outputs // plan.blocks, (index + 1) * plan.outputs // plan.blocks

@@ -11,9 +11,10 @@ The points ±1, and ±2, differ in the sign of the odd powers only, so each pair
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from .jobs import part
 from .microkernel import _emitter, _INDEX
 
 POINTS = 36
@@ -217,7 +218,7 @@ _pixels2, _results2, _weights2, _gradient_of_weights2, _gradient2 = _for_side(2)
 
 # Each of the two, by the side of a tile's results.
 
-@njit
+@part
 def pixels_to_points(side, target, step, source, row_step, top, bottom, low, high):
     if side == 4:
         _pixels4(target, step, source, row_step, top, bottom, low, high)
@@ -225,7 +226,7 @@ def pixels_to_points(side, target, step, source, row_step, top, bottom, low, hig
         _pixels2(target, step, source, row_step, top, bottom, low, high)
 
 
-@njit
+@part
 def points_to_results(side, target, row_step, source, step, bias, rows, columns):
     if side == 4:
         _results4(target, row_step, source, step, bias, rows, columns)
@@ -233,7 +234,7 @@ def points_to_results(side, target, row_step, source, step, bias, rows, columns)
         _results2(target, row_step, source, step, bias, rows, columns)
 
 
-@njit
+@part
 def weights_to_points(side, target, step, source, source_step, count):
     if side == 4:
         _weights4(target, step, source, source_step, count)
@@ -241,7 +242,7 @@ def weights_to_points(side, target, step, source, source_step, count):
         _weights2(target, step, source, source_step, count)
 
 
-@njit
+@part
 def points_to_weights(side, target, source, step):
     if side == 4:
         _gradient_of_weights4(target, source, step)
@@ -249,7 +250,7 @@ def points_to_weights(side, target, source, step):
         _gradient_of_weights2(target, source, step)
 
 
-@njit
+@part
 def gradient_to_points(side, target, step, source, row_step, pixel_step):
     if side == 4:
         _gradient4(target, step, source, row_step, pixel_step)
