@@ -157,8 +157,8 @@ def channel_sum(x: Array) -> Array:
     """Σ over n and l.  x (N,C,L) → (C); the gradient of a bias."""
 
 
-def batch_norm_stats(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance per channel, stable for large means.  x (N,C,L) → mean (C), var (C)."""
+def batch_norm_stats(x: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Mean, biased variance and 1/√(var + eps) per channel, stable for large means.  x (N,C,L) → (C) each."""
 
 
 def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None,

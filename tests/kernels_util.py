@@ -129,7 +129,7 @@ CALLS = {
     "activated_avg_pool2d_grad": lambda k, x, gy: k.activated_avg_pool2d_grad(
         gy[:, :, :3, :3], x[:, :, :6, :6], "sigmoid", QUADS, np.full((3, 3), 4.0)),
     "channel_sum": lambda k, x, gy: k.channel_sum(x[0]),
-    "batch_norm_stats": lambda k, x, gy: k.batch_norm_stats(x[0]),
+    "batch_norm_stats": lambda k, x, gy: k.batch_norm_stats(x[0], 0.1),
     "batch_norm": lambda k, x, gy: k.batch_norm(x[0], gy[0, :, 0, 0], gy[1, :, 0, 0], x[0, :, 0, 0], x[0, :, 1, 0]),
     "batch_norm_grad": lambda k, x, gy: k.batch_norm_grad(gy[0], x[0], x[0, :, 0, 0], x[0, :, 1, 0], gy[0, :, 0, 0],
                                                           True),

@@ -159,7 +159,7 @@ def exercise() -> None:
     *operands, geometry = arrays(2, 2, (9, 8), 2, (3, 3), PLAIN)
     by(cuda, *(a.astype(np.float32) for a in operands), geometry)
     x = normal(0, 20, 2, 40).astype(np.float32)
-    cuda.batch_norm_stats(x)
+    cuda.batch_norm_stats(x, 1e-5)
     _, mean, inv_std = cuda.group_norm(x[:, :, :, None], None, None, 1e-5)
     cuda.group_norm_grad(x[:, :, :, None], x[:, :, :, None], mean, inv_std, None)
     alignment = np.array([[0, 1, 0, 1, 0]] * 2), np.array([3, 2]), np.array([5, 3])

@@ -49,7 +49,7 @@ def digests() -> str:
     rows, wide = big.reshape(16, 120, 49), big.reshape(1960, 48)
     v, w = np.abs(wide[0, :1].repeat(120)), np.linspace(1, 2, 120, dtype=np.float32)
     arrays = [call(cpu, big, big[::-1]) for name, call in CALLS.items() if not name.startswith(("batch", "cross"))]
-    arrays += [cpu.channel_sum(rows), *cpu.batch_norm_stats(rows), cpu.batch_norm(rows, v, w, w, v),
+    arrays += [cpu.channel_sum(rows), *cpu.batch_norm_stats(rows, 1e-5), cpu.batch_norm(rows, v, w, w, v),
                *cpu.batch_norm_grad(rows, rows, v, w, w, True), cpu.random_uniform(100_001, (1, 2)),
                cpu.softmax(rows), cpu.softmax(wide[:, :, None]), cpu.log_softmax_grad(*[wide[:, :, None]] * 2),
                cpu.log_softmax_grad(rows, rows), *cpu.cross_entropy(wide, np.arange(1960) % 50),

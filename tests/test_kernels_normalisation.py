@@ -21,12 +21,14 @@ def test_batch_norm(kernels, shape, training, affine, shifted, rectify, seed):
     w = normal(seed + 1, c) if affine else None
     b = normal(seed + 2, c) if shifted else None
     running_mean, running_var = normal(seed + 3, c), normal(seed + 4, c) ** 2
-    mean, var = kernels.batch_norm_stats(x) if training else (running_mean, running_var)
-    inv_std = 1 / np.sqrt(var + 1e-3)
+    if training:
+        mean, _, inv_std = kernels.batch_norm_stats(x, 1e-3)
+    else:
+        mean, inv_std = running_mean, 1 / np.sqrt(running_var + 1e-3)
     y = kernels.batch_norm(x, mean, inv_std, w, b, rectify)
     gy, kept = normal(seed + 5, *shape), y if rectify else None
     gx, gw, gb = kernels.batch_norm_grad(gy, x, mean, inv_std, w, training, kept)
-    same("batch_norm_stats", x)
+    same("batch_norm_stats", x, 1e-3)
     same("batch_norm", x, mean, inv_std, w, b, rectify)
     same("batch_norm_grad", gy, x, mean, inv_std, w, training, kept)
     if n * length < 2:
@@ -53,10 +55,12 @@ def test_bad_pixels_are_not_met_by_gradients_outside_training(kernels, length):
 def test_variance_is_stable_around_a_large_mean(kernels, dtype, shape):
     x = (1e4 + normal(0, *shape)).astype(dtype)
     x[0, 0, 0] = 0  # nor may an outlier where the channel begins spoil it
-    mean, var = kernels.batch_norm_stats(x)
+    mean, var, inv_std = kernels.batch_norm_stats(x, 0.1)
     exact = x.astype(np.longdouble)
     np.testing.assert_allclose(mean, exact.mean((0, 2)).astype(dtype), rtol=1e-6 if dtype == np.float32 else 1e-14)
     np.testing.assert_allclose(var, exact.var((0, 2)).astype(dtype), rtol=1e-6 if dtype == np.float32 else 1e-9)
+    np.testing.assert_allclose(inv_std, (1 / np.sqrt(exact.var((0, 2)) + 0.1)).astype(dtype),
+                               rtol=1e-6 if dtype == np.float32 else 1e-9)
 
 
 @pytest.mark.parametrize("length", [1, 6])
@@ -66,9 +70,9 @@ def test_the_mean_of_infinite_pixels_is_infinite(kernels, length, place):
     x = normal(0, 5, 3, length)
     x[place, 0, 0], x[place, 1, 0], x[place, 2, 0] = np.inf, -np.inf, np.nan
     with np.errstate(invalid="ignore"):
-        mean, var = kernels.batch_norm_stats(x)
+        mean, var, inv_std = kernels.batch_norm_stats(x, 1e-5)
     np.testing.assert_array_equal(mean, [np.inf, -np.inf, np.nan])
-    assert np.isnan(var).all()
+    assert np.isnan(var).all() and np.isnan(inv_std).all()
 
 
 @pytest.mark.parametrize("shape", [(700, 101), (3000, 96), (40000, 1), (3, 20000), (70, 2000)])
@@ -76,7 +80,7 @@ def test_large_flat_features_agree(shape):
     """Cut into jobs, whose sums are added up."""
     x, gy, c = 3 * normal(0, *shape, 1) + 2, normal(1, *shape, 1), shape[1]
     w, b, inv_std = normal(2, c), normal(3, c), np.abs(normal(4, c)) + 0.5
-    same("batch_norm_stats", x)
+    same("batch_norm_stats", x, 1e-5)
     same("batch_norm", x, normal(5, c), inv_std, w, b)
     for training in (True, False):
         same("batch_norm_grad", gy, x, normal(5, c), inv_std, w, training)

@@ -10,6 +10,7 @@ from math import isfinite
 import numpy as np
 from numba import prange
 
+from .. import reference
 from ..contract import Array
 from . import flat_normalisation
 from .elementwise import ZERO, relu, relu_grad
@@ -85,13 +86,32 @@ def _sums(x, total, start, stop):
                 total[c] += _row_sum(x[n, c])
 
 
+@formula
+def _settled(pivot, first, second, m, eps):
+    """Mean, variance and 1/√(var + eps) of m numbers, from the sums of their deviations and of the squares of those.
+
+    The pivot, which they deviate from, is one of them, about as far from the mean as any other. So the square of the
+    sum taken off the sum of squares is of its own size, however large the mean.
+    """
+    first = first / m
+    var = np.maximum(second / m - first * first, 0.0)
+    return pivot + first, var, 1 / np.sqrt(var + eps)
+
+
 @inlined
-def _moments(x, pivot, first, second, start, stop):
+def _moments(x, eps, mean, var, inv_std, start, stop):
+    pivot, first, second = np.zeros(stop - start), np.zeros(stop - start), np.zeros(stop - start)
+    for c in range(start, stop):
+        if isfinite(x[0, c, 0]):  # ∞ − ∞ would make a NaN of the mean
+            pivot[c - start] = x[0, c, 0]
     for n in range(x.shape[0]):
         for c in range(start, stop):
-            a, b = _row_moments(x[n, c], pivot[c])
-            first[c] += a
-            second[c] += b
+            a, b = _row_moments(x[n, c], pivot[c - start])
+            first[c - start] += a
+            second[c - start] += b
+    for c in range(start, stop):
+        i, m = c - start, x.shape[0] * x.shape[2]
+        mean[c], var[c], inv_std[c] = _settled(pivot[i], first[i], second[i], m, eps)
 
 
 @inlined
@@ -139,11 +159,11 @@ def _sums_all(x, total):
 
 
 @threaded
-def _moments_all(x, pivot, first, second):
+def _moments_all(x, eps, mean, var, inv_std):
     channels = x.shape[1]
     block = _channels_per_job(x)
     for job in prange((channels + block - 1) // block):
-        _moments(x, pivot, first, second, job * block, min(channels, (job + 1) * block))
+        _moments(x, eps, mean, var, inv_std, job * block, min(channels, (job + 1) * block))
 
 
 @threaded
@@ -171,21 +191,17 @@ def channel_sum(x: Array) -> Array:
 
 
 @for_floats
-def batch_norm_stats(x: Array) -> tuple[Array, Array]:
-    m = max(x.shape[0] * x.shape[2], 1)
-    # Deviations are taken from an element of the channel, which is about as far from the mean as any other, so the
-    # square of the sum taken off the sum of squares is of its own size, however large the mean.
-    pivot = x[0, :, 0].astype(np.float64) if x.size else np.zeros(x.shape[1])
-    if not isfinite(pivot.dot(pivot)):  # ∞ − ∞ would make a NaN of the mean
-        pivot[~np.isfinite(pivot)] = 0
+def batch_norm_stats(x: Array, eps: float) -> tuple[Array, Array, Array]:
     x = np.ascontiguousarray(x)
+    if not x.size:
+        return reference.batch_norm_stats(x, eps)
     if x.shape[2] == 1:
-        first, second = flat_normalisation.moments(x[:, :, 0], pivot)
-    else:
-        first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        _moments_all(x.size, x, pivot, first, second)
-    first /= m
-    return (pivot + first).astype(x.dtype), np.maximum(second / m - first * first, 0).astype(x.dtype)
+        pivot = np.nan_to_num(x[0, :, 0].astype(np.float64), nan=0, posinf=0, neginf=0)
+        sums = flat_normalisation.moments(x[:, :, 0], pivot)
+        return tuple([a.astype(x.dtype) for a in _settled(pivot, *sums, len(x), eps)])
+    mean, var, inv_std = [np.empty(x.shape[1], x.dtype) for _ in range(3)]
+    _moments_all(x.size, x, float(eps), mean, var, inv_std)
+    return mean, var, inv_std
 
 
 @for_floats

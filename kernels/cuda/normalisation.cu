@@ -50,8 +50,8 @@ extern "C" __global__ void channel_moments(const Real* x, double* means, double*
 }
 
 // The moments of two sets together, by Chan, Golub & LeVeque (1979), part after part.
-extern "C" __global__ void join_moments(Real* mean, Real* variance, const double* means, const double* squares,
-                                        Channels c, int part_count) {
+extern "C" __global__ void join_moments(Real* mean, Real* variance, Real* inv_std, const double* means,
+                                        const double* squares, Wide eps, Channels c, int part_count) {
     FOR_EACH(channel, c.channels) {
         int total = c.images * c.length, count = min(c.per_part, total);
         double m = means[channel], square = squares[channel];
@@ -64,6 +64,7 @@ extern "C" __global__ void join_moments(Real* mean, Real* variance, const double
         }
         mean[channel] = rounded(m);
         variance[channel] = rounded(square / total);
+        inv_std[channel] = rounded(1 / sqrt(square / total + eps));
     }
 }
 

@@ -42,16 +42,17 @@ def channel_sum(x: Array) -> Array:
 
 
 @for_floats
-def batch_norm_stats(x: Array) -> tuple[Array, Array]:
+def batch_norm_stats(x: Array, eps: float) -> tuple[Array, Array, Array]:
     channels, count = _channels(x.shape)
     if not x.size:  # nothing has the mean 0
         zeros = module_of(x).zeros(x.shape[1], x.dtype)
-        return zeros, zeros.copy()
+        return zeros, zeros.copy(), 1 / module_of(x).sqrt(zeros + x.dtype.type(eps))
     x, means, squares = contiguous(x), _parts(count, x), _parts(count, x)
-    mean, variance = empty(x.shape[1:2], x), empty(x.shape[1:2], x)
+    mean, variance, inv_std = [empty(x.shape[1:2], x) for _ in range(3)]
     launch(_FILE, "channel_moments", (x.shape[1], count), (THREADS,), x, means, squares, channels)
-    launch(_FILE, "join_moments", spread(mean.size), (THREADS,), mean, variance, means, squares, channels, count)
-    return mean, variance
+    launch(_FILE, "join_moments", spread(mean.size), (THREADS,), mean, variance, inv_std, means, squares,
+           float(eps), channels, count)
+    return mean, variance, inv_std
 
 
 @for_floats

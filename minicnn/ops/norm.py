@@ -48,8 +48,10 @@ class BatchNorm(Function):
         flat, kernels = _flat(x), kernels_for(x)  # (N, C, L)
         self.training = mean is None
         if self.training:
-            mean, var = self.statistics = kernels.batch_norm_stats(flat)
-        inv_std = 1 / array_module(x).sqrt(var + var.dtype.type(self.eps))
+            mean, var, inv_std = kernels.batch_norm_stats(flat, self.eps)
+            self.statistics = mean, var
+        else:
+            inv_std = 1 / array_module(x).sqrt(var + var.dtype.type(self.eps))
         y = kernels.batch_norm(flat, mean, inv_std, w, b, self.rectify).reshape(x.shape)
         self.save(x, w, mean, inv_std, y if self.rectify else None)
         return y
