@@ -59,7 +59,7 @@ class Case(NamedTuple):
 def _batch_norm(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     flat = x.reshape(2, 3, 16)
     mean, _, inv_std = KERNELS.batch_norm_stats(flat, 1e-5)
-    return KERNELS.batch_norm(flat, mean, inv_std, w, b), mean, inv_std
+    return KERNELS.batch_norm(flat, mean, inv_std, w, b).reshape(x.shape), mean, inv_std
 
 
 def _cross_entropy(x: np.ndarray, t: np.ndarray) -> tuple:

@@ -253,9 +253,10 @@ def test_arguments_are_of_the_types_that_signatures_say(name, argument, kind, ne
         with pytest.raises(TypeError, match=message):
             function(**arguments)
         if parameters[argument].kind is not inspect.Parameter.KEYWORD_ONLY:
-            before = list(parameters)[:list(parameters).index(argument) + 1]
+            rest = dict(arguments)
+            first = [rest.pop(p) for p in list(parameters)[:list(parameters).index(argument) + 1]]
             with pytest.raises(TypeError, match=message):
-                function(*[arguments[p] for p in before])
+                function(*first, **rest)
 
 
 def test_types_that_were_right_once_are_right_only_in_their_places():

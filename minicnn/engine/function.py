@@ -119,15 +119,13 @@ class Function:
             saved: list[tuple | None] = []
             for a in self._to_save:  # itself, where it comes from, and the state of its memory
                 origin = origins.get(id(a))
-                if a is None:
-                    saved.append(None)
-                elif origin is None:
-                    saved.append((a, None, None, 0))
-                elif isinstance(origin, int):  # the tensor itself would be a cycle: it holds this node
+                if isinstance(origin, Tensor):
+                    saved.append((origin.data, origin, origin._clock, origin._clock.writes))
+                elif origin is not None:  # the tensor itself would be a cycle: it holds this node
                     t = results[origin]
                     saved.append((t.data, origin if t._requires_grad else None, t._clock, t._clock.writes))
                 else:
-                    saved.append((origin.data, origin, origin._clock, origin._clock.writes))
+                    saved.append(None if a is None else (a, None, None, 0))
             self._saved, self._to_save = saved, ()
 
     @property

@@ -92,7 +92,7 @@ def checked(function: Callable) -> Callable:
         return number
 
     @functools.wraps(following)
-    def call(*arguments: Any, **options: Any) -> Any:
+    def careful(*arguments: Any, **options: Any) -> Any:
         given = (*map(type, arguments), *options, *map(type, options.values())) if options else (*map(type, arguments),)
         if given not in right:
             named = (*zip(names, arguments), *options.items())
@@ -108,7 +108,34 @@ def checked(function: Callable) -> Callable:
                 return chosen(*arguments, **options)
         return chosen(*arguments, **options)
 
-    return call
+    return _shortcut(function, careful, right) if names and types[names[0]][0] is Tensor else careful
+
+
+# The parameters written out, as dataclasses do it: to pass on *arguments and **options takes as long as to check them.
+_SHORTCUT = """
+def {name}({declared}):
+    if ({types},) in _right and _mode.autocast is None and _type({first}.data) is _array:
+        return _function({parameters})
+    return _careful({parameters})
+"""
+
+
+def _shortcut(function: Callable, careful: Callable, right: set[tuple]) -> Callable:
+    """The function where the types of its arguments are known to be right and nothing else is to be done."""
+    parameters = inspect.signature(function).parameters.values()
+    if any([p.kind is not p.POSITIONAL_OR_KEYWORD for p in parameters]):
+        return careful
+    names = [p.name for p in parameters]
+    written = _SHORTCUT.format(
+        name=function.__name__, first=names[0], parameters=", ".join(names),
+        declared=", ".join([p.name if p.default is p.empty else f"{p.name}=None" for p in parameters]),
+        types=", ".join([f"_type({name})" for name in names]))
+    scope: dict[str, Any] = dict(_right=right, _mode=mode, _type=type, _array=np.ndarray, _function=function,
+                                 _careful=careful)
+    exec(compile(written, __file__, "exec"), scope)
+    call = scope[function.__name__]
+    call.__defaults__ = inspect.unwrap(function).__defaults__
+    return functools.wraps(careful)(call)
 
 
 def located(method: Callable) -> Callable:

@@ -94,16 +94,18 @@ def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int)
 def class_numbers(name: str, target: Tensor, classes: int, ignored: int | None = None, meaning: str = "",
                   bytes_too: bool = False) -> Any:
     """The target as an int64 array, in which −1 stands for the ignored; any other number that is no class raises."""
-    if target.data.dtype != dtypes.int64 and not (bytes_too and target.data.dtype == dtypes.uint8):
-        raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
-    t = target.data.astype(dtypes.int64, copy=False)
+    t = target.data
+    if t.dtype != dtypes.int64:
+        if not (bytes_too and t.dtype == dtypes.uint8):
+            raise RuntimeError(f"{name}: class numbers must be int64, got {target.dtype}; use target.long()")
+        t = t.astype(dtypes.int64)
     outside = t.view(np.uint64) >= classes  # a negative number is a huge one here
     some = outside.any()
     if some:
         wrong = outside if ignored is None else outside & (t != ignored)
         if wrong.any():
             raise IndexError(f"{name}: target {t[wrong][0]} is out of range for {classes} classes (0 … {classes - 1}"
-                             f"{meaning})")
+                             f"{'; ' * bool(meaning)}{meaning.format(ignored)})")
     if ignored is not None and (some or 0 <= ignored < classes):
         t = array_module(t).where(t == ignored, -1, t)
     return t
@@ -191,12 +193,13 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore
 def _rows(name: str, input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Logits as (M, C) and targets as (M), in which whatever is to be ignored is −1."""
     shape = input.data.shape
-    expected = shape[:1] * (len(shape) > 1) + shape[2:]
+    axis = 1 if len(shape) > 1 else 0  # of the classes
+    expected = shape[:axis] + shape[axis + 1:]
     if not shape or target.data.shape != expected:
         raise ValueError(f"{name}: input {shape} needs targets of shape {expected} holding class numbers, got "
                          f"{target.shape}")
-    classes = shape[1 if len(shape) > 1 else 0]
-    t = class_numbers(name, target, classes, ignore_index, f"; ignore_index is {ignore_index}", len(shape) <= 2)
+    classes = shape[axis]
+    t = class_numbers(name, target, classes, ignore_index, "ignore_index is {}", len(shape) <= 2)
     if len(shape) == 2:
         return input, target if t is target.data else Tensor(t)
     x = input.unsqueeze(0) if len(shape) == 1 else input.movedim(1, -1)

@@ -98,7 +98,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     input, target = _rows_of_classes(name, input), target if target.ndim else target.reshape(1)
     _check(name, input, target)
     classes = input.shape[-1]
-    t = class_numbers(name, target, classes, -1, "; -1 ends a list").reshape(-1, classes)
+    t = class_numbers(name, target, classes, -1, "-1 ends a list").reshape(-1, classes)
     xp = array_module(t)
     listed = (t < 0).cumsum(1) == 0
     most = int(listed.sum(1).max()) if listed.size else 0

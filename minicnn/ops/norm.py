@@ -120,15 +120,15 @@ class GroupNorm(Function):
 
 
 def _flat(x):
-    shape = x.shape
-    return x if len(shape) == 3 else x.reshape(*shape[:2], math.prod(shape[2:]))  # (N, C, L)
+    n, c = x.shape[:2]
+    return x.reshape(n, c, x.size // (n * c or 1))  # (N, C, L)
 
 
 def _wide(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
     """Half precision as float32, in which it is computed; results are rounded at the end. All have the type of x."""
     if x.data.dtype.itemsize > 2:
         return x, *others
-    return tuple([None if t is None else t.float() for t in (x, *others)])
+    return x.float(), *[None if t is None else t.float() for t in others]
 
 
 def _grouped(x: Tensor, shape: tuple[int, int, int, int], w: Tensor | None, b: Tensor | None, eps: float,
@@ -230,7 +230,7 @@ def _check_affine(name: str, x: Tensor, shape: tuple[int, ...], named: dict[str,
         if t is not None:
             if t.data.shape != shape:
                 raise RuntimeError(f"{name}: {argument} has shape {t.shape}, expected {shape} for x {x.shape}")
-            alike = alike and t.data.dtype == dtype
+            alike = alike and t.data.dtype is dtype
     if not alike and not (dtypes.is_floating(dtype) and dtype.itemsize == 2
                           and {t.data.dtype for t in named.values() if t is not None} == {dtypes.float32}):
         same_floats(name, x=x, **named)
