@@ -91,7 +91,6 @@ def checked(function: Callable) -> Callable:
             raise TypeError(f"{function.__name__}: {name} must be {what}, not {given}")
         return number
 
-    @functools.wraps(following)
     def careful(*arguments: Any, **options: Any) -> Any:
         given = (*map(type, arguments), *options, *map(type, options.values())) if options else (*map(type, arguments),)
         if given not in right:
@@ -108,7 +107,8 @@ def checked(function: Callable) -> Callable:
                 return chosen(*arguments, **options)
         return chosen(*arguments, **options)
 
-    return _shortcut(function, careful, right) if names and types[names[0]][0] is Tensor else careful
+    fast = _shortcut(function, careful, right) if names and types[names[0]][0] is Tensor else careful
+    return functools.wraps(following)(fast)
 
 
 # The parameters written out, as dataclasses do it: to pass on *arguments and **options takes as long as to check them.
@@ -133,9 +133,9 @@ def _shortcut(function: Callable, careful: Callable, right: set[tuple]) -> Calla
     scope: dict[str, Any] = dict(_right=right, _mode=mode, _type=type, _array=np.ndarray, _function=function,
                                  _careful=careful)
     exec(compile(written, __file__, "exec"), scope)
-    call = scope[function.__name__]
+    call: Callable = scope[function.__name__]
     call.__defaults__ = inspect.unwrap(function).__defaults__
-    return functools.wraps(careful)(call)
+    return call
 
 
 def located(method: Callable) -> Callable:
