@@ -63,7 +63,7 @@ def kernels(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     mc.manual_seed(0)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture
