@@ -85,7 +85,9 @@ class LogisticLoss(Function):
 # -- one class per row ---------------------------------------------------------------------------------------------
 
 def class_weights(name: str, input: Tensor, weight: Tensor | None, classes: int) -> None:
-    """Raise unless there is one weight per class, of the input's type."""
+    """Raise unless input is floating and the weights, if there are any, are one per class and of its type."""
+    if weight is None and dtypes.is_floating(input.data.dtype):
+        return
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(f"{name}: weight has shape {weight.shape}, expected ({classes},), one number per class")
     same_floats(name, input=input, weight=weight)
