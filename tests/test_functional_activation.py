@@ -127,7 +127,7 @@ def test_activations_keep_the_type(name):
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {*INTEGERS, *CONVERTED}))
 def test_activations_of_integers_are_refused(name):
-    with pytest.raises(RuntimeError, match=f"{name}: x is int64; all must have the same floating type"):
+    with pytest.raises(RuntimeError, match=f"{name}: x is int64; must be of a floating type"):
         getattr(F, name)(mc.tensor([1, 2]))
 
 

@@ -148,6 +148,23 @@ def test_a_variance_of_zero_is_not_divided_by():
         assert (function(x, mean, var, eps=0) == 1).all()
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (6, 3, 5)])
+def test_a_variance_beyond_float32_is_infinite_in_every_order(shape):
+    """As in PyTorch: all that depends on it is 0."""
+    x, gy = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
+    x *= 1e25
+    t = torch.from_numpy(x).requires_grad_()
+    tw = torch.ones(3, requires_grad=True)
+    expected = torch.autograd.grad(TF.batch_norm(t, None, None, tw, None, True), [t, tw], torch.from_numpy(gy))
+    for recorded in (False, True):
+        a, w = mc.tensor(x, requires_grad=True), mc.ones(3, requires_grad=True)
+        with np.errstate(all="ignore"):
+            found = mc.autograd.grad(F.batch_norm(a, None, None, w, None, True), [a, w], mc.tensor(gy),
+                                     create_graph=recorded)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.detach().numpy(), other.numpy())
+
+
 def test_statistics_of_half_precision():
     mean, var = mc.zeros(C, dtype=mc.float16), mc.ones(C, dtype=mc.float16)
     x = 100 + 3 * normal((50, C))

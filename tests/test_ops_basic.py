@@ -360,3 +360,14 @@ def test_no_numbers(name):
 def test_a_tensor_of_another_library_is_called_by_its_name():
     with pytest.raises(TypeError, match="must be a Tensor, not torch.Tensor; make one with"):
         F.linear(torch.ones(2, 3), mc.ones(4, 3))
+
+
+@pytest.mark.parametrize("call, error, message", [
+    (lambda x: F.layer_norm(x, 3), TypeError, "layer_norm: normalized_shape must be a tuple or a list of ints, not 3"),
+    (lambda x: x.unsqueeze(7), IndexError, r"unsqueeze: dim 7 is out of range, must be in -3 … 2"),
+    (lambda x: F.one_hot(mc.tensor([-1])), RuntimeError, "input has the class -1; classes must not be negative"),
+    (lambda x: F.dropout(x.long()), RuntimeError, r"x is int64; must be of a floating type \(convert"),
+    (lambda x: F.max_pool2d(x[None], 0), ValueError, "kernel_size = 0 must be an integer .* or 2 of them$")])
+def test_errors_say_what_is_wrong(call, error, message):
+    with pytest.raises(error, match=message):
+        call(mc.ones(2, 3))

@@ -242,8 +242,9 @@ AXES = ["sum", "mean", "amax", "amin", "any", "all", "var", "std", "logsumexp", 
 @pytest.mark.parametrize("name", ONE_AXIS + AXES)
 def test_wrong_dims(name):
     for dim in (2, -3):
-        refused(lambda m, dim=dim: getattr(m, name)(m.ones(2, 3), dim), f"{name}: dim {dim} is out of range .* 2 axes")
-        refused(lambda m, dim=dim: getattr(m, name)(m.ones(()), dim), f"{name}: dim {dim} is out of range .* 0 axes")
+        wrong = f"{name}: dim {dim} is out of range, must be in "
+        refused(lambda m, dim=dim: getattr(m, name)(m.ones(2, 3), dim), wrong + "-2 … 1")
+        refused(lambda m, dim=dim: getattr(m, name)(m.ones(()), dim), wrong + "-1 … 0")
     refused(lambda m: getattr(m, name)(m.ones(2, 3), 1.0), f"{name}: dim must be an int, not 1.0")
     if name in AXES:
         refused(lambda m: getattr(m, name)(m.ones(2, 3), (1, -1)), rf"{name}: dim \(1, -1\) names an axis twice")

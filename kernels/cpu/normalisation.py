@@ -87,15 +87,14 @@ def _sums(x, total, start, stop):
 
 
 @formula
-def _settled(pivot, first, second, m, eps):
-    """Mean, variance and 1/√(var + eps) of m numbers, from the sums of their deviations and of the squares of those.
+def _settled(pivot, first, second, m):
+    """Mean and variance of m numbers, from the sums of their deviations and of the squares of those.
 
     The pivot, which they deviate from, is one of them, about as far from the mean as any other. So the square of the
     sum taken off the sum of squares is of its own size, however large the mean.
     """
     first = first / m
-    var = np.maximum(second / m - first * first, 0.0)
-    return pivot + first, var, 1 / np.sqrt(var + eps)
+    return pivot + first, np.maximum(second / m - first * first, 0.0)
 
 
 @inlined
@@ -111,7 +110,8 @@ def _moments(x, eps, mean, var, inv_std, start, stop):
             second[c - start] += b
     for c in range(start, stop):
         i, m = c - start, x.shape[0] * x.shape[2]
-        mean[c], var[c], inv_std[c] = _settled(pivot[i], first[i], second[i], m, eps)
+        mean[c], var[c] = _settled(pivot[i], first[i], second[i], m)
+        inv_std[c] = 1 / np.sqrt(var[c] + eps)
 
 
 @inlined
@@ -198,7 +198,8 @@ def batch_norm_stats(x: Array, eps: float) -> tuple[Array, Array, Array]:
     if x.shape[2] == 1:
         pivot = np.nan_to_num(x[0, :, 0].astype(np.float64), nan=0, posinf=0, neginf=0)
         sums = flat_normalisation.moments(x[:, :, 0], pivot)
-        return tuple([a.astype(x.dtype) for a in _settled(pivot, *sums, len(x), eps)])
+        mean, var = [a.astype(x.dtype) for a in _settled(pivot, *sums, len(x))]
+        return mean, var, 1 / np.sqrt(var + x.dtype.type(eps))
     mean, var, inv_std = [np.empty(x.shape[1], x.dtype) for _ in range(3)]
     _moments_all(x.size, x, float(eps), mean, var, inv_std)
     return mean, var, inv_std

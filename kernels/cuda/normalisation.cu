@@ -64,7 +64,7 @@ extern "C" __global__ void join_moments(Real* mean, Real* variance, Real* inv_st
         }
         mean[channel] = rounded(m);
         variance[channel] = rounded(square / total);
-        inv_std[channel] = rounded(1 / sqrt(square / total + eps));
+        inv_std[channel] = rounded(1 / sqrt(wide(variance[channel]) + eps));
     }
 }
 

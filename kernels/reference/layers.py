@@ -91,8 +91,8 @@ def batch_norm_stats(x: Array, eps: float) -> tuple[Array, Array, Array]:
     m = max(x.shape[0] * x.shape[2], 1)
     mean = x.sum((0, 2), dtype=np.float64) / m
     var = ((x - _per_channel(mean)) ** 2).sum((0, 2)) / m  # the mean comes off before the square: no cancellation
-    inv_std = 1 / _array_module(x).sqrt(var + eps)
-    return mean.astype(x.dtype), var.astype(x.dtype), inv_std.astype(x.dtype)
+    mean, var = mean.astype(x.dtype), var.astype(x.dtype)
+    return mean, var, 1 / _array_module(x).sqrt(var + x.dtype.type(eps))
 
 
 def batch_norm(x: Array, mean: Array, inv_std: Array, w: Array | None, b: Array | None,

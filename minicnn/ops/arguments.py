@@ -19,10 +19,10 @@ def same_floats(name: str, also: tuple[Any, ...] = (), /, **tensors: Tensor | No
             if first is None and (dtypes.is_floating(dtype) or dtype in also):
                 first = dtype
             elif dtype != first:
-                raise RuntimeError(f"{name}: " + ", ".join(f"{key} is {t.dtype}" for key, t in tensors.items()
-                                                           if t is not None)
-                                   + "; all must have the same floating type (convert with .float() or .to(...))"
-                                   + "".join([f", or {dtype}" for dtype in also]))
+                given = [f"{key} is {t.dtype}" for key, t in tensors.items() if t is not None]
+                rule = "all must have the same floating type" if len(given) > 1 else "must be of a floating type"
+                raise RuntimeError(f"{name}: {', '.join(given)}; {rule} (convert with .float() or .to(...))"
+                                   + (f", or of {', '.join(map(str, also))}" if also else ""))
 
 
 def integer(value: Any) -> int:
@@ -53,6 +53,6 @@ def per_axis(name: str, argument: str, value: Any, axes: int, least: int = 1,
     if len(values) == 1 and (one_for_all or not isinstance(value, (tuple, list))):
         values *= axes
     if len(values) != axes or min(values) < least or max(values) > LARGEST:
-        raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least}, or {axes} of them "
-                         f"(and at most {LARGEST})")
+        raise ValueError(f"{name}: {argument} = {value!r} must be an integer of at least {least}, or {axes} of them"
+                         + (f" (and at most {LARGEST})" if values and max(values) > LARGEST else ""))
     return values

@@ -132,7 +132,7 @@ def _shortcut(function: Callable, careful: Callable, right: set[tuple]) -> Calla
         types=", ".join([f"_type({name})" for name in names]))
     scope: dict[str, Any] = dict(_right=right, _mode=mode, _type=type, _array=np.ndarray, _function=function,
                                  _careful=careful)
-    exec(compile(written, __file__, "exec"), scope)
+    exec(compile(written, f"<{__name__}: {function.__name__}>", "exec"), scope)
     call: Callable = scope[function.__name__]
     call.__defaults__ = inspect.unwrap(function).__defaults__
     return call

@@ -74,8 +74,10 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     if not input.numel() and num_classes < 1:
         raise RuntimeError(f"one_hot: an empty tensor needs num_classes of at least 1, not {num_classes}")
     low, high = (int(input.data.min()), int(input.data.max())) if input.numel() else (0, 0)
+    if low < 0:
+        raise RuntimeError(f"one_hot: input has the class {low}; classes must not be negative")
     classes = high + 1 if num_classes == -1 else num_classes
-    if low < 0 or high >= classes:
+    if high >= classes:
         raise RuntimeError(f"one_hot: input has classes from {low} to {high}, but num_classes = {num_classes} allows "
                            f"0 to {classes - 1}")
     return (input.unsqueeze(-1) == arange(classes, device=input.device)).long()

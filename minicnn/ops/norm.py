@@ -298,6 +298,8 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
 def _check_last_axes(name: str, x: Tensor, normalized_shape: Sequence[int],
                      named: dict[str, Tensor | None]) -> tuple[int, int]:
     """How many rows of how many features."""
+    if not isinstance(normalized_shape, (tuple, list)):
+        raise TypeError(f"{name}: normalized_shape must be a tuple or a list of ints, not {normalized_shape!r}")
     shape = tuple(normalized_shape)
     of_x = x.data.shape
     if not shape or of_x[-len(shape):] != shape or bool in map(type, shape):

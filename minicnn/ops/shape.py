@@ -62,8 +62,9 @@ def axis_of(name: str, dim: int, ndim: int) -> int:
     if type(dim) is int and 0 <= dim < ndim:  # as most are
         return dim
     dim = dim_of(name, dim)
-    if not -max(ndim, 1) <= dim < max(ndim, 1):
-        raise IndexError(f"{name}: dim {dim} is out of range for a tensor with {ndim} axes")
+    axes = max(ndim, 1)
+    if not -axes <= dim < axes:
+        raise IndexError(f"{name}: dim {dim} is out of range, must be in {-axes} … {axes - 1}")
     return dim % ndim if ndim else 0
 
 
