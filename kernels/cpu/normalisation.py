@@ -99,7 +99,7 @@ def _settled(pivot, first, second, m):
 
 @inlined
 def _moments(x, eps, mean, var, inv_std, start, stop):
-    pivot, first, second = np.zeros(stop - start), np.zeros(stop - start), np.zeros(stop - start)
+    pivot, first, second, real = np.zeros(stop - start), np.zeros(stop - start), np.zeros(stop - start), x.dtype.type
     for c in range(start, stop):
         if isfinite(x[0, c, 0]):  # ∞ − ∞ would make a NaN of the mean
             pivot[c - start] = x[0, c, 0]
@@ -111,7 +111,7 @@ def _moments(x, eps, mean, var, inv_std, start, stop):
     for c in range(start, stop):
         i, m = c - start, x.shape[0] * x.shape[2]
         mean[c], var[c] = _settled(pivot[i], first[i], second[i], m)
-        inv_std[c] = 1 / np.sqrt(var[c] + eps)
+        inv_std[c] = real(1) / np.sqrt(var[c] + real(eps))
 
 
 @inlined
