@@ -4,7 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minicnn.data import Dataset
 from minicnn.data import transforms as T
+from minicnn.data.compose import RandomTransform, Transform
 
 SIDE = st.integers(1, 40)
 
@@ -222,3 +224,15 @@ def test_empty_and_single_batches(transform, n):
 def test_errors(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize("base, call, missing", [
+    (Dataset, len, "__len__"), (Dataset, lambda d: d[0], "__getitem__"),
+    (Transform, lambda t: t(np.zeros((1, 1, 2, 2), np.float32)), "apply"),
+    (RandomTransform, lambda t: t(np.zeros((1, 1, 2, 2), np.float32), np.random.default_rng(0)), "draw")])
+def test_what_a_class_of_ones_own_lacks_is_named(base, call, missing):
+    class Own(base):
+        pass
+
+    with pytest.raises(NotImplementedError, match=f"^Own has no {missing}.*; define"):
+        call(Own())

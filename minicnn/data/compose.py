@@ -20,7 +20,7 @@ class Transform:
         return self.apply(x, rng)
 
     def apply(self, x: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no apply(x, rng); define what becomes of a batch")
 
 
 class RandomTransform(Transform):
@@ -33,7 +33,7 @@ class RandomTransform(Transform):
         return self.draw(x, rng)
 
     def draw(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no draw(x, rng); define what becomes of a batch")
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ class Dataset:
     """
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no __len__(); define how many samples there are")
 
     def __getitem__(self, index: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no __getitem__(index); define what one sample is")
 
 
 class TensorDataset(Dataset):
