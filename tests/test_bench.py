@@ -273,8 +273,8 @@ def test_warming_runs_every_kernel_in_float32(monkeypatch):
     assert not set(contract.KERNELS) - seen
     functions = [f for f in gc.get_objects() if type(f) is FunctionType]
     for loop in [f for f in functions if f.__qualname__ == "threaded.<locals>.choose"]:
-        made = inspect.getclosurevars(loop).nonlocals
-        assert made["alone"].signatures and made["together"].signatures, made["alone"].py_func.__qualname__
+        compiled = inspect.getclosurevars(loop).nonlocals["compiled"]
+        assert compiled.signatures, compiled.py_func.__qualname__
     count, folder = warm.cached()
     assert count > 0 and folder.is_dir()
 

@@ -19,11 +19,13 @@ from numba import carray
 from ..contract import Array, Geometry
 from . import plans
 from .gather import copy_steps, gather
-from .jobs import BRIEF, SMALL, call, fill, part, rectify, run, scratch, with_kernels
+from .jobs import BRIEF, SMALL, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import lanes, shifted
 from .plans import (CHANNELS, COLUMN_COUNT, END_TAP, FIRST_COLUMN, FIRST_ROW, FIRST_TAP, KERNEL_ROWS, LONG_ROWS, PHASE,
                     ROW_BY_ROW, ROW_COUNT, STEPS)
+from .support import part
+from .threads import call
 
 
 def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,

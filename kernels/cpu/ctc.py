@@ -4,11 +4,11 @@ from math import exp as any_exp
 from math import inf, log
 
 import numpy as np
-from numba import prange
 
 from ..contract import Array
 from .exponential import exp
-from .support import for_floats, inlined, threaded
+from .support import for_floats, inlined
+from .threads import jobs_of, threaded
 
 CELL = 32  # elements that are gone through elsewhere in the time of one of alpha
 
@@ -56,14 +56,14 @@ def _backward(gy, x, labels, alpha, gx):
 
 
 @threaded
-def _forward_all(x, states, frames, counts, loss, alpha):
-    for n in prange(loss.size):
+def _forward_all(thread, x, states, frames, counts, loss, alpha):
+    for n in jobs_of(thread, loss.size):
         loss[n] = _forward(x[:frames[n], n], states[n, :counts[n]], alpha[n, :, :counts[n]])
 
 
 @threaded
-def _backward_all(gy, x, states, frames, counts, alpha, gx):
-    for n in prange(gy.size):
+def _backward_all(thread, gy, x, states, frames, counts, alpha, gx):
+    for n in jobs_of(thread, gy.size):
         if gy[n] != 0:
             _backward(gy[n], x[:frames[n], n], states[n, :counts[n]], alpha[n], gx[:, n])
 

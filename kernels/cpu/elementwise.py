@@ -6,7 +6,6 @@ from functools import wraps
 from math import pi, sqrt
 
 import numpy as np
-from numba import prange
 
 from .. import contract
 from ..contract import Array
@@ -15,7 +14,8 @@ from .error_function import HALF, ONE, TWO, ZERO
 from .exponential import exp, expm1
 from .logarithm import log1p
 from .memory import empty
-from .support import CHUNK, for_floats, formula, threaded
+from .support import CHUNK, for_floats, formula
+from .threads import jobs_of, threaded
 
 THREE, SIX = np.float32(3), np.float32(6)
 ROOT_HALF, DENSITY = sqrt(0.5), 1 / sqrt(2 * pi)  # √½, and the density of the normal distribution at 0
@@ -67,8 +67,8 @@ def _kernel(element: Callable) -> Callable:
     cut, at = ARRAYS[count]
 
     @threaded
-    def loop(arrays, y, parameters):
-        for job in prange((y.size + CHUNK - 1) // CHUNK):
+    def loop(thread, arrays, y, parameters):
+        for job in jobs_of(thread, (y.size + CHUNK - 1) // CHUNK):
             start, stop = job * CHUNK, min(y.size, (job + 1) * CHUNK)
             parts, out = cut(arrays, start, stop), y[start:stop]
             for i in range(out.size):

@@ -4,10 +4,10 @@ A job is a few rows. Its sums over them are one row of an array (jobs, C), added
 """
 
 import numpy as np
-from numba import prange
 
 from ..contract import Array
-from .support import CHUNK, formula, inlined, threaded
+from .support import CHUNK, formula, inlined
+from .threads import jobs_of, threaded
 
 PIECE = 256  # rows summed in their own type before float64 takes over
 
@@ -60,32 +60,32 @@ def _rows_per_job(x):
 
 
 @threaded
-def _moments_all(x, pivot, first, second):
+def _moments_all(thread, x, pivot, first, second):
     rows = _rows_per_job(x)
-    for job in prange(first.shape[0]):
+    for job in jobs_of(thread, first.shape[0]):
         _moments(x[job * rows:(job + 1) * rows], pivot, first[job], second[job])
 
 
 @threaded
-def _normalise_all(x, mean, scale, shift, y):
+def _normalise_all(thread, x, mean, scale, shift, y):
     rows = _rows_per_job(x)
-    for job in prange((x.shape[0] + rows - 1) // rows):
+    for job in jobs_of(thread, (x.shape[0] + rows - 1) // rows):
         a, b = job * rows, (job + 1) * rows
         _normalise(x[a:b], mean, scale, shift, y[a:b])
 
 
 @threaded
-def _products_all(gy, x, mean, product, total):
+def _products_all(thread, gy, x, mean, product, total):
     rows = _rows_per_job(x)
-    for job in prange(total.shape[0]):
+    for job in jobs_of(thread, total.shape[0]):
         a, b = job * rows, (job + 1) * rows
         _products(gy[a:b], x[a:b], mean, product[job], total[job])
 
 
 @threaded
-def _grad_all(gy, x, mean, scale, level, slope, gx):
+def _grad_all(thread, gy, x, mean, scale, level, slope, gx):
     rows = _rows_per_job(x)
-    for job in prange((x.shape[0] + rows - 1) // rows):
+    for job in jobs_of(thread, (x.shape[0] + rows - 1) // rows):
         a, b = job * rows, (job + 1) * rows
         _grad(gy[a:b], x[a:b], mean, scale, level, slope, gx[a:b])
 

@@ -2,8 +2,10 @@
 
 from numba import carray
 
-from .jobs import call, fill, part
+from .jobs import fill
 from .microkernel import copy_row, shifted
+from .support import part
+from .threads import call
 
 
 @part

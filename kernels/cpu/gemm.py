@@ -29,10 +29,12 @@ from numba import carray
 
 from .. import reference
 from ..contract import Array
-from .jobs import Plan, call, part, run, scratch, with_kernels
+from .jobs import Plan, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, STREAMS, lanes, prefetch, shifted, vectors
 from .plans import up
+from .support import part
+from .threads import call
 
 # Of K at a time, so that a strip of a and the columns of b it is swept over stay close; and how many times 128 columns
 # a block may have, where K is short or strips are few. A block should come from long pieces of b's rows in memory:

@@ -6,11 +6,11 @@ type of x goes into the constant that is added anyway.
 """
 
 import numpy as np
-from numba import prange
 
 from ..contract import Array
 from .normalisation import PIECE, _row_moments, _row_products
-from .support import CHUNK, for_floats, inlined, regrouped_sum, threaded
+from .support import CHUNK, for_floats, inlined, regrouped_sum
+from .threads import jobs_of, threaded
 
 
 @inlined
@@ -93,14 +93,14 @@ def _grad(gy, x, mean, inv_std, w, centred, gx, gw, gb, start, stop):
 
 
 @threaded
-def _normalise_all(x, w, b, eps, centred, y, mean, inv_std, rows):
-    for job in prange((x.shape[0] + rows - 1) // rows):
+def _normalise_all(thread, x, w, b, eps, centred, y, mean, inv_std, rows):
+    for job in jobs_of(thread, (x.shape[0] + rows - 1) // rows):
         _normalise(x, w, b, eps, centred, y, mean, inv_std, job * rows, min(x.shape[0], (job + 1) * rows))
 
 
 @threaded
-def _grad_all(gy, x, mean, inv_std, w, centred, gx, gw, gb, rows):
-    for job in prange(gw.shape[0]):
+def _grad_all(thread, gy, x, mean, inv_std, w, centred, gx, gw, gb, rows):
+    for job in jobs_of(thread, gw.shape[0]):
         _grad(gy, x, mean, inv_std, w, centred, gx, gw[job], gb[job], job * rows, min(x.shape[0], (job + 1) * rows))
 
 

@@ -20,10 +20,12 @@ import numpy as np
 from numba import carray
 
 from ..contract import Array, Geometry
-from .jobs import BRIEF, Plan, call, fill, part, rectify, run, scratch, with_kernels
+from .jobs import BRIEF, Plan, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, copy_row, lanes, shifted, vectors
 from .plans import CALL, cycles, up
+from .support import part
+from .threads import call
 
 EASE = .75  # of the cycles a tile takes where its operands are scattered
 TURN = 1.2  # cycles to turn a number over

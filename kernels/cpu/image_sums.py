@@ -16,10 +16,11 @@ from numba import carray
 
 from ..contract import Array, Geometry
 from .image_lanes import JOBS, TURN, meetings, reread, runs_of, supports, too_large, unevenly
-from .jobs import BRIEF, Plan, call, fill, run, scratch, with_kernels
+from .jobs import BRIEF, Plan, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import ROWS, lanes, shifted, vectors
 from .plans import CALL, cycles, up
+from .threads import call
 
 
 def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,

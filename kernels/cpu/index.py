@@ -1,10 +1,11 @@
 """Adding at indices: a job is a strip of columns and goes through the whole index, so that sums keep its order."""
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..contract import Array
-from .support import OPTIONS, for_floats, inlined, threaded
+from .support import OPTIONS, for_floats, inlined
+from .threads import jobs_of, threaded
 
 STRIP = 64  # columns of a job
 
@@ -24,8 +25,8 @@ def _add_strip(y, index, v, start, stop):
 
 
 @threaded
-def _add_strips(y, index, v):
-    for job in prange((y.shape[1] + STRIP - 1) // STRIP):
+def _add_strips(thread, y, index, v):
+    for job in jobs_of(thread, (y.shape[1] + STRIP - 1) // STRIP):
         _add_strip(y, index, v, job * STRIP, min(y.shape[1], (job + 1) * STRIP))
 
 

@@ -13,43 +13,23 @@ memory they share is the scratch buffer of their thread, which holds nothing fro
 import threading
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import carray, cfunc, njit, prange, types
-from numba.core import cgutils
+from numba import carray, cfunc, types
 from numba.extending import intrinsic
 
 from ..contract import Array
 from . import microkernel
 from .memory import large_pages
+from .support import SERIAL, part
+from .threads import call, jobs_of, threaded
 
 # All that is compiled into jobs from other files than their own, which numba's cache does not look at.
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes()
                                for name in ("jobs", "microkernel", "gather", "plans", "winograd_tiles")))
-
-# What only compiled code calls, never Python, needs no wrappers for Python and C, which take long to compile.
-PART: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-part = njit(**PART)
-
-
-@intrinsic
-def call(typingctx, address, arguments):
-    """Call the C function at an address with a tuple of integers and pointers."""
-    kinds = types.BaseTuple.from_types(
-        [types.intp if isinstance(kind, types.Integer) else kind for kind in arguments])
-
-    def generate(context, builder, signature, values):
-        values = [values[0], *cgutils.unpack_tuple(builder, values[1])]
-        function = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
-        builder.call(builder.inttoptr(values[0], function.as_pointer()), values[1:])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, kinds), generate
 
 
 @intrinsic
@@ -92,18 +72,11 @@ SMALL = 1 << 14  # elements that one thread has moved before another one is awak
 BRIEF = 1 << 16  # cycles of work that are not worth waking one: it may sleep deeply
 
 
-@njit(nogil=True, cache=True)
-def _one_after_other(jobs, job, plan, tables, a, b, c, d, e, f):
-    for index in range(jobs):
-        call(job, (np.int64(index), np.int64(0), plan, tables, pointer(a, 0), pointer(b, 0), pointer(c, 0),
-                   pointer(d, 0), pointer(e, 0), pointer(f, 0)))
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _side_by_side(jobs, job, plan, tables, a, b, c, d, e, f):
-    for index in prange(jobs):
-        call(job, (np.int64(index), numba.get_thread_id(), plan, tables, pointer(a, 0), pointer(b, 0), pointer(c, 0),
-                   pointer(d, 0), pointer(e, 0), pointer(f, 0)))
+@partial(threaded, nogil=True)
+def _all(thread, jobs, job, plan, tables, a, b, c, d, e, f):
+    for index in jobs_of(thread, jobs):
+        call(job, (index, thread[0], plan, tables, pointer(a, 0), pointer(b, 0), pointer(c, 0), pointer(d, 0),
+                   pointer(e, 0), pointer(f, 0)))
 
 
 def with_kernels(plan: "Plan", dtype: np.dtype) -> dict[str, int]:
@@ -140,7 +113,7 @@ def run(job: Callable, jobs: int, plan: Plan, *operands: Array, small: bool = Fa
         elements = types.CPointer(numba.from_dtype(dtype))
         signature = types.void(types.intp, types.intp, plan.kind, types.CPointer(types.int64), *[elements] * 6)
         address = plan.jobs[job, dtype] = compiled(job, signature).address
-    (_one_after_other if small or jobs == 1 else _side_by_side)(jobs, address, *plan.addresses, *flat)
+    _all(0 if small or jobs == 1 else SERIAL, jobs, address, *plan.addresses, *flat)
 
 
 class _Kept(threading.local):

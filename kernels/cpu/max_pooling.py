@@ -17,10 +17,11 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from ..contract import Array, Windows
-from .jobs import Plan, call, run, scratch, with_kernels
+from .jobs import Plan, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import _emitter, lanes, shifted
 from .support import for_floats
+from .threads import call
 
 ROOM = 1 << 10  # pixels of a band, at least one window row
 SMALL = 1 << 15  # elements not worth waking threads for

@@ -8,14 +8,14 @@ would be slow; flat_normalisation.py is for that.
 from math import isfinite
 
 import numpy as np
-from numba import prange
 
 from .. import reference
 from ..contract import Array
 from . import flat_normalisation
 from .elementwise import ZERO, relu, relu_grad
 from .memory import empty
-from .support import CHUNK, for_floats, formula, inlined, regrouped_sum, threaded
+from .support import CHUNK, for_floats, formula, inlined, regrouped_sum
+from .threads import jobs_of, threaded
 
 PIECE = 256  # elements summed in their own type before float64 takes over: a few per vector lane
 RUN = 64  # elements side by side (channels of a job times L) that keep cache lines and vectors busy
@@ -151,34 +151,34 @@ def _channels_per_job(x):
 
 
 @threaded
-def _sums_all(x, total):
+def _sums_all(thread, x, total):
     channels = x.shape[1]
     block = _channels_per_job(x)
-    for job in prange((channels + block - 1) // block):
+    for job in jobs_of(thread, (channels + block - 1) // block):
         _sums(x, total, job * block, min(channels, (job + 1) * block))
 
 
 @threaded
-def _moments_all(x, eps, mean, var, inv_std):
+def _moments_all(thread, x, eps, mean, var, inv_std):
     channels = x.shape[1]
     block = _channels_per_job(x)
-    for job in prange((channels + block - 1) // block):
+    for job in jobs_of(thread, (channels + block - 1) // block):
         _moments(x, eps, mean, var, inv_std, job * block, min(channels, (job + 1) * block))
 
 
 @threaded
-def _normalise_all(x, mean, scale, shift, rectify, y):
+def _normalise_all(thread, x, mean, scale, shift, rectify, y):
     rows = x.shape[0]
     block = 1 + CHUNK // (x.shape[1] + 1)
-    for job in prange((rows + block - 1) // block):
+    for job in jobs_of(thread, (rows + block - 1) // block):
         _normalise(x, mean, scale, shift, rectify, y, job * block, min(rows, (job + 1) * block))
 
 
 @threaded
-def _grad_all(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
+def _grad_all(thread, gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
     channels = x.shape[1]
     block = max(_channels_per_job(x), min(BLOCK // max(1, x.shape[0] * x.shape[2]), channels // JOBS))
-    for job in prange((channels + block - 1) // block):
+    for job in jobs_of(thread, (channels + block - 1) // block):
         _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
               min(channels, (job + 1) * block))
 

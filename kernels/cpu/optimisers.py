@@ -3,11 +3,11 @@
 from math import sqrt
 
 import numpy as np
-from numba import prange
 
 from .. import reference
 from ..contract import Arrays
-from .support import CHUNK, inlined, threaded
+from .support import CHUNK, inlined
+from .threads import jobs_of, threaded
 
 
 @inlined
@@ -26,8 +26,8 @@ def _sgd(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximi
 
 
 @threaded
-def _sgd_all(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first):
-    for job in prange((p.size + CHUNK - 1) // CHUNK):
+def _sgd_all(thread, p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, maximize, first):
+    for job in jobs_of(thread, (p.size + CHUNK - 1) // CHUNK):
         start, stop = job * CHUNK, (job + 1) * CHUNK
         v = None if velocity is None else velocity[start:stop]
         _sgd(p[start:stop], g[start:stop], v, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
@@ -53,8 +53,8 @@ def _adam(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink
 
 
 @threaded
-def _adam_all(p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize):
-    for job in prange((p.size + CHUNK - 1) // CHUNK):
+def _adam_all(thread, p, g, m, v, v_max, rate, beta1, beta2, root, eps, weight_decay, shrink, maximize):
+    for job in jobs_of(thread, (p.size + CHUNK - 1) // CHUNK):
         a, b = job * CHUNK, (job + 1) * CHUNK
         largest = None if v_max is None else v_max[a:b]
         _adam(p[a:b], g[a:b], m[a:b], v[a:b], largest, rate, beta1, beta2, root, eps, weight_decay, shrink,

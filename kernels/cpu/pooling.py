@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numba import prange
 
 from ..contract import Array, Windows
 from . import elementwise
 from .memory import empty
-from .support import for_floats, inlined, threaded
+from .support import for_floats, inlined
+from .threads import jobs_of, threaded
 
 
 @inlined
@@ -66,14 +66,14 @@ def _gather_plane(x, index, y):
 
 
 @threaded
-def _sum_all(x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
-    for p in prange(x.shape[0]):
+def _sum_all(thread, x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
+    for p in jobs_of(thread, x.shape[0]):
         _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
 
 
 @threaded
-def _spread_all(gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
-    for p in prange(gx.shape[0]):
+def _spread_all(thread, gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
+    for p in jobs_of(thread, gx.shape[0]):
         _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
 
 
@@ -99,28 +99,28 @@ def _spread_rows(gy, divisor, gx):
 
 
 @threaded
-def _sum_quads(x, divisor, y):
-    for job in prange((y.shape[0] + ROWS - 1) // ROWS):
+def _sum_quads(thread, x, divisor, y):
+    for job in jobs_of(thread, (y.shape[0] + ROWS - 1) // ROWS):
         first, last = job * ROWS, (job + 1) * ROWS
         _sum_rows(x[2 * first:2 * last], divisor, y[first:last])
 
 
 @threaded
-def _spread_quads(gy, divisor, gx):
-    for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
+def _spread_quads(thread, gy, divisor, gx):
+    for job in jobs_of(thread, (gy.shape[0] + ROWS - 1) // ROWS):
         first, last = job * ROWS, (job + 1) * ROWS
         _spread_rows(gy[first:last], divisor, gx[2 * first:2 * last])
 
 
 @threaded
-def _scatter_all(gy, index, gx):
-    for p in prange(gx.shape[0]):
+def _scatter_all(thread, gy, index, gx):
+    for p in jobs_of(thread, gx.shape[0]):
         _scatter_plane(gy[p], index[p], gx[p])
 
 
 @threaded
-def _gather_all(x, index, y):
-    for p in prange(y.shape[0]):
+def _gather_all(thread, x, index, y):
+    for p in jobs_of(thread, y.shape[0]):
         _gather_plane(x[p], index[p], y[p])
 
 
@@ -193,8 +193,8 @@ def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[
 
 def _activating(element: Callable) -> Callable:
     @threaded
-    def loop(x, divisor, a, y):
-        for job in prange((y.shape[0] + ROWS - 1) // ROWS):
+    def loop(thread, x, divisor, a, y):
+        for job in jobs_of(thread, (y.shape[0] + ROWS - 1) // ROWS):
             first, last = job * ROWS, min((job + 1) * ROWS, y.shape[0])
             part, out = x[2 * first:2 * last].reshape(-1), a[2 * first:2 * last].reshape(-1)
             for i in range(part.size):
@@ -206,8 +206,8 @@ def _activating(element: Callable) -> Callable:
 
 def _deactivating(gradient: Callable) -> Callable:
     @threaded
-    def loop(gy, divisor, a, gx):
-        for job in prange((gy.shape[0] + ROWS - 1) // ROWS):
+    def loop(thread, gy, divisor, a, gx):
+        for job in jobs_of(thread, (gy.shape[0] + ROWS - 1) // ROWS):
             first, last = job * ROWS, min((job + 1) * ROWS, gy.shape[0])
             _spread_rows(gy[first:last], divisor, gx[2 * first:2 * last])
             part, out = a[2 * first:2 * last].reshape(-1), gx[2 * first:2 * last].reshape(-1)

@@ -1,10 +1,10 @@
 """Random numbers from a counter: block i of four depends on i and the key alone, so blocks can be made in any order."""
 
 import numpy as np
-from numba import prange
 
 from ..contract import Array, Pair
-from .support import CHUNK, for_floats, inlined, threaded
+from .support import CHUNK, for_floats, inlined
+from .threads import jobs_of, threaded
 
 MULTIPLIER0, MULTIPLIER1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL0, WEYL1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -34,8 +34,8 @@ def _unit(word):
 
 
 @threaded
-def _fill_all(u, seed, stream):
-    for job in prange((u.size + CHUNK - 1) // CHUNK):
+def _fill_all(thread, u, seed, stream):
+    for job in jobs_of(thread, (u.size + CHUNK - 1) // CHUNK):
         _fill(u[job * CHUNK:(job + 1) * CHUNK], job * CHUNK // 4, seed, stream)
 
 
@@ -49,8 +49,8 @@ def _drop(x, y, p, scale, first_block, seed, stream):
 
 
 @threaded
-def _drop_all(x, y, p, scale, seed, stream):
-    for job in prange((x.size + CHUNK - 1) // CHUNK):
+def _drop_all(thread, x, y, p, scale, seed, stream):
+    for job in jobs_of(thread, (x.size + CHUNK - 1) // CHUNK):
         start, stop = job * CHUNK, (job + 1) * CHUNK
         _drop(x[start:stop], y[start:stop], p, scale, start // 4, seed, stream)
 

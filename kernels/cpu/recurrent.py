@@ -16,14 +16,14 @@ from functools import cache, wraps
 
 import numba
 import numpy as np
-from numba import prange
 
 from .. import reference
 from ..contract import Array
 from . import microkernel
 from .elementwise import ONE, ZERO, _relu, _relu_grad, _sigmoid, _tanh, _tanh_grad
-from .jobs import call, compiled, pointer
-from .support import formula, inlined, threaded
+from .jobs import compiled, pointer
+from .support import formula, inlined
+from .threads import call, jobs_of, threaded
 
 STEPS = 256  # of K at a time: what they take of a strip stays in the first-level cache
 ZEROS = np.zeros(STEPS, np.int64)  # no offsets: all operands are packed
@@ -44,9 +44,9 @@ def _for_strips(body: Callable) -> Callable:
     """The kernel that calls body(first, rows, ...) for strips of sequences, first ≤ sequence < first + rows."""
 
     @threaded
-    def loop(jobs, rows, tools, strips, panels, batch_sizes, arrays):
+    def loop(thread, jobs, rows, tools, strips, panels, batch_sizes, arrays):
         starts = np.cumsum(batch_sizes) - batch_sizes  # of the steps
-        for job in prange(jobs):
+        for job in jobs_of(thread, jobs):
             body(job * rows, rows, batch_sizes, starts, (tools, strips[job], panels), arrays)
 
     def kernel(b: Array, batch_sizes: Array, *arrays: Array) -> None:

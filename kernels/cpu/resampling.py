@@ -5,10 +5,10 @@ where every output has places of its own, outputs gather their elements one by o
 """
 
 import numpy as np
-from numba import prange
 
 from ..contract import Array
-from .support import for_floats, inlined, threaded
+from .support import for_floats, inlined
+from .threads import jobs_of, threaded
 
 
 @inlined
@@ -32,14 +32,14 @@ def _gather_line(x, start, index, weight, y):
 
 
 @threaded
-def _resample_lines(x, start, index, weight, y):
-    for a in prange(x.shape[0]):
+def _resample_lines(thread, x, start, index, weight, y):
+    for a in jobs_of(thread, x.shape[0]):
         _add_lines(x[a], start, index, weight, y[a])
 
 
 @threaded
-def _resample_last(x, start, index, weight, y):
-    for a in prange(x.shape[0]):
+def _resample_last(thread, x, start, index, weight, y):
+    for a in jobs_of(thread, x.shape[0]):
         _gather_line(x[a], start, index, weight, y[a])
 
 
@@ -84,22 +84,22 @@ def _weigh_image(x, index, gy, gw):
 
 
 @threaded
-def _sample_all(x, channels, index, w, y):
-    for i in prange(x.shape[0]):
-        n = np.int64(i) // channels
+def _sample_all(thread, x, channels, index, w, y):
+    for i in jobs_of(thread, x.shape[0]):
+        n = i // channels
         _sample_plane(x[i], index[n], w[n], y[i])
 
 
 @threaded
-def _scatter_all(gy, channels, index, w, gx):
-    for i in prange(gy.shape[0]):
-        n = np.int64(i) // channels
+def _scatter_all(thread, gy, channels, index, w, gx):
+    for i in jobs_of(thread, gy.shape[0]):
+        n = i // channels
         _scatter_plane(gy[i], index[n], w[n], gx[i])
 
 
 @threaded
-def _weigh_all(x, index, gy, gw):
-    for n in prange(x.shape[0]):
+def _weigh_all(thread, x, index, gy, gw):
+    for n in jobs_of(thread, x.shape[0]):
         _weigh_image(x[n], index[n], gy[n], gw[n])
 
 

@@ -8,12 +8,12 @@ from math import log
 
 import llvmlite.ir as ir
 import numpy as np
-from numba import prange
 from numba.extending import intrinsic
 
 from ..contract import Array
 from .exponential import exp
-from .support import CHUNK, for_floats, inlined, regrouped_sum, threaded
+from .support import CHUNK, for_floats, inlined, regrouped_sum
+from .threads import jobs_of, threaded
 
 STRIP = 256  # columns of one job
 
@@ -154,51 +154,51 @@ def _rows_per_job(x):
 
 
 @threaded
-def _rows_all(x, y, logarithm):
+def _rows_all(thread, x, y, logarithm):
     rows = _rows_per_job(x)
-    for job in prange((x.shape[0] + rows - 1) // rows):
+    for job in jobs_of(thread, (x.shape[0] + rows - 1) // rows):
         a, b = job * rows, (job + 1) * rows
         _rows(x[a:b], y[a:b], logarithm)
 
 
 @threaded
-def _rows_grad_all(gy, y, gx, logarithm):
+def _rows_grad_all(thread, gy, y, gx, logarithm):
     rows = _rows_per_job(y)
-    for job in prange((y.shape[0] + rows - 1) // rows):
+    for job in jobs_of(thread, (y.shape[0] + rows - 1) // rows):
         a, b = job * rows, (job + 1) * rows
         _rows_grad(gy[a:b], y[a:b], gx[a:b], logarithm)
 
 
 @threaded
-def _columns_all(x, y, logarithm):
+def _columns_all(thread, x, y, logarithm):
     columns = x.shape[2]
     strips = (columns + STRIP - 1) // STRIP
-    for job in prange(x.shape[0] * strips):
+    for job in jobs_of(thread, x.shape[0] * strips):
         m, start = job // strips, job % strips * STRIP
         _columns(x[m], y[m], start, min(columns, start + STRIP), logarithm)
 
 
 @threaded
-def _columns_grad_all(gy, y, gx, logarithm):
+def _columns_grad_all(thread, gy, y, gx, logarithm):
     columns = y.shape[2]
     strips = (columns + STRIP - 1) // STRIP
-    for job in prange(y.shape[0] * strips):
+    for job in jobs_of(thread, y.shape[0] * strips):
         m, start = job // strips, job % strips * STRIP
         _columns_grad(gy[m], y[m], gx[m], start, min(columns, start + STRIP), logarithm)
 
 
 @threaded
-def _cross_entropy_all(x, target, loss, p):
+def _cross_entropy_all(thread, x, target, loss, p):
     rows = _rows_per_job(x)
-    for job in prange((x.shape[0] + rows - 1) // rows):
+    for job in jobs_of(thread, (x.shape[0] + rows - 1) // rows):
         a, b = job * rows, (job + 1) * rows
         _cross_entropy(x[a:b], target[a:b], loss[a:b], p[a:b])
 
 
 @threaded
-def _cross_entropy_grad_all(gy, p, target, gx):
+def _cross_entropy_grad_all(thread, gy, p, target, gx):
     rows = _rows_per_job(p)
-    for job in prange((p.shape[0] + rows - 1) // rows):
+    for job in jobs_of(thread, (p.shape[0] + rows - 1) // rows):
         a, b = job * rows, (job + 1) * rows
         _cross_entropy_grad(gy[a:b], p[a:b], target[a:b], gx[a:b])
 

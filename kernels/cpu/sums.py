@@ -12,12 +12,12 @@ block of K by a strip of L, and a vector runs along the strip:
 """
 
 import numpy as np
-from numba import prange
 
 from .. import reference
 from ..contract import Array
 from .normalisation import _row_sum
-from .support import CHUNK, SERIAL, for_floats, inlined, threaded
+from .support import CHUNK, SERIAL, for_floats, inlined
+from .threads import jobs_of, threaded
 
 STRIP = 1024  # sums of a strip, which stay in the first-level cache
 PARTS = 16  # strips enough for the threads
@@ -37,19 +37,19 @@ def _add_rows(x, total):
 
 
 @threaded
-def _pieces(x, piece, together, total):
+def _pieces(thread, x, piece, together, total):
     """total[m, p] = Σ of piece p of row m, the pieces of some rows together."""
-    for job in prange((total.shape[0] + together - 1) // together):
+    for job in jobs_of(thread, (total.shape[0] + together - 1) // together):
         for m in range(job * together, min(total.shape[0], (job + 1) * together)):
             for p in range(total.shape[1]):
                 total[m, p] = _row_sum(x[m, p * piece:(p + 1) * piece])
 
 
 @threaded
-def _blocks(x, block, total):
+def _blocks(thread, x, block, total):
     """total[m, b, l] = Σ over the rows k of block b."""
     strips = (total.shape[2] + STRIP - 1) // STRIP
-    for job in prange(total.shape[0] * total.shape[1] * strips):
+    for job in jobs_of(thread, total.shape[0] * total.shape[1] * strips):
         m, b, start = job // (total.shape[1] * strips), job // strips % total.shape[1], job % strips * STRIP
         _add_rows(x[m, b * block:(b + 1) * block, start:start + STRIP], total[m, b, start:start + STRIP])
 

@@ -1,17 +1,13 @@
 """What the compiled kernels of this folder share.
 
 A kernel is three layers. Its public function, with the signature of the contract, prepares arrays. It calls one
-``threaded`` function, which cuts the work into jobs that depend on the shape alone, never on the number of threads, so
-that results are equal to the last bit however many there are. The job itself is an ``inlined`` function with the plain
-loop that LLVM turns into vector instructions.
+``threaded`` function (threads.py), which cuts the work into jobs that depend on the shape alone, never on the number of
+threads, so that results are equal to the last bit however many there are. The job itself is an ``inlined`` function
+with the plain loop that LLVM turns into vector instructions.
 """
 
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,10 +15,13 @@ from numba import njit
 from numba.extending import register_jitable
 
 from .. import reference
-from .jobs import PART
 
 CHUNK = 1 << 14  # elements of one job: long enough to hide its start, short enough for every core to get some
 SERIAL = 2 * CHUNK  # elements below which waking the threads costs more than they save
+
+# What only compiled code calls, never Python, needs no wrappers for Python and C, which take long to compile.
+PART: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+part = njit(**PART)
 
 # The only liberty taken with floating point is to fuse a·b + c, so NaN and infinity keep their meaning; "numpy" lets
 # division by zero give infinity instead of raising.
@@ -48,41 +47,6 @@ def _next(value: Callable, c: float) -> Callable:
 
 # A sum that may be regrouped runs in vector lanes, which is also more accurate than one running total.
 regrouped_sum = njit(**PART, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-
-_LENDING = "support", "exponential", "logarithm", "error_function", "elementwise", "jobs", "normalisation"
-_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))
-
-
-def threaded(loop: Callable) -> Callable:
-    """Compile a loop over jobs with threads and without, each when it is first needed, and keep the results on disk.
-
-    Calls say how many elements there are to go through, before the arguments: few are not worth waking threads for.
-    """
-    alone = FunctionType(loop.__code__, loop.__globals__, loop.__name__, closure=loop.__closure__)
-    # Numba's cache looks at the file of the function only: what other files lend to it goes into its name.
-    loop.__qualname__ += f"_{_SOURCES:08x}"
-    alone.__qualname__ = f"{loop.__qualname__}_alone"
-    together = njit(parallel=True, cache=True, **OPTIONS)(loop)
-    alone = njit(cache=True, **OPTIONS)(alone)
-
-    def choose(elements: int, *arguments: Any) -> None:
-        (alone if elements < _serial else together)(*arguments)
-
-    return choose
-
-
-_serial: float = SERIAL
-
-
-@contextmanager
-def threads_from(elements: float) -> Iterator[None]:
-    """Inside the block, loops over fewer elements than these run without threads, others with."""
-    global _serial
-    before, _serial = _serial, elements
-    try:
-        yield
-    finally:
-        _serial = before
 
 
 def for_floats(kernel):

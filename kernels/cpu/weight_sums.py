@@ -14,10 +14,12 @@ from numba import carray
 from ..contract import Array, Geometry
 from . import weight_plans
 from .gather import gather, gather_channels_last
-from .jobs import BRIEF, SMALL, call, fill, part, run, scratch, with_kernels
+from .jobs import BRIEF, SMALL, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import copy_row, lanes, shifted
 from .plans import STEPS
+from .support import part
+from .threads import call
 
 
 def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,

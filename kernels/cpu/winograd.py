@@ -29,10 +29,12 @@ from numba import carray
 
 from ..contract import Array, Geometry, Pair
 from .gather import channels_last
-from .jobs import Plan, call, fill, part, rectify, run, scratch, with_kernels
+from .jobs import Plan, fill, rectify, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import MASKS, ROWS, lanes, shifted, vectors
 from .plans import up
+from .support import part
+from .threads import call
 from .winograd_tiles import (POINTS, channels_to_points, gradient_to_points, pixels_to_points, points_to_results,
                              points_to_weights, weights_to_points)
 

@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jobs import part
 from .microkernel import _emitter, _INDEX
+from .support import part
 
 POINTS = 36
 

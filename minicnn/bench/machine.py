@@ -14,8 +14,9 @@ import numpy as np
 from numba import carray
 
 from ..backend import get_num_threads
-from ..kernels.cpu.jobs import Plan, call, run, with_kernels
+from ..kernels.cpu.jobs import Plan, run, with_kernels
 from ..kernels.cpu.microkernel import BITS, ROWS, lanes, shifted, vectors
+from ..kernels.cpu.threads import call
 
 STEPS = 128  # of the products: the operands stay in the first-level cache
 JOBS = 16  # for each thread

@@ -1,6 +1,5 @@
 """Compiling every CPU kernel for float32 ahead of time, so that nothing waits for the compiler later."""
 
-import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -29,15 +28,11 @@ def warm() -> Iterator[str]:
 
     Which code a convolution runs depends on its size, so that these are as large as those that are timed.
     """
-    from ..kernels.cpu.support import threads_from
-
     for name in NETWORKS | KERNELS:
         case(name).prepare(mc)[1]()
         yield name
     for run in (_activations, _arithmetic, _layers, _sequences, _optimisers):
-        for elements in (0, math.inf):
-            with threads_from(elements):  # all loops with threads, then all without
-                run()
+        run()
         yield run.__name__.strip("_")
 
 
@@ -47,7 +42,7 @@ def cached() -> tuple[int, Path]:
 
     from ..kernels.cpu import support
 
-    folder = Path(FunctionCache(support.threaded).cache_path)
+    folder = Path(FunctionCache(support.for_floats).cache_path)
     return len([*folder.glob("*.nbc")]), folder
 
 

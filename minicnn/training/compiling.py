@@ -20,7 +20,7 @@ def announce_compiling(say: Callable[[str], None]) -> Iterator[None]:
                 self.said = True
                 from ..kernels.cpu import support
 
-                say(f"compiling kernels (once, cached in {FunctionCache(support.threaded).cache_path})")
+                say(f"compiling kernels (once, cached in {FunctionCache(support.for_floats).cache_path})")
 
         def on_end(self, ended: event.Event) -> None:
             pass

@@ -1,0 +1,70 @@
+"""Loops over jobs: who takes which, with and without threads, what is compiled, and what happens without memory."""
+
+import gc
+import inspect
+
+import numpy as np
+import pytest
+from numba import njit
+from numba.extending import intrinsic
+
+import minicnn as mc
+from minicnn.kernels.cpu.support import SERIAL
+from minicnn.kernels.cpu.threads import jobs_of, threaded
+
+
+@threaded
+def _sign(thread, owner, numbers):
+    for job in jobs_of(thread, owner.size):
+        owner[job] = thread[0]
+        numbers[job] += job
+
+
+@threaded
+def _fill_memory(thread, size):
+    np.ones(size)[0] = 1
+
+
+@pytest.mark.parametrize("threads, elements, owners", [
+    (1, 0, [0] * 7), (1, SERIAL, [0] * 7), (2, 0, [0] * 7), (2, SERIAL - 1, [0] * 7), (2, SERIAL, [0] * 3 + [1] * 4)])
+@pytest.mark.parametrize("jobs", [0, 1, 2, 7])
+def test_every_job_is_done_once_by_one_thread(jobs, threads, elements, owners):
+    expected = owners if jobs == 7 or elements < SERIAL or threads == 1 else [0, 1] if jobs == 2 else [1]
+    before = mc.get_num_threads()
+    try:
+        mc.set_num_threads(threads)
+        owner, numbers = np.full(jobs, -1), np.full(jobs, 0.5)
+        _sign(elements, owner, numbers)
+    finally:
+        mc.set_num_threads(before)
+    assert owner.tolist() == expected[:jobs] and numbers.tolist() == [0.5 + job for job in range(jobs)]
+
+
+def test_a_loop_is_compiled_once_for_threads_and_without():
+    for elements in (0, SERIAL):
+        _sign(elements, np.zeros(3, np.int32), np.zeros(3, np.float32))
+    signatures = inspect.getclosurevars(_sign).nonlocals["compiled"].signatures
+    assert len([s for s in signatures if "float32" in str(s)]) == 1
+
+
+@pytest.mark.parametrize("elements", [0, SERIAL])
+def test_without_memory_a_kernel_says_so(elements):
+    with pytest.raises(MemoryError, match="_fill_memory, a compiled kernel, found no memory to work in"):
+        _fill_memory(elements, 1 << 55)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_waits_while_a_kernel_is_compiled(collects):
+    seen = []
+
+    @intrinsic
+    def look(typingctx, x):
+        seen.append(gc.isenabled())
+        return x(x), lambda context, builder, signature, arguments: arguments[0]
+
+    try:
+        (gc.enable if collects else gc.disable)()
+        njit(lambda x: look(x))(1)
+        assert seen and not any(seen) and gc.isenabled() == collects
+    finally:
+        gc.enable()
