@@ -274,7 +274,8 @@ def test_warming_runs_every_kernel_in_float32(monkeypatch):
     functions = [f for f in gc.get_objects() if type(f) is FunctionType]
     for loop in [f for f in functions if f.__qualname__ == "threaded.<locals>.choose"]:
         compiled = inspect.getclosurevars(loop).nonlocals["compiled"]
-        assert compiled.signatures, compiled.py_func.__qualname__
+        if compiled.py_func.__module__.startswith("minicnn."):  # not those of other tests
+            assert compiled.signatures, compiled.py_func.__qualname__
     count, folder = warm.cached()
     assert count > 0 and folder.is_dir()
 
