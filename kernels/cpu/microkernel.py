@@ -49,7 +49,7 @@ MASKS = BITS > 128  # whether single lanes can be left out of a load or a store
 ROWS = 14 if _REGISTERS == 32 else 6  # the most a tile can have, with two vectors
 AHEAD = 6  # rows: tiles of more have loads to spare, and ask for what the tile after the next one will read
 DOTS = ((6, 4), (8, 3), (1, 9)) if _REGISTERS == 32 else ((3, 4), (4, 3), (1, 9))  # shapes of ``dots``: rows, taps
-STREAMS = (7, 4) if _REGISTERS == 32 else (6, 2)  # rows of ``streams``, and vectors at most
+STREAMS = (6, 4) if _REGISTERS == 32 else (6, 2)  # rows of ``streams``, and vectors at most
 
 
 def lanes(itemsize: int) -> int:
@@ -119,6 +119,16 @@ class _Emitter:
 
     def broadcast(self, address):
         return self.everywhere(self.builder.load(address, typ=self.element))
+
+    def broadcast_in_order(self, address):
+        """The same, loaded no earlier than it stands here.
+
+        The compiler likes to load ahead until there are no registers left, and then keeps sums in memory: a store and
+        a load of 64 bytes in every step, which take up to twice as long as the step itself.
+        """
+        barrier = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True)
+        self.builder.call(barrier, [])
+        return self.broadcast(address)
 
     def prefetch(self, address):
         """Ask for the cache line at an address, which need not exist."""
@@ -238,7 +248,7 @@ def _tile(typingctx, rows, vectors_, tail, steps, table, a, a_step, a_table, b, 
                 if r > AHEAD and v > 1:
                     for offset in following:
                         emit.prefetch(emit.address(bt, offset, 2 * v * emit.vector.count))
-                left = (emit.broadcast(emit.address(at, i)) for i in range(r))
+                left = (emit.broadcast_in_order(emit.address(at, i)) for i in range(r))
                 products = ((scalar, vector) for scalar in left for vector in right)
                 return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
 
@@ -310,7 +320,7 @@ def _streams(typingctx, vectors_, steps, a, a_row, b, s, c):
             def step(k, sums, v=v):
                 bt = emit.address(b, builder.mul(k, _INDEX(v * width)))
                 right = [emit.load(emit.address(bt, j * width)) for j in range(v)]
-                left = (emit.broadcast(emit.address(start, k)) for start in starts)
+                left = (emit.broadcast_in_order(emit.address(start, k)) for start in starts)
                 products = ((scalar, vector) for scalar in left for vector in right)
                 return [emit.multiply_add(*ab, total) for ab, total in zip(products, sums, strict=True)]
 

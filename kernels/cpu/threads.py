@@ -24,7 +24,7 @@ from numba.core import cgutils
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
 
-from .support import OPTIONS, PART, SERIAL, part
+from .support import OPTIONS, PART, SERIAL, inlined
 
 _LENDING = "support", "threads", "exponential", "logarithm", "error_function", "elementwise", "jobs", "normalisation"
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))
@@ -105,7 +105,7 @@ def _hand_out(typingctx, team, loop, arguments):
     return types.boolean(types.intp, loop, arguments), generate
 
 
-@part
+@inlined
 def jobs_of(thread, jobs):
     """The jobs that a thread (i of n) takes: the i-th of n equal stretches."""
     index, threads = thread
