@@ -199,7 +199,10 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
     # Jobs: images, or rows of one; where the weights are large, also parts of the outputs.
     parts = max(1, min(outputs // (4 * lanes), weights // PART))
     rows, together = cut(down, columns, n * groups, channels * area + outputs, -(-JOBS // parts), block_size(weights))
-    together, plane = min(together, n), (rows + down.reach) * columns
+    # Images together share the weights. Those of a group are few, and its planes far apart from one image to the next;
+    # image by image, memory is read and written in the order it is in.
+    together = min(together, n) if groups == 1 else 1
+    plane = (rows + down.reach) * columns
     row_blocks = -(-down.results // rows)
     jobs = -(-n // together) * groups * row_blocks
 
@@ -222,7 +225,8 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
     result = {CHANNELS: together * rows * right.results * sweep.packed, ROW_BY_ROW: 0,
               LONG_ROWS: 0 if sweep.dense else outputs * (together * sweep.apart + lanes)}[sweep.way]
     price = jobs * (len(phases) * sweep.price + gathered * (2 if area > 1 else .5))
-    scattered = sweep.dense or sweep.way == ROW_BY_ROW  # a tile stores pieces of a vector or two
+    # A tile stores pieces of a vector or two, of several outputs.
+    scattered = outputs > 1 and (sweep.dense or sweep.way == ROW_BY_ROW)
     numbers = image_numbers(x_shape, axes, rows, together, groups) | sweep._asdict() | {
         "price": int(price), "lanes": lanes, "outputs": outputs, "out_height": y_size[0], "out_width": y_size[1],
         "row_step": down.step, "column_step": right.step,  # from one result of a phase to the next, in y
