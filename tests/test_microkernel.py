@@ -24,8 +24,7 @@ def innermost_loops(code: list[str]) -> list[list[str]]:
 @pytest.mark.parametrize("element", [types.float32, types.float64], ids=str)
 @pytest.mark.parametrize("name", ["tile", "streams", "dots"])
 def test_no_sum_goes_through_memory(name, element):
-    """LLVM once kept two sums of each tile on the stack, which cost a third of the speed, and much more where that
-    part of the stack crossed a cache line."""
+    """LLVM once kept two sums of each tile on the stack."""
     kernel, signature = getattr(microkernel, name), getattr(microkernel, f"{name}_signature")(element)
     code = cfunc(signature)(kernel)._library.get_asm_str().splitlines()
     loops = [loop for loop in innermost_loops(code) if any("vfmadd" in line for line in loop)]

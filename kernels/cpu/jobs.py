@@ -28,8 +28,8 @@ from .support import SERIAL, part
 from .threads import call, jobs_of, threaded
 
 # All that is compiled into jobs from other files than their own, which numba's cache does not look at.
-_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes()
-                               for name in ("jobs", "microkernel", "gather", "plans", "winograd_tiles")))
+_LENDING = "jobs", "threads", "support", "microkernel", "gather", "plans", "winograd_tiles"
+_SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))
 
 
 @intrinsic

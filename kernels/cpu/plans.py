@@ -199,9 +199,9 @@ def correlation(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tup
     # Jobs: images, or rows of one; where the weights are large, also parts of the outputs.
     parts = max(1, min(outputs // (4 * lanes), weights // PART))
     rows, together = cut(down, columns, n * groups, channels * area + outputs, -(-JOBS // parts), block_size(weights))
-    # Images together share the weights. Those of a group are few, and its planes far apart from one image to the next;
-    # image by image, memory is read and written in the order it is in.
-    together = min(together, n) if groups == 1 else 1
+    # Images together share the weights. Where those of a group are few, as its planes lie far apart from one image to
+    # the next, memory is rather read and written in the order it is in, image by image.
+    together = min(together, n) if groups == 1 or weights > PART else 1
     plane = (rows + down.reach) * columns
     row_blocks = -(-down.results // rows)
     jobs = -(-n // together) * groups * row_blocks

@@ -33,7 +33,10 @@ _LARGEST = 32 * 2**20  # bytes: glibc takes no larger threshold; what is larger 
 
 
 class _NoCollection(event.Listener):
-    """Turns the garbage collector off while the compiler is at work; what it compiles on the way is inside of that."""
+    """Turns the garbage collector off while numba compiles, whatever it compiles.
+
+    What is compiled on the way is inside of that; a lock of numba's lets in one thread at a time.
+    """
 
     def __init__(self) -> None:
         self.depth, self.was_on = 0, True

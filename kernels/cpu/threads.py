@@ -55,7 +55,7 @@ def _in_threads(function, data):
 
 
 @cache
-def _team() -> int | None:
+def _team() -> Any:
     """The address of the one parallel loop."""
     return cfunc(types.void(types.intp, types.intp), parallel=True, cache=True)(_in_threads).address
 
@@ -64,7 +64,7 @@ def _team() -> int | None:
 def _hand_out(typingctx, team, loop, arguments):
     """loop((i, n), *arguments) for the threads i < n of the team at an address, or loop((0, 1), *arguments) if it is 0.
 
-    Whether one of them failed.
+    Whether one of them failed, for want of memory: nothing else in a loop can.
     """
     compiled = loop.dispatcher
     signature = loop.get_call_type(typingctx, (types.UniTuple(types.intp, 2), *arguments), {})
