@@ -21,8 +21,8 @@ def same_floats(name: str, also: tuple[Any, ...] = (), /, **tensors: Tensor | No
             elif dtype != first:
                 given = [f"{key} is {t.dtype}" for key, t in tensors.items() if t is not None]
                 rule = "all must have the same floating type" if len(given) > 1 else "must be of a floating type"
-                raise RuntimeError(f"{name}: {', '.join(given)}; {rule} (convert with .float() or .to(...))"
-                                   + (f", or of {', '.join(map(str, also))}" if also else ""))
+                others = f", or be of one of {', '.join(map(str, also))}" if also else ""
+                raise RuntimeError(f"{name}: {', '.join(given)}; {rule}{others} (convert with .float() or .to(...))")
 
 
 def integer(value: Any) -> int:
