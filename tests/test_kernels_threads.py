@@ -1,14 +1,19 @@
 """Loops over jobs: who takes which, with and without threads, what is compiled, and what happens without memory."""
 
 import gc
+import importlib
 import inspect
+import pkgutil
 
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
 import minicnn as mc
+from minicnn.kernels import cpu
+from minicnn.kernels.cpu import jobs, threads
 from minicnn.kernels.cpu.support import SERIAL
 from minicnn.kernels.cpu.threads import jobs_of, threaded
 
@@ -68,3 +73,14 @@ def test_garbage_waits_while_a_kernel_is_compiled(collects):
         assert seen and not any(seen) and gc.isenabled() == collects
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("name", [found.name for found in pkgutil.iter_modules(cpu.__path__)])
+def test_what_lends_code_to_a_cached_kernel_is_in_its_name(name):
+    """Numba's cache looks at a kernel's own file only, and would load what was made of an older version of others."""
+    module = importlib.import_module(f"{cpu.__name__}.{name}")
+    lent = {(value.py_func if isinstance(value, Dispatcher) else value).__module__.rpartition(".")[2]
+            for value in vars(module).values() if isinstance(value, Dispatcher | type(threads.call))}
+    for user, lending in ((jobs.run, jobs._LENDING), (threads.threaded, threads._LENDING)):
+        if any(value is user for value in vars(module).values()):
+            assert lent <= {name, *lending}

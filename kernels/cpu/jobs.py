@@ -113,7 +113,8 @@ def run(job: Callable, jobs: int, plan: Plan, *operands: Array, small: bool = Fa
         elements = types.CPointer(numba.from_dtype(dtype))
         signature = types.void(types.intp, types.intp, plan.kind, types.CPointer(types.int64), *[elements] * 6)
         address = plan.jobs[job, dtype] = compiled(job, signature).address
-    _all(0 if small or jobs == 1 else SERIAL, jobs, address, *plan.addresses, *flat)
+    work = 0 if small or jobs == 1 else SERIAL  # too little for threads, or enough
+    _all(work, jobs, address, *plan.addresses, *flat)
 
 
 class _Kept(threading.local):

@@ -105,7 +105,7 @@ def _hand_out(typingctx, team, loop, arguments):
     return types.boolean(types.intp, loop, arguments), generate
 
 
-@inlined
+@inlined  # not a part: a division that may raise keeps the loops that use it from becoming vector code
 def jobs_of(thread, jobs):
     """The jobs that a thread (i of n) takes: the i-th of n equal stretches."""
     index, threads = thread
