@@ -7,7 +7,8 @@ import pkgutil
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
+from numba.core import cgutils
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
@@ -28,6 +29,30 @@ def _sign(thread, owner, numbers):
 @threaded
 def _fill_memory(thread, size):
     np.ones(size)[0] = 1
+
+
+@intrinsic
+def _counted(typingctx, array):
+    """Whether what is made of an array counts as a reference to its owner."""
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return cgutils.is_not_null(builder, data.meminfo)
+
+    return types.boolean(array), generate
+
+
+@threaded
+def _count(thread, a, b, slices):
+    for job in jobs_of(thread, slices.size):
+        slices[job] = _counted(a[job:]) + 2 * _counted(b[job])
+
+
+@pytest.mark.parametrize("elements", [0, SERIAL])
+def test_threads_count_no_references_to_the_same_array(elements):
+    # The count would go from one core's cache to the other's for every slice: ten times the time for short rows.
+    slices = np.full(4, 9)
+    _count(elements, np.zeros(4), np.zeros((4, 5), np.float32), slices)
+    assert slices.tolist() == [0] * 4
 
 
 @pytest.mark.parametrize("threads, elements, owners", [

@@ -1,7 +1,7 @@
 """Batch normalisation and sums per channel.
 
-A job is a few neighbouring channels over the whole batch, so that every sum is made by one thread in one order, and
-the second pass of the gradient finds the channel still in the cache. Long sums run in float64. Where L is 1 all this
+A job is some neighbouring channels over the whole batch, so that every sum is made by one thread in one order; for the
+gradient it is so few that the second pass finds them still in the cache. Long sums run in float64. Where L is 1 all this
 would be slow; flat_normalisation.py is for that.
 """
 
@@ -132,7 +132,7 @@ def _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, st
             gb[c] += total
             gw[c] += product * inv_std[c]
     m = x.shape[0] * x.shape[2]
-    for n in range(x.shape[0]):
+    for n in range(x.shape[0] - 1, -1, -1):  # what was read last is nearest
         for c in range(start, stop):
             mu, k = mean[c], scale[c]
             if training:
@@ -145,25 +145,16 @@ def _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, st
                     gx[n, c, i] = k * _passed(gy[n, c, i], y[n, c, i], limit)
 
 
-@inlined
-def _channels_per_job(x):
-    return max(1, RUN // max(1, x.shape[2]))
-
-
 @threaded
 def _sums_all(thread, x, total):
-    channels = x.shape[1]
-    block = _channels_per_job(x)
-    for job in jobs_of(thread, (channels + block - 1) // block):
-        _sums(x, total, job * block, min(channels, (job + 1) * block))
+    channels = jobs_of(thread, x.shape[1])  # all at once, in the order that memory has
+    _sums(x, total, channels.start, channels.stop)
 
 
 @threaded
 def _moments_all(thread, x, eps, mean, var, inv_std):
-    channels = x.shape[1]
-    block = _channels_per_job(x)
-    for job in jobs_of(thread, (channels + block - 1) // block):
-        _moments(x, eps, mean, var, inv_std, job * block, min(channels, (job + 1) * block))
+    channels = jobs_of(thread, x.shape[1])
+    _moments(x, eps, mean, var, inv_std, channels.start, channels.stop)
 
 
 @threaded
@@ -177,7 +168,7 @@ def _normalise_all(thread, x, mean, scale, shift, rectify, y):
 @threaded
 def _grad_all(thread, gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
     channels = x.shape[1]
-    block = max(_channels_per_job(x), min(BLOCK // max(1, x.shape[0] * x.shape[2]), channels // JOBS))
+    block = max(1, RUN // max(1, x.shape[2]), min(BLOCK // max(1, x.shape[0] * x.shape[2]), channels // JOBS))
     for job in jobs_of(thread, (channels + block - 1) // block):
         _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
               min(channels, (job + 1) * block))

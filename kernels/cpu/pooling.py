@@ -16,13 +16,13 @@ import numpy as np
 from ..contract import Array, Windows
 from . import elementwise
 from .memory import empty
+from .sums import axis_sum
 from .support import for_floats, inlined
 from .threads import jobs_of, threaded
 
 
 @inlined
-def _sum_plane(x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
-    column = np.empty(x.shape[1], x.dtype)  # sums of the columns of the window row
+def _sum_plane(x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, column, y):
     for i in range(row_start.size):
         column[:] = 0
         for h in range(row_start[i], row_stop[i], row_step):
@@ -37,8 +37,7 @@ def _sum_plane(x, row_start, row_stop, col_start, col_stop, row_step, col_step, 
 
 
 @inlined
-def _spread_plane(gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
-    column = np.empty(gx.shape[1], gx.dtype)  # what each column of the window row receives
+def _spread_plane(gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, column, gx):
     gx[:] = 0
     for i in range(row_start.size):
         column[:] = 0
@@ -52,29 +51,25 @@ def _spread_plane(gy, row_start, row_stop, col_start, col_stop, row_step, col_st
                 gx[h, w] += column[w]
 
 
-@inlined
-def _scatter_plane(gy, index, gx):
-    gx[:] = 0
-    for i in range(gy.size):
-        gx[index[i]] += gy[i]
-
-
-@inlined
-def _gather_plane(x, index, y):
-    for i in range(y.size):
-        y[i] = x[index[i]]
-
-
 @threaded
 def _sum_all(thread, x, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y):
+    column = np.empty(x.shape[2], x.dtype)  # sums of the columns of a window row
     for p in jobs_of(thread, x.shape[0]):
-        _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, y[p])
+        _sum_plane(x[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, column, y[p])
 
 
 @threaded
 def _spread_all(thread, gy, row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx):
+    column = np.empty(gx.shape[2], gx.dtype)  # what each column of a window row receives
     for p in jobs_of(thread, gx.shape[0]):
-        _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, gx[p])
+        _spread_plane(gy[p], row_start, row_stop, col_start, col_stop, row_step, col_step, divisor, column, gx[p])
+
+
+@threaded
+def _fill_all(thread, value, gx):
+    for p in jobs_of(thread, gx.shape[0]):
+        for i in range(gx.shape[1]):
+            gx[p, i] = value[p]
 
 
 ROWS = 128  # of the output, in one job
@@ -115,13 +110,17 @@ def _spread_quads(thread, gy, divisor, gx):
 @threaded
 def _scatter_all(thread, gy, index, gx):
     for p in jobs_of(thread, gx.shape[0]):
-        _scatter_plane(gy[p], index[p], gx[p])
+        for i in range(gx.shape[1]):
+            gx[p, i] = 0
+        for i in range(gy.shape[1]):
+            gx[p, index[p, i]] += gy[p, i]
 
 
 @threaded
 def _gather_all(thread, x, index, y):
     for p in jobs_of(thread, y.shape[0]):
-        _gather_plane(x[p], index[p], y[p])
+        for i in range(y.shape[1]):
+            y[p, i] = x[p, index[p, i]]
 
 
 def _planes(x: Array) -> Array:
@@ -151,6 +150,13 @@ def _are_quads(windows: Windows, size: tuple[int, ...]) -> bool:
                     ((windows.row_start, windows.row_stop, size[0]), (windows.col_start, windows.col_stop, size[1]))))
 
 
+@lru_cache(64)
+def _is_whole(windows: Windows, size: tuple[int, ...]) -> bool:
+    """Whether there is one window, which is the whole image."""
+    bounds = [[int(v) for v in vector] for vector in windows[:4]]
+    return windows.step == (1, 1) and bounds == [[0], [size[0]], [0], [size[1]]]
+
+
 def _one_number(divisor: Array) -> bool:
     return divisor.size > 0 and bool((divisor == divisor[0, 0]).all())
 
@@ -175,6 +181,9 @@ def avg_pool2d(x: Array, windows: Windows, divisor: Array) -> Array:
     if _are_quads(windows, x.shape[2:]) and _one_number(divisor):
         _sum_quads(x.size, _lines(x), x.dtype.type(divisor[0, 0]), _lines(y))
         return y
+    if _is_whole(windows, x.shape[2:]):
+        n, c, h, w = x.shape
+        return np.divide(axis_sum(x.reshape(n * c, h * w, 1)).reshape(y.shape), divisor, y)
     _sum_all(x.size, _planes(x), *_bounds(windows), np.ascontiguousarray(divisor, x.dtype), _planes(y))
     return y
 
@@ -184,6 +193,9 @@ def avg_pool2d_grad(gy: Array, windows: Windows, divisor: Array, x_shape: tuple[
     gx = np.empty(x_shape, gy.dtype)
     if _are_quads(windows, x_shape[2:]) and _one_number(divisor):
         _spread_quads(gx.size, _lines(gy), gy.dtype.type(divisor[0, 0]), _lines(gx))
+        return gx
+    if _is_whole(windows, x_shape[2:]):
+        _fill_all(gx.size, (gy / divisor).reshape(-1), _flat_planes(gx))
         return gx
     _spread_all(gx.size, _planes(gy), *_bounds(windows), np.ascontiguousarray(divisor, gy.dtype), _planes(gx))
     return gx

@@ -60,6 +60,19 @@ def _team() -> Any:
     return cfunc(types.void(types.intp, types.intp), parallel=True, cache=True)(_in_threads).address
 
 
+def _borrowed(context, builder, kind, value):
+    """An array without its owner, which the caller keeps alive.
+
+    Every slice of an array that has one counts as a reference to it, and threads would take the count from each other's
+    caches all the time: for short slices ten times the work itself.
+    """
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value)
+    array.meminfo = cgutils.get_null_value(array.meminfo.type)
+    return array._getvalue()
+
+
 @intrinsic
 def _hand_out(typingctx, team, loop, arguments):
     """loop((i, n), *arguments) for the threads i < n of the team at an address, or loop((0, 1), *arguments) if it is 0.
@@ -70,12 +83,15 @@ def _hand_out(typingctx, team, loop, arguments):
     signature = loop.get_call_type(typingctx, (types.UniTuple(types.intp, 2), *arguments), {})
 
     def generate(context, builder, _, values):
-        team, _, arguments = values
+        team, _, given = values
+        given = [_borrowed(context, builder, *pair) for pair in
+                 zip(arguments, cgutils.unpack_tuple(builder, given), strict=True)]
         result = compiled.get_compile_result(signature)
         context.active_code_library.add_linking_library(result.library)
         number, byte, flag = ir.IntType(64), ir.IntType(8).as_pointer(), ir.IntType(1)
         failed = cgutils.alloca_once_value(builder, flag(0))
-        data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [arguments, failed]))
+        given = cgutils.pack_struct(builder, given)
+        data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [given, failed]))
 
         # What a thread does: take the arguments out of memory, and call.
         kind = ir.FunctionType(ir.VoidType(), [number, number, byte])
