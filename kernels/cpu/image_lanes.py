@@ -27,10 +27,10 @@ from .plans import CALL, cycles, up
 from .support import part
 from .threads import call
 
-EASE = .75  # of the cycles a tile takes where its operands are scattered
+EASE = .7  # of the cycles a tile takes where its operands are scattered
 TURN = 1.2  # cycles to turn a number over
 ROOM = 1 << 18  # elements, about, of images and results of one job: 1 MiB in float32
-PIXELS = 600  # of a map, at most: each has an entry in a table
+PIXELS = 1100  # of a map, at most: each has an entry in a table
 JOBS = 8  # wanted at least, to share among threads
 SHARES = 8  # of the channels of images that are turned over by themselves
 

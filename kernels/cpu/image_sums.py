@@ -15,7 +15,7 @@ import numpy as np
 from numba import carray
 
 from ..contract import Array, Geometry
-from .image_lanes import JOBS, TURN, meetings, reread, runs_of, supports, too_large, unevenly
+from .image_lanes import EASE, JOBS, TURN, meetings, reread, runs_of, supports, too_large, unevenly
 from .jobs import BRIEF, Plan, fill, run, scratch, with_kernels
 from .memory import empty
 from .microkernel import ROWS, lanes, shifted, vectors
@@ -47,7 +47,7 @@ def _plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[in
 
     products = blocks * shares * (len(p) * n * cycles(-(-c // blocks), wide, 1) + (CALL + 2 * ROWS * wide) * len(runs))
     turned = n * (c * sources + slices * up(o, width) * results) + taps * c * up(o, width)
-    price = (products + TURN * turned + reread(n * c * sources, shares)) * unevenly(shares * slices)
+    price = (EASE * products + TURN * turned + reread(n * c * sources, shares)) * unevenly(shares * slices)
     return Plan([np.zeros(longest), starts, runs], images=n, channels=c, outputs=o, sources=sources, results=results,
                 taps=taps, lanes=width, blocks=blocks, wide=wide * width, slices=slices, longest=longest,
                 gradient=results * n * wide * width, sums=taps * -(-blocks // slices) * ROWS * wide * width,

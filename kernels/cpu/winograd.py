@@ -43,8 +43,8 @@ BLOCK = 1 << 18  # elements of points one job works on: half of a 2 MiB second-l
 TILES = 64  # of a job, about, at least: weights are read once for so many
 JOBS = 8  # wanted at least, to share among threads
 PARTIAL_SUMS = 1 << 20  # elements, about, of weight gradients not yet added up
-TRANSFORM = 150  # cycles for the points of one vector of tiles
-WEIGHT = 120  # for the points of one kernel, mostly to bring them to memory and back
+TRANSFORM = 230  # cycles for the points of one vector of tiles
+WEIGHT = 200  # for the points of one kernel, mostly to bring them to memory and back
 
 
 def supports(kernel: Sequence[int], geometry: Geometry) -> str | None:
@@ -75,7 +75,7 @@ def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tup
         return inf
     (n, c, *_), (_, o, oh, ow), side = x_shape, gy_shape, 7 - w_shape[2]
     tiles = n * -(-oh // side) * -(-ow // side)
-    return 1.5 * _price(TRANSFORM * tiles * (-(-c // lanes(4)) + -(-o // lanes(4))), tiles, c, o)
+    return 1.1 * _price(TRANSFORM * tiles * (-(-c // lanes(4)) + -(-o // lanes(4))), tiles, c, o)
 
 
 def _price(transforms: float, tiles: int, channels: int, outputs: int) -> float:
