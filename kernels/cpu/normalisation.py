@@ -1,8 +1,8 @@
 """Batch normalisation and sums per channel.
 
 A job is some neighbouring channels over the whole batch, so that every sum is made by one thread in one order; for the
-gradient it is so few that the second pass finds them still in the cache. Long sums run in float64. Where L is 1 all this
-would be slow; flat_normalisation.py is for that.
+gradient it is so few that the second pass finds them still in the cache. Long sums run in float64. Where L is 1 all
+this would be slow; flat_normalisation.py is for that.
 """
 
 from math import isfinite
