@@ -19,7 +19,7 @@ from minicnn.kernels import contract
 from minicnn.kernels.reference import convolution as reference
 from minicnn.kernels.contract import Geometry
 from minicnn.kernels.cpu import convolution as cpu
-from minicnn.kernels.cpu import image_lanes, image_sums, plans, winograd
+from minicnn.kernels.cpu import depthwise, image_lanes, image_sums, plans, winograd
 from minicnn.kernels.cpu.microkernel import ROWS
 from minicnn.kernels.cpu.plans import correlation
 from minicnn.kernels.cpu.weight_plans import weight_sums
@@ -87,6 +87,8 @@ def by(kernels, x, w, b, gy, geometry):
 @example(arrays(2, 8, (24, 24), 8, (3, 3), Geometry(padding=((1, 1), (1, 1)))), np.nan, np.float32)
 @example(arrays(16, 8, (3, 3), 8, (5, 5), Geometry(padding=((2, 2), (2, 2)))), np.inf, np.float32)
 @example(arrays(2, 3, (1, 5), 4, (2, 3), Geometry(padding=((1, 1), (3, 0)), dilation=(2, 1))), np.nan, np.float64)
+@example(arrays(2, 4, (6, 19), 4, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=4)), np.nan, np.float64)
+@example(arrays(1, 2, (2, 3), 2, (3, 3), Geometry(padding=((2, 0), (1, 2)), groups=2)), np.inf, np.float32)
 @settings(max_examples=40)
 def test_bad_numbers_reach_what_they_meet(name, spoilt, case, value, dtype):
     """Padding is zeros, of which they make NaN; beyond gy, and where gx is cut off, there is nothing."""
@@ -149,6 +151,7 @@ LARGE = {  # each leads to another way of cutting the work
     "blocks of rows": (2, 40, (70, 90), 16, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
     "blocks of rows, strided": (1, 24, (150, 130), 20, (7, 7), Geometry((2, 3), ((3, 3), (3, 3)))),
     "depthwise": (3, 24, (20, 21), 24, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=24)),
+    "depthwise, strided": (3, 24, (20, 21), 24, (3, 3), Geometry((2, 1), ((1, 1), (1, 1)), groups=24)),
     "large weights": (2, 300, (4, 4), 200, (3, 3), Geometry(padding=((1, 1), (1, 1)), dilation=(1, 1))),
     "phases of unequal width": (1, 64, (9, 2 * ROWS + 1), 64, (3, 3), Geometry((2, 2), ((1, 1), (1, 1)))),
     "stride over the kernel": (3, 5, (30, 31), 7, (2, 1), Geometry((5, 4))),
@@ -175,8 +178,9 @@ def test_cpu_cuts_work_without_a_seam(name, dtype):
 def test_sums_over_many_pixels_do_not_drift():
     x = np.full((16, 32, 80, 80), 0.1, np.float32)
     for way in (cpu.automatic, cpu.direct):
-        gw = way.conv2d_weight_grad(x, x, (32, 32, 1, 1), Geometry())
-        np.testing.assert_allclose(gw, x[:, 0].size * float(x[0, 0, 0, 0]) ** 2, rtol=1e-5)
+        for channels, groups in ((32, 1), (1, 32)):
+            gw = way.conv2d_weight_grad(x, x, (32, channels, 1, 1), Geometry(groups=groups))
+            np.testing.assert_allclose(gw, x[:, 0].size * float(x[0, 0, 0, 0]) ** 2, rtol=1e-5)
 
 
 def test_work_is_cut_in_all_these_ways():
@@ -278,20 +282,59 @@ def test_images_in_the_lanes_against_reference(case):
             close(result, wanted, TOLERANCE[dtype])
 
 
+@st.composite
+def planes(draw):
+    """Depthwise convolutions, of kernels of few sizes, as each is compiled."""
+    kernel = draw(st.sampled_from([(3, 3), (1, 1), (2, 5), (7, 2), (1, 7)]))
+    pads = [tuple(draw(st.integers(0, k - 1)) for _ in range(2)) for k in kernel]
+    size = [max(1, k - sum(pad)) + draw(st.integers(0, 20)) for k, pad in zip(kernel, pads, strict=True)]
+    n, c = draw(st.sampled_from([1, 2, 3, 17])), draw(st.integers(1, 30))
+    return arrays(n, c, size, c, kernel, Geometry(padding=tuple(pads), groups=c), draw(st.integers(0, 99)))
+
+
+@pytest.mark.skipif(not depthwise.MASKS, reason="needs vectors with masks")
+@given(case=planes())
+@example(case=arrays(1, 1, (1, 1), 1, (7, 2), Geometry(padding=((3, 3), (0, 1)))))  # one pixel, which one tap meets
+@example(case=arrays(2, 3, (2, 40), 3, (7, 2), Geometry(padding=((0, 6), (1, 1)), groups=3)))
+@example(case=arrays(20, 70, (5, 33), 70, (3, 3), AROUND._replace(groups=70)))  # more images than chunks
+@example(case=arrays(0, 3, (5, 6), 3, (3, 3), AROUND._replace(groups=3)))
+def test_planes_against_reference(case):
+    *operands, geometry = case
+    alone = cpu.Convolution((depthwise,), (depthwise,))
+    for dtype in (np.float64, np.float32):
+        narrow = [a.astype(dtype) for a in operands]
+        expected = by(reference, *(a.astype(np.float64) for a in narrow), geometry)
+        for result, wanted in zip(by(alone, *narrow, geometry), expected, strict=True):
+            assert result.dtype == dtype
+            close(result, wanted, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("change", "c", "o", "kernel"), [
+    ({"stride": (1, 2)}, 4, 4, 3), ({"dilation": (2, 1)}, 4, 4, 3), ({"padding": ((1, 3), (1, 1))}, 4, 4, 3),
+    ({"groups": 2}, 4, 4, 3), ({}, 4, 8, 3), ({}, 4, 4, 8)])
+def test_planes_are_not_for_these(change, c, o, kernel):
+    geometry, dtype = Geometry(groups=4)._replace(**change), np.dtype(np.float32)
+    x, w = (2, c, 30, 30), (o, c // geometry.groups, kernel, kernel)
+    y = (2, o, *geometry.output_size(x[2:], w[2:]))
+    assert depthwise.price(x, y, w, geometry, dtype, False) == depthwise.price(y, x, w, geometry, dtype, True) == np.inf
+    assert depthwise.sums_price(x, y, w, geometry, dtype) == np.inf
+
+
 def test_the_cheapest_way_is_chosen():
     def ways(n, c, size, o, kernel, geometry=AROUND, dtype=np.float32):
         x, w = (n, c, size, size), (o, c // geometry.groups, kernel, kernel)
         y = (n, o, *geometry.output_size(x[2:], w[2:]))
-        case, correlations = (w, geometry, np.dtype(dtype)), (cpu.correlation, image_lanes, winograd)
+        case, correlations = (w, geometry, np.dtype(dtype)), (cpu.correlation, depthwise, image_lanes, winograd)
         chosen = [cpu._cheapest(correlations, x, y, *case, False), cpu._cheapest(correlations, y, x, *case, True),
-                  cpu._cheapest_sums((cpu.weight_sums, image_sums, winograd), x, y, *case)]
+                  cpu._cheapest_sums((cpu.weight_sums, depthwise, image_sums, winograd), x, y, *case)]
         return [module.__name__.rpartition(".")[2] for module in chosen]
 
     plain = ["correlation", "correlation", "weight_sums"]
     tiles, by_images = ["winograd"] * 3, ["image_lanes", "image_lanes", "image_sums"]
     assert ways(1, 64, 14, 64, 1, Geometry()) == ways(1, 3, 224, 64, 7) == plain
-    assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=128)) == plain
+    assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=64)) == plain
     if image_lanes.MASKS:
+        assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=128)) == ["depthwise"] * 3
         assert ways(16, 64, 56, 64, 3) == ways(32, 64, 24, 192, 3) == tiles
         assert ways(32, 128, 12, 128, 3) == [*by_images[:2], "winograd"]
         assert ways(32, 512, 3, 512, 3) == ways(32, 256, 6, 256, 3) == by_images
@@ -425,7 +468,7 @@ def test_reference_respects_its_workspace(monkeypatch, size, tile):
     assert peak < x.nbytes + 4 * workspace
 
 
-@pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows",
+@pytest.mark.parametrize("name", ["few channels, many images", "outputs in the lanes", "blocks of rows", "depthwise",
                                   "tiles, bands of one image", "tiles, many images", "tiles, parts of the outputs",
                                   "tiles of 2×2", "slices of the channels of groups",
                                   "phases gathered for many outputs"])

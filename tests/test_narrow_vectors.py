@@ -9,6 +9,7 @@ FOLDER = Path(__file__).parent
 TESTS = ("kernels_convolution.py::test_cpu_against_reference",
          "kernels_convolution.py::test_cpu_cuts_work_without_a_seam",
          "kernels_convolution.py::test_tiles_against_reference",
+         "kernels_convolution.py::test_planes_against_reference",
          "kernels_convolution.py::test_images_in_the_lanes_against_reference",
          "kernels_matmul.py::test_agrees_with_float64", "kernels_matmul.py::test_strided_operands_are_read_rightly",
          "recurrent.py::test_layers_compute_what_pytorch_does")

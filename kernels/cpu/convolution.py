@@ -19,7 +19,8 @@ Work is cut by shape alone (images × groups × blocks of rows), into jobs whose
 over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
 
 Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py. Images that are
-small are taken 16 at a time, see image_lanes.py. Each way has a price, in cycles, worked out from the shapes alone.
+small are taken 16 at a time, see image_lanes.py. Kernels of one channel each go plane by plane, see depthwise.py. Each
+way has a price, in cycles, worked out from the shapes alone.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from numba import carray
 
 from .. import reference
 from ..contract import Array, Geometry, Pair
-from . import correlation, image_lanes, image_sums, plans, weight_sums, winograd
+from . import correlation, depthwise, image_lanes, image_sums, plans, weight_sums, winograd
 from .gather import copy_steps, inside
 from .jobs import fill, run
 from .memory import empty
@@ -151,8 +152,8 @@ def _cheapest_sums(ways: tuple[Any, ...], *case: Any) -> Any:
     return ways[0] if len(ways) == 1 else min(ways, key=lambda way: way.sums_price(*case))
 
 
-automatic = Convolution((correlation, image_lanes, winograd), (weight_sums, image_sums, winograd))
-direct = Convolution((correlation,), (weight_sums,))
+automatic = Convolution((correlation, depthwise, image_lanes, winograd), (weight_sums, depthwise, image_sums, winograd))
+direct = Convolution((correlation, depthwise), (weight_sums, depthwise))
 tiled = Convolution((winograd,), (winograd,), winograd.supports)
 by_images = Convolution((image_lanes,), (image_sums,), image_lanes.supports)
 
