@@ -145,6 +145,52 @@ def _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, st
                     gx[n, c, i] = k * _passed(gy[n, c, i], y[n, c, i], limit)
 
 
+@inlined
+def _repeated(values, times):
+    """Each value so many times."""
+    out = np.empty(values.size * times, values.dtype)
+    for c in range(values.size):
+        out[c * times:(c + 1) * times] = values[c]
+    return out
+
+
+@inlined
+def _add_products(gy, x, mean, y, limit, total, product):
+    for i in range(total.size):
+        g = _passed(gy[i], y[i], limit)
+        total[i] += g
+        product[i] += g * (x[i] - mean[i])
+
+
+@inlined
+def _input_grads(gy, x, mean, scale, training, level, slope, y, limit, gx):
+    if training:
+        for i in range(gx.size):
+            gx[i] = scale[i] * (_passed(gy[i], y[i], limit) - level[i] - (x[i] - mean[i]) * slope[i])
+    else:
+        for i in range(gx.size):
+            gx[i] = scale[i] * _passed(gy[i], y[i], limit)
+
+
+@inlined
+def _grad_across(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, stop):
+    """The same where rows are too short to fill vectors: these run across the channels.  All arrays (N, C·L) or (C)."""
+    real, length, m = x.dtype.type, x.shape[1] // mean.size, x.size // mean.size
+    first, last = start * length, stop * length
+    center, total, product = _repeated(mean[start:stop], length), np.zeros(last - first), np.zeros(last - first)
+    for n in range(x.shape[0]):
+        _add_products(gy[n, first:last], x[n, first:last], center, y[n, first:last], limit, total, product)
+    level, slope = np.empty(stop - start, x.dtype), np.empty(stop - start, x.dtype)
+    for c in range(start, stop):
+        some = slice((c - start) * length, (c - start + 1) * length)
+        gb[c], gw[c] = total[some].sum(), product[some].sum() * inv_std[c]
+        level[c - start], slope[c - start] = real(gb[c] / m), real(inv_std[c] * gw[c] / m)
+    k, level, slope = _repeated(scale[start:stop], length), _repeated(level, length), _repeated(slope, length)
+    for n in range(x.shape[0] - 1, -1, -1):
+        _input_grads(gy[n, first:last], x[n, first:last], center, k, training, level, slope, y[n, first:last], limit,
+                     gx[n, first:last])
+
+
 @threaded
 def _sums_all(thread, x, total):
     channels = jobs_of(thread, x.shape[1])  # all at once, in the order that memory has
@@ -169,9 +215,14 @@ def _normalise_all(thread, x, mean, scale, shift, rectify, y):
 def _grad_all(thread, gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb):
     channels = x.shape[1]
     block = max(1, RUN // max(1, x.shape[2]), min(BLOCK // max(1, x.shape[0] * x.shape[2]), channels // JOBS))
+    flat = x.shape[0], x.shape[1] * x.shape[2]
     for job in jobs_of(thread, (channels + block - 1) // block):
-        _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, job * block,
-              min(channels, (job + 1) * block))
+        start, stop = job * block, min(channels, (job + 1) * block)
+        if x.shape[2] < RUN:
+            _grad_across(gy.reshape(flat), x.reshape(flat), mean, inv_std, scale, training, y.reshape(flat), limit,
+                         gx.reshape(flat), gw, gb, start, stop)
+        else:
+            _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, stop)
 
 
 @for_floats
