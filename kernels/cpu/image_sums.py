@@ -47,7 +47,9 @@ def _plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[in
 
     products = blocks * shares * (len(p) * n * cycles(-(-c // blocks), wide, 1) + (CALL + 2 * ROWS * wide) * len(runs))
     turned = n * (c * sources + slices * up(o, width) * results) + taps * c * up(o, width)
-    price = (EASE * products + TURN * turned + reread(n * c * sources, shares)) * unevenly(shares * slices)
+    swept = n * (-(-c // blocks) * sources + results * wide * width)  # for every tap of a block
+    price = (EASE * products + TURN * turned + reread(n * c * sources, shares)
+             + reread(swept, taps * blocks * shares)) * unevenly(shares * slices)
     return Plan([np.zeros(longest), starts, runs], images=n, channels=c, outputs=o, sources=sources, results=results,
                 taps=taps, lanes=width, blocks=blocks, wide=wide * width, slices=slices, longest=longest,
                 gradient=results * n * wide * width, sums=taps * -(-blocks // slices) * ROWS * wide * width,
