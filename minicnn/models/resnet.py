@@ -13,6 +13,7 @@ from typing import Any
 from .. import functional as F
 from .. import nn
 from ..engine import Tensor
+from ..nn.fusion import run
 from .network import Network, draw_weights, dropout_layers, he_normal, named, scaled
 from .registry import register
 
@@ -79,11 +80,10 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(in_channels, channels, stride) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        if self.residual:
-            y = y + (x if self.downsample is None else self.downsample(x))
-        return self.relu(y)
+        layers = self.conv1, self.bn1, self.relu, self.conv2, self.bn2
+        if not self.residual:
+            return run((*layers, self.relu), x)
+        return self.relu(run(layers, x) + (x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nn.Module):
@@ -108,9 +108,7 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = run((self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu, self.conv3, self.bn3), x)
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
