@@ -250,7 +250,7 @@ def conv_algorithm(name: str) -> Iterator[Any]:
         name: one of
 
             - "auto": the kernels of the array's back end, on the CPU the cheapest for the shapes of the next three
-            - "direct": numba, on the image itself, whose columns are never written down
+            - "direct": numba, on the image itself, whose columns are never written down; depthwise, plane by plane
             - "winograd-tiles": numba, Winograd's tiles of 4×4 results for kernels of 3×3, of 2×2 for 5×5
             - "image-lanes": numba, with an image in each lane of a vector
             - "im2col": plain NumPy, one matrix product with the columns of the image

@@ -262,9 +262,10 @@ def test_audit_runs_all_formulations_and_reports():
     assert len(report.rows) == 24  # outside the block nothing is noted
 
 
-WAYS = {"direct": (convolution.correlation, convolution.weight_sums),
-        "winograd-tiles": (convolution.winograd, convolution.winograd),
-        "image-lanes": (convolution.image_lanes, convolution.image_sums)}  # who correlates, and who sums up weights
+WAYS = [("direct", convolution.correlation, convolution.weight_sums),
+        ("direct", convolution.depthwise, convolution.depthwise),
+        ("winograd-tiles", convolution.winograd, convolution.winograd),
+        ("image-lanes", convolution.image_lanes, convolution.image_sums)]  # who correlates, and who sums up weights
 
 
 @pytest.mark.parametrize("x, w, groups, dtype, ways", [
@@ -272,6 +273,7 @@ WAYS = {"direct": (convolution.correlation, convolution.weight_sums),
     ((2, 64, 32, 30), (64, 64, 3, 3), 1, np.float64, ["direct", "direct", "image-lanes"]),
     ((32, 16, 5, 4), (16, 16, 3, 3), 1, np.float32, ["image-lanes"] * 3),
     ((2, 4, 7, 9), (4, 2, 3, 2), 2, np.float32, ["direct"] * 3),
+    ((2, 8, 20, 20), (8, 1, 3, 3), 8, np.float32, ["direct"] * 3),
     ((2, 3, 6, 7), (4, 3, 3, 3), 1, np.float16, ["im2col"] * 3),
     ((0, 3, 6, 7), (4, 3, 3, 3), 1, np.float32, ["im2col"] * 3),
 ])
@@ -288,7 +290,7 @@ def test_an_audit_says_what_auto_takes(monkeypatch, x, w, groups, dtype, ways):
     def noting(name, compute):
         return lambda *args, **kwargs: (taken.append(name), compute(*args, **kwargs))[1]
 
-    for name, (correlation, sums) in WAYS.items():
+    for name, correlation, sums in WAYS:
         for module, function in ((correlation, "correlate"), (sums, "sum_weights")):
             monkeypatch.setattr(module, function, noting(name, getattr(module, function)))
     F.conv2d(x, w, groups=groups, padding=1).sum().backward()

@@ -181,6 +181,9 @@ def test_sums_over_many_pixels_do_not_drift():
         for channels, groups in ((32, 1), (1, 32)):
             gw = way.conv2d_weight_grad(x, x, (32, channels, 1, 1), Geometry(groups=groups))
             np.testing.assert_allclose(gw, x[:, 0].size * float(x[0, 0, 0, 0]) ** 2, rtol=1e-5)
+    x = x.reshape(1, 1, -1, 4)
+    gw = depthwise.sum_weights(x, x, np.empty((1, 1, 1, 1), np.float32), Geometry())
+    np.testing.assert_allclose(gw, x.size * float(x[0, 0, 0, 0]) ** 2, rtol=1e-4)
 
 
 def test_work_is_cut_in_all_these_ways():
@@ -298,6 +301,9 @@ def planes(draw):
 @example(case=arrays(2, 3, (2, 40), 3, (7, 2), Geometry(padding=((0, 6), (1, 1)), groups=3)))
 @example(case=arrays(20, 70, (5, 33), 70, (3, 3), AROUND._replace(groups=70)))  # more images than chunks
 @example(case=arrays(0, 3, (5, 6), 3, (3, 3), AROUND._replace(groups=3)))
+@example(case=arrays(2, 2, (50, 300), 2, (7, 2), Geometry(padding=((6, 0), (1, 0)), groups=2)))  # in bands of 16 rows
+@example(case=arrays(2, 2, (33, 270), 2, (7, 2), Geometry(padding=((0, 6), (0, 1)), groups=2)))
+@example(case=arrays(1, 2, (600, 5), 2, (3, 3), AROUND._replace(groups=2)))
 def test_planes_against_reference(case):
     *operands, geometry = case
     alone = cpu.Convolution((depthwise,), (depthwise,))
@@ -318,6 +324,8 @@ def test_planes_are_not_for_these(change, c, o, kernel):
     y = (2, o, *geometry.output_size(x[2:], w[2:]))
     assert depthwise.price(x, y, w, geometry, dtype, False) == depthwise.price(y, x, w, geometry, dtype, True) == np.inf
     assert depthwise.sums_price(x, y, w, geometry, dtype) == np.inf
+    if depthwise.MASKS:
+        assert depthwise.price((2, 4, 30, 30), (2, 4, 28, 28), (4, 1, 3, 3), Geometry(groups=4), dtype, False) < np.inf
 
 
 def test_the_cheapest_way_is_chosen():
@@ -335,6 +343,7 @@ def test_the_cheapest_way_is_chosen():
     assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=64)) == plain
     if image_lanes.MASKS:
         assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=128)) == ["depthwise"] * 3
+        assert ways(64, 256, 4, 256, 3, AROUND._replace(groups=256)) == ["depthwise"] * 3
         assert ways(16, 64, 56, 64, 3) == ways(32, 64, 24, 192, 3) == tiles
         assert ways(32, 128, 12, 128, 3) == [*by_images[:2], "winograd"]
         assert ways(32, 512, 3, 512, 3) == ways(32, 256, 6, 256, 3) == by_images

@@ -11,7 +11,7 @@ from kernels_util import BATCHES, SEEDS, close, gradients, normal, same, variabl
 
 from minicnn.kernels import cpu, reference
 
-CHANNELS = st.tuples(BATCHES, integers(1, 70), sampled_from([1, 2, 9, 50]))
+CHANNELS = st.tuples(BATCHES, integers(1, 70), sampled_from([1, 2, 9, 50, 64, 300]))
 
 
 @given(CHANNELS, booleans(), booleans(), booleans(), booleans(), SEEDS)
@@ -147,6 +147,14 @@ def test_channel_sum(kernels, shape, seed):
 def test_sums_do_not_drift(kernels):
     x = np.full((100, 2, 10000), 0.1, np.float32)
     np.testing.assert_allclose(kernels.channel_sum(x), [1e6 * float(x[0, 0, 0])] * 2, rtol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(25_000, 2, 40), (100, 2, 10_000)])
+def test_sums_of_gradients_do_not_drift(kernels, shape):
+    gy, x = np.full(shape, 0.1, np.float32), np.full(shape, 1.5, np.float32)
+    _, gw, gb = kernels.batch_norm_grad(gy, x, np.zeros(2, np.float32), np.full(2, 2, np.float32), None, True)
+    np.testing.assert_allclose(gb, [1e6 * float(gy[0, 0, 0])] * 2, rtol=1e-6)
+    np.testing.assert_allclose(gw, 3 * gb, rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 100_003, 1), (300, 257, 1), (1, 2000, 40), (3, 70, 5000), (2, 20_001, 1),

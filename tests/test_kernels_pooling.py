@@ -193,13 +193,17 @@ def test_average_over_two_by_two_windows_has_a_short_cut_with_the_same_result(si
 @pytest.mark.parametrize(("batch", "size", "first", "last", "step"), [
     (3, (3, 5), 0, 0, 1), (500, (7, 9), 0, 0, 1), (500, (7, 9), 1, 0, 1), (500, (7, 9), 0, 1, 1), (3, (7, 9), 0, 0, 2),
     (0, (3, 5), 0, 0, 1), (1, (1, 1), 0, 0, 1)])
-@pytest.mark.parametrize("divisor", [1.0, 7.0])
-def test_the_average_of_whole_images_has_a_short_cut_with_the_same_result(batch, size, first, last, step, divisor):
+@pytest.mark.parametrize(("divisor", "dtype", "error"), [(1.0, np.float64, 1e-12), (7.0, np.float32, 1e-5)])
+def test_the_average_of_whole_images_has_a_short_cut_with_the_same_result(batch, size, first, last, step, divisor,
+                                                                              dtype, error):
     h, w = size
     windows = Windows(*[np.array([n]) for n in (first, h - last, first, w - last)], (step, 1))
     x, gy, by = normal(1, batch, 2, h, w), normal(2, batch, 2, 1, 1), np.full((1, 1), divisor)
     t = torch.from_numpy(x).requires_grad_()
     y = t[:, :, first:h - last:step, first:w - last].sum((2, 3), keepdim=True) / divisor
-    for some in (x, x.transpose(1, 0, 2, 3).copy().transpose(1, 0, 2, 3)):
-        np.testing.assert_allclose(cpu.avg_pool2d(some, windows, by), y.detach(), atol=1e-12)
-    np.testing.assert_allclose(cpu.avg_pool2d_grad(gy, windows, by, x.shape), gradients(y, gy, t)[0], atol=1e-14)
+    narrow, narrow_gy = x.astype(dtype), gy.astype(dtype)
+    found = [*(cpu.avg_pool2d(some, windows, by) for some in (narrow, np.asfortranarray(narrow))),
+             cpu.avg_pool2d_grad(narrow_gy, windows, by, x.shape)]
+    for result, wanted in zip(found, (y.detach(), y.detach(), gradients(y, gy, t)[0]), strict=True):
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, wanted, atol=error)

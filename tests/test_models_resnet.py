@@ -218,3 +218,25 @@ def test_padded_shortcut():
     y = PaddedShortcut(2, 3)(mc.tensor(x)).numpy()
     np.testing.assert_array_equal(y[:, :3], x[:, :, [0, 3]][..., [0, 3, 6]])
     assert y.shape == (2, 5, 2, 3) and not y[:, 3:].any()
+
+
+@pytest.mark.parametrize(("block", "options", "rectified"), [
+    (BasicBlock, {}, 1), (BasicBlock, {"residual": False}, 2), (Bottleneck, {}, 2)])
+def test_blocks_rectify_what_they_normalise_in_one_pass_unless_somebody_looks(block, options, rectified, monkeypatch):
+    mc.manual_seed(0)
+    net, calls = block(8, 8 // block.expansion, 1, projection, **options), []
+    one_pass = mc.nn.BatchNorm2d.rectified
+    monkeypatch.setattr(mc.nn.BatchNorm2d, "rectified", lambda *a: calls.append(0) or one_pass(*a))
+
+    def step():
+        x = mc.tensor(np.random.default_rng(0).standard_normal((3, 8, 6, 5)), dtype=mc.float32, requires_grad=True)
+        net.zero_grad()
+        y = net(x)
+        y.backward(mc.tensor(np.random.default_rng(1).standard_normal(y.shape), dtype=mc.float32))
+        return [a.numpy().tobytes() for a in (y.detach(), x.grad, *(p.grad for p in net.parameters()))]
+
+    together = step()
+    assert len(calls) == rectified
+    net.relu.register_forward_hook(lambda *_: None)
+    assert step() == together
+    assert len(calls) == rectified

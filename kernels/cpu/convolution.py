@@ -19,8 +19,8 @@ Work is cut by shape alone (images × groups × blocks of rows), into jobs whose
 over jobs are taken in a fixed order, so that the result does not depend on the number of threads.
 
 Kernels of 3×3 and 5×5 on large enough maps take about a third of the multiplications, see winograd.py. Images that are
-small are taken 16 at a time, see image_lanes.py. Kernels of one channel each go plane by plane, see depthwise.py. Each
-way has a price, in cycles, worked out from the shapes alone.
+small are taken 16 at a time, see image_lanes.py. Depthwise kernels without stride go plane by plane, see
+depthwise.py. Each way has a price, in cycles, worked out from the shapes alone.
 """
 
 from collections.abc import Callable

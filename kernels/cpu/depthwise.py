@@ -1,6 +1,6 @@
 """Depthwise convolution: one kernel per channel, plane by plane, read where it lies.
 
-A vector of columns goes down the plane. Each row is loaded once for each column of the kernel, shifted by it, with
+A vector of columns goes down some rows. Each row is loaded once for each column of the kernel, shifted by it, with
 zeros in the lanes outside of the image, and counts for as many rows of the result as the kernel has: their sums wait in
 registers.
 
@@ -9,8 +9,8 @@ registers.
                           └─ kernel row 0 ──►  sum of result row h + 1
 
 The input gradient is the same with the kernel turned by 180°. For the weight gradient the sums are those of the kernel,
-and what waits in registers are the rows of gy. A plane gives little to compute: without a padded copy of it, and in the
-order that memory has, all of this takes hardly longer than to read and to write it.
+some of its rows at a time, and what waits besides are the rows of gy. A plane gives little to compute: without a padded
+copy of it, band by band where it is wide, all of this takes hardly longer than to read and to write it.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,15 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from ..contract import Array, Geometry
-from .jobs import BRIEF, Plan, fill, rectify, run, scratch
+from .jobs import BRIEF, Plan, fill, run, scratch
 from .memory import empty
-from .microkernel import _INDEX, MASKS, _emitter, lanes, shifted
+from .microkernel import _INDEX, _REGISTERS, MASKS, _emitter, lanes, shifted
 
 LARGEST = 7  # rows and columns of a kernel, at most: code is made for each size
 JOBS = 16  # wanted at least, to share among threads
+BAND, ROWS = 1 << 12, 16  # elements of a band of rows, which are in the nearest cache; and rows, at least
+LONGEST = 256  # rows of a band at most, so that few numbers are added to one that is large already
+SUMS = 1 << 17  # elements of the vectors of sums of a job, at most: in the second-level cache
 CALL = 60  # cycles a plane costs besides its sums
 
 
@@ -44,8 +47,8 @@ def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int
 
 def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
                dtype: np.dtype) -> float:
-    """What sum_weights() costs, in cycles."""
-    return price(x_shape, gy_shape, w_shape, geometry, dtype, False) / geometry.groups  # of one group, as others say it
+    """What sum_weights() costs per group, in cycles."""
+    return price(x_shape, gy_shape, w_shape, geometry, dtype, False) / geometry.groups
 
 
 @lru_cache(256)
@@ -55,11 +58,11 @@ def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], kernel: tuple[int,
     (n, c, h, w), (_, _, oh, ow), (kh, kw), ((top, _), (left, _)) = x_shape, y_shape, kernel, geometry.padding
     if backward:
         top, left = kh - 1 - top, kw - 1 - left
-    chunks = min(n, JOBS)
-    parts = min(c, -(-JOBS // chunks))
+    chunks, sums = min(n, JOBS), kh * kw * width
+    parts = min(c, max(-(-JOBS // chunks), -(-c * sums // SUMS)))
     return Plan([], planes=n * c, images=n, channels=c, height=h, width=w, out_height=oh, out_width=ow, top=top,
-                left=left, rectify=rectify, jobs=min(n * c, 4 * JOBS), chunks=chunks, parts=parts,
-                lanes=width, sums=-(-c // parts) * kh * kw * width,
+                left=left, rectify=rectify, jobs=min(n * c, 4 * JOBS), chunks=chunks, parts=parts, lanes=width,
+                band=min(LONGEST, max(ROWS, BAND // w)), sums=-(-c // parts) * sums,
                 price=n * c * (CALL + h * -(-ow // width) * kh * kw // 2))
 
 
@@ -74,20 +77,26 @@ def _columns(emit, columns, width, left, q):
 
 
 @intrinsic(prefer_literal=True)
-def _sweep(typingctx, kh, kw, x, height, width, w, start, y, out_height, out_width, top, left, q):
-    """y[t, q + lane] = start + Σ_ij w[i, j] · x[t + i − top, q + lane + j − left], for the lanes that exist."""
+def _sweep(typingctx, kh, kw, x, height, width, w, start, y, out_height, out_width, top, left, q, rectify):
+    """y[t, q + lane] = start + Σ_ij w[i, j] · x[t + i − top, q + lane + j − left], for the lanes that exist.
+
+    Rectified if wanted. 0 ≤ top < kh, and no more rows lie below the image than above it might.
+    """
     rows, columns = kh.literal_value, kw.literal_value
 
     def generate(context, builder, signature, arguments):
-        _, _, x, height, width, w, start, y, out_height, out_width, top, left, q = arguments
+        _, _, x, height, width, w, start, y, out_height, out_width, top, left, q, rectify = arguments
         emit = _emitter(context, builder, signature, 2)
         add, minus = builder.add, builder.sub
         weights = [[emit.broadcast(emit.address(w, i * columns + j)) for j in range(columns)] for i in range(rows)]
         starts = emit.broadcast(start)
         places, inside = _columns(emit, columns, width, left, q)
         stored = emit.below(out_width, q)
+        wanted = builder.icmp_signed("!=", rectify, _INDEX(0))
+        limit = builder.select(wanted, emit.zero, emit.nan)  # nothing is below NaN, and NaN below nothing
 
         def store(total, t):
+            total = builder.select(builder.fcmp_ordered("<=", total, limit), emit.zero, total)
             emit.store(total, emit.address(y, builder.mul(t, out_width), q), stored)
 
         def step(h, sums):
@@ -108,23 +117,25 @@ def _sweep(typingctx, kh, kw, x, height, width, w, start, y, out_height, out_wid
                 store(total, t)
         return context.get_dummy_value()
 
-    return types.void(kh, kw, x, *[types.intp] * 2, w, start, y, *[types.intp] * 5), generate
+    return types.void(kh, kw, x, *[types.intp] * 2, w, start, y, *[types.intp] * 6), generate
 
 
 @cache
 def _correlating(rows: int, columns: int) -> Callable:
     """The job for kernels of one size."""
     def correlate(job, thread, plan, tables, x, w, starts, y, _e, _f):
-        """Some planes."""
+        """Some planes, each in bands of rows of the result."""
         plan = carray(plan, 1)[0]
         for p in range(job * plan.planes // plan.jobs, (job + 1) * plan.planes // plan.jobs):
-            c, result = p % plan.channels, shifted(y, p * plan.out_height * plan.out_width)
-            for q in range(0, plan.out_width, plan.lanes):
-                _sweep(rows, columns, shifted(x, p * plan.height * plan.width), plan.height, plan.width,
-                       shifted(w, c * rows * columns), shifted(starts, c), result, plan.out_height, plan.out_width,
-                       plan.top, plan.left, q)
-            if plan.rectify:
-                rectify(result, plan.out_height * plan.out_width)
+            c, image = p % plan.channels, shifted(x, p * plan.height * plan.width)
+            result = shifted(y, p * plan.out_height * plan.out_width)
+            for t0 in range(0, plan.out_height, plan.band):
+                t1 = min(t0 + plan.band, plan.out_height)
+                h0, h1 = max(0, t0 - plan.top), min(plan.height, t1 + rows - 1 - plan.top)  # that they see
+                for q in range(0, plan.out_width, plan.lanes):
+                    _sweep(rows, columns, shifted(image, h0 * plan.width), h1 - h0, plan.width,
+                           shifted(w, c * rows * columns), shifted(starts, c), shifted(result, t0 * plan.out_width),
+                           t1 - t0, plan.out_width, plan.top + h0 - t0, plan.left, q, plan.rectify)
 
     return correlate
 
@@ -190,21 +201,31 @@ def _total(typingctx, vector):
 @cache
 def _summing(rows: int, columns: int) -> Callable:
     """The job for kernels of one size."""
-    taps = rows * columns
+    # So many rows of the kernel at a time that their sums, a row of the image and those of gy stay in registers.
+    taps, some = rows * columns, min(rows, max(1, (_REGISTERS - columns) // (columns + 1)))
+    rest = rows % some
 
     def sum_weights(job, thread, plan, tables, x, gy, partial, sums, _e, _f):
-        """Some images, some channels: the vectors of sums of all channels stay in the cache, and are added up last."""
+        """Some images, some channels: their vectors of sums stay in the cache, and the lanes are added up last."""
         plan = carray(plan, 1)[0]
         sums, chunk, part = shifted(sums, thread * plan.sums), job // plan.parts, job % plan.parts
         first, last = part * plan.channels // plan.parts, (part + 1) * plan.channels // plan.parts
         fill(sums, (last - first) * taps * plan.lanes, 0)
         for n in range(chunk * plan.images // plan.chunks, (chunk + 1) * plan.images // plan.chunks):
             for c in range(first, last):
-                p = n * plan.channels + c
-                for q in range(0, plan.out_width, plan.lanes):
-                    _sweep_sums(rows, columns, shifted(x, p * plan.height * plan.width), plan.height, plan.width,
-                                shifted(gy, p * plan.out_height * plan.out_width), plan.out_height, plan.out_width,
-                                plan.top, plan.left, q, shifted(sums, (c - first) * taps * plan.lanes))
+                p, channel = n * plan.channels + c, shifted(sums, (c - first) * taps * plan.lanes)
+                gradient = shifted(gy, p * plan.out_height * plan.out_width)
+                for h in range(0, plan.height, plan.band):
+                    image, height = shifted(x, (p * plan.height + h) * plan.width), min(plan.band, plan.height - h)
+                    for q in range(0, plan.out_width, plan.lanes):
+                        for i in range(0, rows - rest, some):
+                            _sweep_sums(some, columns, image, height, plan.width, gradient, plan.out_height,
+                                        plan.out_width, plan.top + h - i, plan.left, q,
+                                        shifted(channel, i * columns * plan.lanes))
+                        if rest:
+                            _sweep_sums(rest, columns, image, height, plan.width, gradient, plan.out_height,
+                                        plan.out_width, plan.top + h - (rows - rest), plan.left, q,
+                                        shifted(channel, (rows - rest) * columns * plan.lanes))
         results = carray(shifted(partial, (chunk * plan.channels + first) * taps), (last - first) * taps)
         for k in range((last - first) * taps):
             results[k] = _total(shifted(sums, k * plan.lanes))

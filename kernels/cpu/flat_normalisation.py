@@ -46,12 +46,18 @@ def _products(gy, x, mean, product, total):
             total[c] += b[c]
 
 
+@formula
+def input_grad(g, x, mean, scale, level, slope):
+    """The gradient of an element that g comes back to: what the mean and the variance take of it is taken off."""
+    return scale * (g - level - (x - mean) * slope)
+
+
 @inlined
 def _grad(gy, x, mean, scale, level, slope, gx):
     for n in range(x.shape[0]):
         g, row, out = gy[n], x[n], gx[n]
         for c in range(row.size):
-            out[c] = scale[c] * (g[c] - level[c] - (row[c] - mean[c]) * slope[c])
+            out[c] = input_grad(g[c], row[c], mean[c], scale[c], level[c], slope[c])
 
 
 @formula

@@ -73,7 +73,7 @@ class _Emitter:
     def __init__(self, builder, element, itemsize: int):
         self.builder, self.element, self.itemsize = builder, element, itemsize
         self.vector = ir.VectorType(element, lanes(itemsize))
-        self.zero = ir.Constant(self.vector, [0.0] * self.vector.count)
+        self.zero, self.nan = (ir.Constant(self.vector, [value] * self.vector.count) for value in (0.0, float("nan")))
         self.numbers = ir.Constant(ir.VectorType(ir.IntType(32), self.vector.count), list(range(self.vector.count)))
 
     def address(self, base, *offsets):

@@ -2,7 +2,7 @@
 
 A job is some neighbouring channels over the whole batch, so that every sum is made by one thread in one order; for the
 gradient it is so few that the second pass finds them still in the cache. Long sums run in float64. Where L is 1 all
-this would be slow; flat_normalisation.py is for that.
+this would be slow, and channels may be few: flat_normalisation.py, which cuts by rows, is for that.
 """
 
 from math import isfinite
@@ -13,6 +13,7 @@ from .. import reference
 from ..contract import Array
 from . import flat_normalisation
 from .elementwise import ZERO, relu, relu_grad
+from .flat_normalisation import input_grad
 from .memory import empty
 from .support import CHUNK, for_floats, formula, inlined, regrouped_sum
 from .threads import jobs_of, threaded
@@ -138,8 +139,7 @@ def _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, st
             if training:
                 level, slope = real(gb[c] / m), real(inv_std[c] * gw[c] / m)
                 for i in range(x.shape[2]):
-                    g = _passed(gy[n, c, i], y[n, c, i], limit)
-                    gx[n, c, i] = k * (g - level - (x[n, c, i] - mu) * slope)
+                    gx[n, c, i] = input_grad(_passed(gy[n, c, i], y[n, c, i], limit), x[n, c, i], mu, k, level, slope)
             else:  # whatever x is
                 for i in range(x.shape[2]):
                     gx[n, c, i] = k * _passed(gy[n, c, i], y[n, c, i], limit)
@@ -166,15 +166,16 @@ def _add_products(gy, x, mean, y, limit, total, product):
 def _input_grads(gy, x, mean, scale, training, level, slope, y, limit, gx):
     if training:
         for i in range(gx.size):
-            gx[i] = scale[i] * (_passed(gy[i], y[i], limit) - level[i] - (x[i] - mean[i]) * slope[i])
+            gx[i] = input_grad(_passed(gy[i], y[i], limit), x[i], mean[i], scale[i], level[i], slope[i])
     else:
         for i in range(gx.size):
             gx[i] = scale[i] * _passed(gy[i], y[i], limit)
 
 
 @inlined
-def _grad_across(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, stop):
-    """The same where rows are too short to fill vectors: these run across the channels.  All arrays (N, C·L) or (C)."""
+def _grad_across(rows, mean, inv_std, scale, training, limit, gw, gb, start, stop):
+    """The same where rows are too short to fill vectors: these run across the channels.  Rows (N, C·L) of four."""
+    gy, x, y, gx = rows
     real, length, m = x.dtype.type, x.shape[1] // mean.size, x.size // mean.size
     first, last = start * length, stop * length
     center, total, product = _repeated(mean[start:stop], length), np.zeros(last - first), np.zeros(last - first)
@@ -216,11 +217,11 @@ def _grad_all(thread, gy, x, mean, inv_std, scale, training, y, limit, gx, gw, g
     channels = x.shape[1]
     block = max(1, RUN // max(1, x.shape[2]), min(BLOCK // max(1, x.shape[0] * x.shape[2]), channels // JOBS))
     flat = x.shape[0], x.shape[1] * x.shape[2]
+    rows = gy.reshape(flat), x.reshape(flat), y.reshape(flat), gx.reshape(flat)
     for job in jobs_of(thread, (channels + block - 1) // block):
         start, stop = job * block, min(channels, (job + 1) * block)
         if x.shape[2] < RUN:
-            _grad_across(gy.reshape(flat), x.reshape(flat), mean, inv_std, scale, training, y.reshape(flat), limit,
-                         gx.reshape(flat), gw, gb, start, stop)
+            _grad_across(rows, mean, inv_std, scale, training, limit, gw, gb, start, stop)
         else:
             _grad(gy, x, mean, inv_std, scale, training, y, limit, gx, gw, gb, start, stop)
 

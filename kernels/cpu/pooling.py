@@ -5,7 +5,7 @@ what is left per output is one short run of columns instead of a rectangle. Plan
 
 Windows of 2×2 that tile the image, the commonest of all, need no bounds: output row r comes from rows 2r
 and 2r + 1 of all planes laid end to end. An activation in front of them is worked out block by block, while its rows
-are in the nearest cache.
+are in the nearest cache. Where the window is the whole image, each plane is one row to be summed up.
 """
 
 from collections.abc import Callable

@@ -26,7 +26,8 @@ from numba.extending import intrinsic
 
 from .support import OPTIONS, PART, SERIAL, inlined
 
-_LENDING = "support", "threads", "exponential", "logarithm", "error_function", "elementwise", "jobs", "normalisation"
+_LENDING = ("support", "threads", "exponential", "logarithm", "error_function", "elementwise", "jobs", "normalisation",
+            "flat_normalisation")
 _SOURCES = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _LENDING))
 
 

@@ -18,6 +18,7 @@ from .plans import JOBS, block_size, cut, cycles, forward_axis, image_axes, imag
 
 CHUNKS = 16  # at most
 PARTS = 8  # at most, and slices
+IMAGE = 400  # cycles to gather an image of a group, besides what is moved
 PARTIAL_SUMS = 1 << 20  # elements, about, of weight gradients not yet added up
 
 
@@ -73,7 +74,7 @@ def _tiles(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[i
     shares, partial, image = -(-packed // (wide * lanes)), channels * kernel * packed, pitch * together * height * width
     sums = units * runs * blocks * packed / lanes / wide * pixels * cycles(-(-run // blocks), wide, 1)
     gathered, chunks, parts = _shared_out(units, shares, groups * slices, partial, .5 * units * image)
-    price = slices * (sums + gathered + .5 * units * outputs * pixels)
+    price = slices * (sums + gathered + .5 * units * outputs * pixels + IMAGE * n)
 
     run_places = np.add.outer(np.arange(kh) * dh * width, np.arange(runs // kh) * dw)
     pixel_places = np.add.outer(np.arange(together) * height * width,
@@ -120,4 +121,4 @@ def _dots(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tuple[in
         "gradients": up(shares * dot_rows * g_row, 64), "dots": 0,
         "chunks": chunks, "parts": parts, "shares": shares, "partial": partial, "jobs": chunks * groups * parts,
         "partials": chunks * groups * partial}
-    return units * min(prices) + gathered, [np.pad(offsets, (0, taps - len(offsets)), mode="edge")], numbers
+    return units * min(prices) + gathered + IMAGE * n, [np.pad(offsets, (0, taps - len(offsets)), mode="edge")], numbers

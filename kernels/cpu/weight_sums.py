@@ -128,7 +128,7 @@ def _sum_tiles(job, thread, plan, tables, x, gy, partial, image, gradient, _f):
             channel = ((n0 + n) * (plan.groups // plan.slices) + group // plan.slices) * plan.outputs + first
             call(plan.transpose, (shifted(gradient, n * rows * columns * width), width,
                                   shifted(gy, channel * size + t0 * columns), size, existing, rows * columns))
-        sweeps = max(1, (pixels + STEPS // 2) // STEPS)  # all about equal
+        sweeps = -(-pixels // STEPS)  # all about equal
         for sweep in range(sweeps):
             k = sweep * pixels // sweeps
             steps = (sweep + 1) * pixels // sweeps - k
