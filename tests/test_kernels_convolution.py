@@ -152,6 +152,9 @@ LARGE = {  # each leads to another way of cutting the work
     "blocks of rows, strided": (1, 24, (150, 130), 20, (7, 7), Geometry((2, 3), ((3, 3), (3, 3)))),
     "depthwise": (3, 24, (20, 21), 24, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=24)),
     "depthwise, strided": (3, 24, (20, 21), 24, (3, 3), Geometry((2, 1), ((1, 1), (1, 1)), groups=24)),
+    "groups of one output": (3, 18, (12, 13), 6, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=6)),
+    "groups of one channel": (3, 6, (12, 13), 18, (3, 3), Geometry(padding=((1, 1), (1, 1)), groups=6)),
+    "one output": (2, 9, (15, 15), 1, (3, 3), Geometry(padding=((1, 1), (1, 1)))),
     "large weights": (2, 300, (4, 4), 200, (3, 3), Geometry(padding=((1, 1), (1, 1)), dilation=(1, 1))),
     "phases of unequal width": (1, 64, (9, 2 * ROWS + 1), 64, (3, 3), Geometry((2, 2), ((1, 1), (1, 1)))),
     "stride over the kernel": (3, 5, (30, 31), 7, (2, 1), Geometry((5, 4))),
@@ -317,7 +320,7 @@ def test_planes_against_reference(case):
 
 @pytest.mark.parametrize(("change", "c", "o", "kernel"), [
     ({"stride": (1, 2)}, 4, 4, 3), ({"dilation": (2, 1)}, 4, 4, 3), ({"padding": ((1, 3), (1, 1))}, 4, 4, 3),
-    ({"groups": 2}, 4, 4, 3), ({}, 4, 8, 3), ({}, 4, 4, 8)])
+    ({"groups": 2}, 4, 4, 3), ({}, 4, 8, 3), ({}, 8, 4, 3), ({"groups": 1}, 4, 1, 3), ({}, 4, 4, 8)])
 def test_planes_are_not_for_these(change, c, o, kernel):
     geometry, dtype = Geometry(groups=4)._replace(**change), np.dtype(np.float32)
     x, w = (2, c, 30, 30), (o, c // geometry.groups, kernel, kernel)

@@ -37,8 +37,8 @@ CALL = 60  # cycles a plane costs besides its sums
 def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int, ...], geometry: Geometry,
           dtype: np.dtype, backward: bool) -> float:
     """What correlate() costs, in cycles, if the convolution is depthwise, without stride, dilation and much padding."""
-    (outputs, _, kh, kw), pads = w_shape, geometry.padding
-    if (not MASKS or not x_shape[1] == outputs == geometry.groups or max(kh, kw) > LARGEST
+    (outputs, per_group, kh, kw), pads = w_shape, geometry.padding
+    if (not MASKS or outputs != geometry.groups or per_group != 1 or max(kh, kw) > LARGEST
             or geometry.stride != (1, 1) or geometry.dilation != (1, 1)
             or any(pad >= k for both, k in zip(pads, (kh, kw), strict=True) for pad in both)):
         return inf
