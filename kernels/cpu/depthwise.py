@@ -38,7 +38,7 @@ def price(x_shape: tuple[int, ...], y_shape: tuple[int, ...], w_shape: tuple[int
           dtype: np.dtype, backward: bool) -> float:
     """What correlate() costs, in cycles, if the convolution is depthwise, without stride, dilation and much padding."""
     (outputs, per_group, kh, kw), pads = w_shape, geometry.padding
-    if (not MASKS or outputs != geometry.groups or per_group != 1 or max(kh, kw) > LARGEST
+    if (not MASKS or 0 in x_shape or outputs != geometry.groups or per_group != 1 or max(kh, kw) > LARGEST
             or geometry.stride != (1, 1) or geometry.dilation != (1, 1)
             or any(pad >= k for both, k in zip(pads, (kh, kw), strict=True) for pad in both)):
         return inf
