@@ -80,6 +80,7 @@ def _layers() -> None:
     for pool in (F.max_pool2d, F.avg_pool2d):
         _both_ways(partial(pool, kernel_size=2), *image)
         _both_ways(partial(pool, kernel_size=3, stride=2, padding=1), *image)
+    _both_ways(partial(F.adaptive_avg_pool2d, output_size=1), *image)
     for activation in (nn.ReLU, nn.Sigmoid, nn.Tanh):
         _both_ways(nn.Sequential(activation(), nn.AvgPool2d(2)), *image)
     layer: nn.Module
