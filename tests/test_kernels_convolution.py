@@ -349,6 +349,7 @@ def test_the_cheapest_way_is_chosen():
     if image_lanes.MASKS:
         assert ways(16, 128, 28, 128, 3, AROUND._replace(groups=128)) == ["depthwise"] * 3
         assert ways(64, 256, 4, 256, 3, AROUND._replace(groups=256)) == ["depthwise"] * 3
+        assert ways(23, 104, 31, 1, 3)[2] == "weight_sums"  # tiles would hold one output in 16 lanes
         assert ways(16, 64, 56, 64, 3) == ways(32, 64, 24, 192, 3) == tiles
         assert ways(32, 128, 12, 128, 3) == [*by_images[:2], "winograd"]
         assert ways(32, 512, 3, 512, 3) == ways(32, 256, 6, 256, 3) == by_images

@@ -75,7 +75,7 @@ def sums_price(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], w_shape: tup
         return inf
     (n, c, *_), (_, o, oh, ow), side = x_shape, gy_shape, 7 - w_shape[2]
     tiles = n * -(-oh // side) * -(-ow // side)
-    return 1.1 * _price(TRANSFORM * tiles * (-(-c // lanes(4)) + -(-o // lanes(4))), tiles, c, o)
+    return 1.1 * _price(TRANSFORM * tiles * (-(-c // lanes(4)) + -(-o // lanes(4))), tiles, c, up(o, lanes(4)))
 
 
 def _price(transforms: float, tiles: int, channels: int, outputs: int) -> float:
