@@ -171,6 +171,13 @@ LARGE = {  # each leads to another way of cutting the work
 }
 
 
+@pytest.mark.parametrize("name", ["depthwise", "tiles of 2×2", "images gathered for many outputs", "many taps"])
+def test_a_bias_of_another_type_is_read_as_what_it_is(name):
+    x, w, b, _, geometry = arrays(*LARGE[name])
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    close(cpu.conv2d(x, w, b, geometry), reference.conv2d(x, w, b, geometry), 1e-4)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", LARGE)
 def test_cpu_cuts_work_without_a_seam(name, dtype):

@@ -93,7 +93,7 @@ class Convolution:
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Geometry, rectify: bool = False) -> Array:
         """y[n,o] = b[o] + Σ_c w[o,c] ⋆ x[n,c], or relu of that.  x (N,C,H,W), w (O,C/groups,KH,KW) → y (N,O,OH,OW)."""
-        if not _compiled_for(x, w):
+        if not _compiled_for(x, w, x if b is None else b):
             return reference.conv2d(x, w, b, geometry, rectify)
         y = empty((len(x), len(w), *geometry.output_size(x.shape[2:], w.shape[2:])), x.dtype)
         if not y.size:
